@@ -1,0 +1,392 @@
+"""Held-out log-density of VAEDensity beside three rivals.
+
+Examples::
+
+    python examples/benchmarks/density.py
+    python examples/benchmarks/density.py --data FOLDER --sets magic wilt --seeds 0 1
+    python examples/benchmarks/density.py --methods vae gmm --param max_iter=100
+
+Everybody sees the same rows. The rivals fit on ``train`` and choose their settings on
+``valid``; ``VAEDensity`` gets both parts in one table and holds rows out by itself.
+``test`` is scored once. All log-densities are nats per row in the standardised units
+of the set; a difference is paired, VAE minus rival on the same test rows, and every
+``±`` is a standard error over test rows (sd / sqrt(n)).
+
+Every fit runs in a fresh process, so that its peak memory (interpreter and libraries
+included) and its thread settings are its own.
+"""
+
+import argparse
+import ast
+import json
+import multiprocessing
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from _data import Split, load_split, set_names
+from _rivals import Fitted, Score, fit_flow, fit_gmm, fit_kde
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+METHODS = ("vae", "gmm", "kde", "flow")
+TORCH_METHODS = ("vae", "flow")
+PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "zuko", "skvae")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One method on one set with one seed: what a child process is told."""
+
+    dataset: str
+    folder: Path | None
+    method: str
+    seed: int
+    threads: int
+    flow_seconds: float
+    params: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a child process measured; log-densities in nats per row."""
+
+    dataset: str
+    method: str
+    seed: int
+    n_train: int
+    n_valid: int
+    n_test: int
+    n_columns: int
+    log_density: NDArray[np.float64]
+    mean: float
+    standard_error: float
+    fit_seconds: float
+    final_fit_seconds: float
+    rows_per_second: float
+    peak_mib: float
+    settings: str
+    median_evidence_error: float | None
+    difference: float | None = None
+    difference_error: float | None = None
+
+
+def fit_vae(split: Split, seed: int, params: dict[str, Any]) -> Fitted:
+    """Fit a VAEDensity to training and validation rows together."""
+    from skvae import VAEDensity
+
+    start = perf_counter()
+    density = VAEDensity(**{"random_state": seed, **params})
+    density.fit(np.concatenate([split.train, split.valid]))
+    elapsed = perf_counter() - start
+    return Fitted(
+        score=density.score_samples,
+        settings=f"{density.n_components_} latents, {density.n_iter_} epochs",
+        fit_seconds=elapsed,
+        final_fit_seconds=elapsed,
+        standard_error=lambda rows: density.evidence(rows).standard_error,
+    )
+
+
+def mean_and_error(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the mean over rows and its standard error."""
+    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def timed_score(
+    score: Score, rows: NDArray[np.float64], at_least: float = 0.5
+) -> tuple[NDArray[np.float64], float]:
+    """Return log-densities and the rows scored per second.
+
+    Short calls are repeated for ``at_least`` seconds; the median call counts.
+    """
+    seconds: list[float] = []
+    while sum(seconds) < at_least:
+        start = perf_counter()
+        log_density = score(rows)
+        seconds.append(perf_counter() - start)
+    return log_density, len(rows) / float(np.median(seconds))
+
+
+def peak_memory() -> float:
+    """Return the peak resident memory of this process in MiB, nan on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return float("nan")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def run_job(job: Job) -> Result:
+    """Fit and measure one method; runs in a process of its own."""
+    if job.method in TORCH_METHODS:
+        import torch
+
+        torch.set_num_threads(job.threads)
+    fitters: dict[str, Callable[[Split, int], Fitted]] = {
+        "vae": partial(fit_vae, params=job.params),
+        "gmm": fit_gmm,
+        "kde": fit_kde,
+        "flow": partial(fit_flow, seconds=job.flow_seconds),
+    }
+    split = load_split(job.dataset, job.folder)
+    with threadpool_limits(limits=job.threads):
+        fitted = fitters[job.method](split, job.seed)
+        log_density, rows_per_second = timed_score(fitted.score, split.test)
+        error = None
+        if fitted.standard_error is not None:
+            error = float(np.median(fitted.standard_error(split.test)))
+    mean, standard_error = mean_and_error(log_density)
+    return Result(
+        dataset=job.dataset,
+        method=job.method,
+        seed=job.seed,
+        n_train=len(split.train),
+        n_valid=len(split.valid),
+        n_test=len(split.test),
+        n_columns=split.test.shape[1],
+        log_density=log_density,
+        mean=mean,
+        standard_error=standard_error,
+        fit_seconds=fitted.fit_seconds,
+        final_fit_seconds=fitted.final_fit_seconds,
+        rows_per_second=rows_per_second,
+        peak_mib=peak_memory(),
+        settings=fitted.settings,
+        median_evidence_error=error,
+    )
+
+
+def run_in_fresh_process(job: Job) -> Result:
+    """Run a job in a newly started interpreter and return what it measured.
+
+    On Linux a child's peak memory starts at its parent's, so the parent imports no
+    torch and loads no data.
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
+        return pool.submit(run_job, job).result()
+
+
+def plus_minus(mean: float | None, error: float | None, sign: str = "") -> str:
+    """Format a figure and its standard error, or a dash where there is none."""
+    if mean is None or error is None:
+        return "–"
+    return f"{mean:{sign}.3f} ± {error:.3f}"
+
+
+def row_line(result: Result) -> str:
+    """Format one result as a line of the running report."""
+    difference = ""
+    if result.difference is not None:
+        figure = plus_minus(result.difference, result.difference_error, "+")
+        difference = f"vae - {result.method}: {figure}"
+    return (
+        f"{result.dataset:<14} {result.method:<5} seed {result.seed}  "
+        f"{plus_minus(result.mean, result.standard_error):>18}  {difference:<29}  "
+        f"fit {result.fit_seconds:.1f} s  {result.rows_per_second:,.0f} rows/s  "
+        f"{result.peak_mib:.0f} MiB  ({result.settings})"
+    )
+
+
+def markdown_table(rows: list[list[str]]) -> str:
+    """Join rows of cells into a Markdown table; the first row is the header."""
+    header, *body = rows
+    lines = [header, ["---"] * len(header), *body]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def summary_table(results: list[Result]) -> str:
+    """Return a Markdown table of log-densities: a row per set, a column per method.
+
+    Several seeds of a method are averaged row by row before the mean and its
+    standard error are taken, so the error is over test rows, not over seeds.
+    """
+    methods = [m for m in METHODS if any(r.method == m for r in results)]
+    rows = [["set", "columns", "train + valid / test rows", *methods]]
+    for dataset in dict.fromkeys(result.dataset for result in results):
+        runs = [result for result in results if result.dataset == dataset]
+        figures = {
+            method: mean_and_error(np.mean(log_densities, axis=0))
+            for method in methods
+            if (log_densities := [r.log_density for r in runs if r.method == method])
+        }
+        best = methods.index(max(figures, key=lambda method: figures[method][0]))
+        cells = [plus_minus(*figures.get(method, (None, None))) for method in methods]
+        cells[best] = f"**{cells[best]}**"
+        size = f"{runs[0].n_train} + {runs[0].n_valid} / {runs[0].n_test}"
+        rows.append([dataset, str(runs[0].n_columns), size, *cells])
+    return markdown_table(rows)
+
+
+def detail_table(results: list[Result]) -> str:
+    """Return a Markdown table of differences, costs and settings, one row per run."""
+    costs = ["fit s (final fit)", "rows/s", "peak MiB"]
+    rows = [
+        ["set", "method", "seed", "vae - method", *costs, "error of a row", "settings"]
+    ]
+    for result in results:
+        error = result.median_evidence_error
+        cells = [
+            result.dataset,
+            result.method,
+            str(result.seed),
+            plus_minus(result.difference, result.difference_error, "+"),
+            f"{result.fit_seconds:.1f} ({result.final_fit_seconds:.1f})",
+            f"{result.rows_per_second:,.0f}",
+            f"{result.peak_mib:.0f}",
+            "exact" if error is None else f"{error:.4f}",
+            result.settings,
+        ]
+        rows.append(cells)
+    return markdown_table(rows)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that matter."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def report_json(
+    results: list[Result], failures: dict[str, str], arguments: argparse.Namespace
+) -> str:
+    """Return all figures and the circumstances of the run as JSON text."""
+    records = [asdict(result) for result in results]
+    for record in records:
+        del record["log_density"]
+    report = {
+        "command": shlex.join(["python", *sys.argv]),
+        "units": "nats per row, standardised columns",
+        "threads": arguments.threads,
+        "versions": versions(),
+        "params": {key: repr(value) for key, value in arguments.param},
+        "results": records,
+        "failures": failures,
+    }
+    return json.dumps(report, indent=2) + "\n"
+
+
+def report_markdown(results: list[Result], threads: int) -> str:
+    """Return the two tables with the sentences that make them readable alone."""
+    packages = ", ".join(f"{name} {version}" for name, version in versions().items())
+    return (
+        "Mean test log-density ± standard error over test rows, nats per row, "
+        "standardised columns. Higher is better.\n\n"
+        f"{summary_table(results)}\n\n"
+        "Differences are paired by test row; 'error of a row' is the median standard "
+        "error of one row's log-density, in nats.\n\n"
+        f"{detail_table(results)}\n\n"
+        f"Threads: {threads}. Versions: {packages}.\n"
+    )
+
+
+def parse_param(text: str) -> tuple[str, Any]:
+    """Split ``KEY=VALUE`` and read the value as a Python literal where it is one."""
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, got {text!r}")
+    try:
+        return key, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return key, value
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read and check the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, help="folder of npz files; else bundled")
+    parser.add_argument("--sets", nargs="+", metavar="NAME", help="default: all")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--flow-seconds", type=float, default=150.0)
+    parser.add_argument("--json", type=Path, help="file for all figures")
+    parser.add_argument("--markdown", type=Path, help="file for the tables")
+    parser.add_argument(
+        "--param",
+        type=parse_param,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="parameter of VAEDensity",
+    )
+    arguments = parser.parse_args()
+    available = set_names(arguments.data)
+    arguments.sets = arguments.sets or available
+    if unknown := set(arguments.sets) - set(available):
+        parser.error(f"no such sets: {sorted(unknown)}; there are {available}")
+    return arguments
+
+
+def main() -> int:
+    """Run the benchmark; the exit status is 1 if any run failed."""
+    arguments = parse_arguments()
+    # OpenMP and BLAS read these once, when a child's libraries load.
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[variable] = str(arguments.threads)
+
+    results: list[Result] = []
+    failures: dict[str, str] = {}
+    for dataset in arguments.sets:
+        for seed in arguments.seeds:
+            vae = None
+            # METHODS has the VAE first: the others' differences need it.
+            for method in [m for m in METHODS if m in arguments.methods]:
+                job = Job(
+                    dataset=dataset,
+                    folder=arguments.data,
+                    method=method,
+                    seed=seed,
+                    threads=arguments.threads,
+                    flow_seconds=arguments.flow_seconds,
+                    params=dict(arguments.param),
+                )
+                # One failed fit must not cost the hours of the others.
+                try:
+                    result = run_in_fresh_process(job)
+                except Exception as failure:
+                    failures[f"{dataset} {method} seed {seed}"] = repr(failure)
+                    print(f"{dataset:<14} {method:<5} failed: {failure!r}", flush=True)
+                    continue
+                if method == "vae":
+                    vae = result
+                elif vae is not None:
+                    mean, error = mean_and_error(vae.log_density - result.log_density)
+                    result = replace(result, difference=mean, difference_error=error)
+                results.append(result)
+                print(row_line(result), flush=True)
+
+    # Files before the terminal: a closed pipe must not lose the figures.
+    if arguments.json:
+        figures = report_json(results, failures, arguments)
+        arguments.json.write_text(figures, encoding="utf-8")
+    if results:
+        markdown = report_markdown(results, arguments.threads)
+        if arguments.markdown:
+            arguments.markdown.write_text(markdown, encoding="utf-8")
+        print(f"\n{markdown}")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

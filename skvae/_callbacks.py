@@ -1,0 +1,64 @@
+"""scikit-learn's callbacks (1.9 and later), and nothing in their place before."""
+
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["CallbackSupportMixin", "FitCallbacks", "with_callbacks"]
+
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:  # scikit-learn < 1.9
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Supports no callbacks."""
+
+    def with_callbacks(method: Callable) -> Callable:
+        """Return the method as it is."""
+        return method
+
+
+class FitCallbacks:
+    """Calls an estimator's callbacks at the start, after every epoch, at the end.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Being fitted.
+    n_epochs : int
+        Largest number of epochs.
+    data : dict
+        Training data as the hooks take it: ``X``, ``y``, ``metadata``.
+    """
+
+    def __init__(self, estimator: Any, n_epochs: int, data: dict[str, Any]) -> None:
+        self.estimator, self.data = estimator, data
+        self.root = None
+        if hasattr(estimator, "_init_callback_context"):
+            self.root = estimator._init_callback_context(max_subtasks=n_epochs)
+            self.root.call_on_fit_task_begin(estimator=estimator, **data)
+
+    def after_epoch(self, fitted: Callable[[], dict[str, Any]]) -> bool:
+        """Report one epoch; return whether a callback asks to stop.
+
+        Parameters
+        ----------
+        fitted : callable
+            Returns the attributes of the estimator as if it were fitted now; called
+            only if a callback asks.
+        """
+        if self.root is None:
+            return False
+        epoch = self.root.subcontext(task_name="epoch")
+        epoch.call_on_fit_task_begin(estimator=self.estimator, **self.data)
+        return bool(
+            epoch.call_on_fit_task_end(
+                estimator=self.estimator,
+                reconstruction_attributes=fitted,
+                **self.data,
+            )
+        )
+
+    def finish(self) -> None:
+        """Report the end of the fit."""
+        if self.root is not None:
+            self.root.call_on_fit_task_end(estimator=self.estimator, **self.data)

@@ -1,0 +1,141 @@
+"""Table ↔ model units: kinds of columns, scaling, monotone margins, log |det J|."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skvae._margins import MonotoneMap, fit_normal_scores
+
+__all__ = ["Columns", "fit_columns", "merge_duplicates"]
+
+Array = NDArray[np.float64]
+
+MIN_FLOOR = 1e-3
+MAX_FLOOR = 0.5
+FARTHEST = 1e100  # model units; its square is still a number
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Maps rows to model units and back, and knows the Jacobian.
+
+    A real column is standardised, u = (x − center) / scale, and then, if it has a
+    map, made about normal. A binary column stays as it is.
+
+    Attributes
+    ----------
+    center, scale : ndarray of shape (D,)
+        Affine part, in the units of the input.
+    maps : tuple of MonotoneMap or None, one per column
+        Margins, on the standardised column.
+    floor : ndarray of shape (D,)
+        Smallest standard deviation that a likelihood may give the column, in model
+        units.
+    """
+
+    center: Array
+    scale: Array
+    maps: tuple[MonotoneMap | None, ...]
+    floor: Array
+
+    def to_model(self, table: Array) -> tuple[Array, Array]:
+        """Return rows in model units and log |det du/dx| of each row."""
+        # Halves keep the difference of the largest numbers finite.
+        u = (table / 2 - self.center / 2) / self.scale * 2
+        u = np.clip(u, -FARTHEST, FARTHEST)
+        log_jacobian = np.full(len(u), -np.log(self.scale).sum())
+        for j, monotone in enumerate(self.maps):
+            if monotone is not None:
+                u[:, j], log_slope = monotone.forward(u[:, j])
+                log_jacobian += log_slope
+        return u, log_jacobian
+
+    def to_table(self, u: Array) -> Array:
+        """Return rows in the units of the input."""
+        u = u.copy()
+        for j, monotone in enumerate(self.maps):
+            if monotone is not None:
+                u[:, j] = monotone.inverse(u[:, j])
+        return self.center + self.scale * u
+
+
+def fit_columns(
+    rows: Array, sample_weight: Array, *, binary: bool, normal_margins: bool
+) -> Columns:
+    """Fit location, scale, margin and floor of every column.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, D)
+        Distinct rows.
+    sample_weight : ndarray of shape (n,)
+        Positive weights.
+    binary : bool
+        Whether the columns hold zeros and ones, which are left alone.
+    normal_margins : bool
+        Whether to map columns to normal scores.
+
+    Notes
+    -----
+    The floor is 10⁻³ of the column's standard deviation, or, where values repeat,
+    the rounding error step/√12 of the smallest step between values if that is
+    larger, but never more than half of the standard deviation. A constant column
+    has no spread: its scale is the absolute value of the constant, or one for zero.
+    """
+    n_columns = rows.shape[1]
+    if binary:
+        return Columns(
+            center=np.zeros(n_columns),
+            scale=np.ones(n_columns),
+            maps=(None,) * n_columns,
+            floor=np.full(n_columns, MIN_FLOOR),
+        )
+    center, scale = _location_and_scale(rows, sample_weight)
+    plain = Columns(center, scale, (None,) * n_columns, np.empty(n_columns))
+    u, _ = plain.to_model(rows)
+    maps = [
+        fit_normal_scores(column, sample_weight) if normal_margins else None
+        for column in u.T
+    ]
+    mapped = Columns(center, scale, tuple(maps), plain.floor)
+    u, _ = mapped.to_model(rows)
+    n_rows = max(float(sample_weight.sum()), len(rows))
+    floor = np.array([_resolution(column, n_rows) for column in u.T])
+    return Columns(center, scale, tuple(maps), floor)
+
+
+def _location_and_scale(rows: Array, sample_weight: Array) -> tuple[Array, Array]:
+    weight = sample_weight / sample_weight.sum()
+    # Relative to the largest entry, so that squares neither overflow nor vanish.
+    largest = np.abs(rows).max(0)
+    largest[largest == 0] = 1
+    relative = rows / largest
+    center = weight @ relative
+    scale = np.sqrt(weight @ np.square(relative - center))
+    constant = scale <= 1e-12 * np.abs(center)
+    center[constant] = relative[0, constant]
+    scale[constant] = np.where(center[constant] == 0, 1, np.abs(center[constant]))
+    return center * largest, np.maximum(scale * largest, np.finfo(float).tiny)
+
+
+def _resolution(column: Array, n_rows: float) -> float:
+    """Return the floor of a column's standard deviations, in model units."""
+    distinct = np.unique(column)
+    gaps = np.diff(distinct)
+    gaps = gaps[gaps > 1e-9 * (distinct[-1] - distinct[0])]
+    if not len(gaps) or len(distinct) > 0.9 * n_rows:
+        return MIN_FLOOR
+    return float(np.clip(gaps.min() / np.sqrt(12), MIN_FLOOR, MAX_FLOOR))
+
+
+def merge_duplicates(table: Array, sample_weight: Array) -> tuple[Array, Array]:
+    """Return distinct rows in lexicographic order, with their total weights.
+
+    Whatever is computed from the result treats integer weights exactly as repeated
+    rows, and does not depend on the order of the table.
+    """
+    used = sample_weight > 0
+    rows, inverse = np.unique(table[used], axis=0, return_inverse=True)
+    weight = np.bincount(inverse.ravel(), sample_weight[used], minlength=len(rows))
+    return rows, weight.astype(np.float64)

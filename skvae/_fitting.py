@@ -1,0 +1,332 @@
+"""From rows to a trained model: the part of `fit` that speaks torch."""
+
+import copy
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from skvae._columns import Columns, fit_columns
+from skvae._rules import FitSettings, fit_settings
+from skvae.model import VAE, BuildContext
+from skvae.model.decoders import DecoderSpec
+from skvae.model.likelihoods import LikelihoodSpec
+from skvae.model.posteriors import PosteriorSpec
+from skvae.model.priors import PriorSpec
+from skvae.training import (
+    EpochRecord,
+    Schedule,
+    Trainer,
+    TrainingData,
+    linear_start,
+    split_weights,
+)
+from skvae.training.objectives import ELBO, ObjectiveSpec
+
+__all__ = ["FitJob", "FitPlan", "Specs", "begin", "one_thread", "plan_fit", "resume"]
+
+Array = NDArray[np.float64]
+
+PILOT_SHARE = 0.1  # of the training's steps, for each of the two margins
+
+
+@dataclass(frozen=True)
+class Specs:
+    """The five components of an estimator."""
+
+    prior: PriorSpec
+    posterior: PosteriorSpec
+    decoder: DecoderSpec
+    likelihood: LikelihoodSpec
+    objective: ObjectiveSpec
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """All that a fit needs to know before it sees torch.
+
+    Attributes
+    ----------
+    specs : Specs
+        Components.
+    settings : FitSettings
+        Sizes and rates, every "auto" resolved.
+    schedule : Schedule
+        Steps and rates.
+    hidden_layer_sizes : tuple of int
+        Widths of the networks.
+    marginal_transform : {"auto", "normal"} or None
+        The estimator's parameter.
+    n_draws : int
+        Rows per epoch, validation rows included.
+    device : torch.device
+        Where to train.
+    """
+
+    specs: Specs
+    settings: FitSettings
+    schedule: Schedule
+    hidden_layer_sizes: tuple[int, ...]
+    marginal_transform: str | None
+    n_draws: int
+    device: torch.device
+
+
+def plan_fit(
+    estimator: Any,
+    specs: Specs,
+    rows: Array,
+    sample_weight: Array,
+    device: torch.device,
+    *,
+    partial: bool,
+) -> FitPlan:
+    """Resolve an estimator's parameters for a table of distinct, weighted rows."""
+    n_draws = max(round(float(sample_weight.sum())), len(rows))
+    settings = fit_settings(
+        n_rows=len(rows),
+        n_draws=n_draws,
+        n_features=rows.shape[1],
+        batch_size=estimator.batch_size,
+        n_components=estimator.n_components,
+        max_iter=1 if partial else estimator.max_iter,
+        early_stopping=False if partial else estimator.early_stopping,
+        validation_fraction=estimator.validation_fraction,
+        n_iter_no_change=estimator.n_iter_no_change,
+        dropout=estimator.dropout,
+        weight_decay=estimator.weight_decay,
+    )
+    schedule = Schedule(
+        n_epochs=settings.n_epochs,
+        batch_size=estimator.batch_size,
+        learning_rate=estimator.learning_rate,
+        weight_decay=settings.weight_decay,
+        patience=settings.patience,
+        tol=estimator.tol,
+    )
+    if partial:
+        schedule = replace(schedule, decay=False, averaging=0.0)
+    return FitPlan(
+        specs=specs,
+        settings=settings,
+        schedule=schedule,
+        hidden_layer_sizes=tuple(estimator.hidden_layer_sizes),
+        marginal_transform=estimator.marginal_transform,
+        n_draws=n_draws,
+        device=device,
+    )
+
+
+@dataclass(frozen=True)
+class FitJob:
+    """A model that is ready to train, in the model units of some columns.
+
+    Attributes
+    ----------
+    columns : Columns
+        The map between table and model units.
+    trainer : Trainer
+        Holds the model and its rows.
+    log_jacobian, log_jacobian_valid : float
+        Mean log |det du/dx| of the training and of the validation rows.
+    n_components : int
+        Number of latents.
+    """
+
+    columns: Columns
+    trainer: Trainer
+    log_jacobian: float
+    log_jacobian_valid: float
+    n_components: int
+
+    def in_input_units(self, record: EpochRecord) -> EpochRecord:
+        """Return the record with log-densities in the units of the input."""
+        return replace(
+            record,
+            objective=record.objective + self.log_jacobian,
+            reconstruction=record.reconstruction + self.log_jacobian,
+            evidence=record.evidence + self.log_jacobian_valid,
+        )
+
+    def best_evidence(self) -> float:
+        """Return the best validation score so far, in the units of the input."""
+        return self.trainer.best_evidence + self.log_jacobian_valid
+
+    def snapshot(self) -> VAE:
+        """Return a copy of the model with its best weights, float64, on the CPU."""
+        model = copy.deepcopy(self.trainer.model)
+        model.load_state_dict(self.trainer.best_state())
+        return model.to("cpu", torch.float64)
+
+    def optimiser_state(self) -> dict:
+        """Return a copy of the optimiser's state, on the CPU."""
+        state = copy.deepcopy(self.trainer.optimiser.state_dict())
+        for slot in state["state"].values():
+            slot.update({name: value.cpu() for name, value in slot.items()})
+        return state
+
+
+def begin(
+    plan: FitPlan, rows: Array, sample_weight: Array, generator: torch.Generator
+) -> FitJob:
+    """Prepare a new model: columns, split, components, start."""
+    split = _split(plan, sample_weight, generator)
+    binary = plan.specs.likelihood.support == "binary"
+    choice = None if binary else plan.marginal_transform
+    if choice == "auto" and not plan.settings.n_valid:
+        choice = None
+    seed = int(torch.randint(2**62, (), generator=generator))
+    candidates = [None, "normal"] if choice == "auto" else [choice]
+    columns = [
+        fit_columns(
+            rows,
+            sample_weight,
+            binary=binary,
+            normal_margins=candidate == "normal",
+        )
+        for candidate in candidates
+    ]
+    best = columns[0]
+    if len(columns) > 1:
+        best = max(columns, key=lambda c: _pilot(plan, c, rows, split, seed))
+    return _job(plan, best, rows, split, torch.Generator().manual_seed(seed))
+
+
+def resume(
+    plan: FitPlan,
+    estimator: Any,
+    rows: Array,
+    sample_weight: Array,
+    generator: torch.Generator,
+) -> FitJob:
+    """Prepare to train a fitted estimator's model further, in its model units."""
+    split = _split(plan, sample_weight, generator)
+    model = copy.deepcopy(estimator.model_).to(plan.device, torch.float32)
+    return _job(plan, estimator.columns_, rows, split, generator, model, estimator)
+
+
+def _split(
+    plan: FitPlan, sample_weight: Array, generator: torch.Generator
+) -> tuple[Array, Array]:
+    """Divide weights, scaled to `n_draws` in all, into training and validation."""
+    weight = torch.from_numpy(sample_weight * (plan.n_draws / sample_weight.sum()))
+    train, valid = split_weights(weight, plan.settings.n_valid, generator)
+    return train.numpy(), valid.numpy()
+
+
+def _pilot(
+    plan: FitPlan,
+    columns: Columns,
+    rows: Array,
+    split: tuple[Array, Array],
+    seed: int,
+) -> float:
+    """Train briefly; return the best validation score, in the units of the input."""
+    n_epochs = max(1, math.ceil(PILOT_SHARE * plan.schedule.n_epochs))
+    pilot = replace(
+        plan,
+        specs=replace(plan.specs, objective=ELBO()),
+        schedule=replace(plan.schedule, n_epochs=n_epochs, n_validations=4),
+    )
+    job = _job(pilot, columns, rows, split, torch.Generator().manual_seed(seed))
+    job.trainer.run()
+    return job.best_evidence()
+
+
+def _job(
+    plan: FitPlan,
+    columns: Columns,
+    rows: Array,
+    split: tuple[Array, Array],
+    generator: torch.Generator,
+    model: VAE | None = None,
+    resumed: Any = None,
+) -> FitJob:
+    u, log_jacobian = columns.to_model(rows)
+    x = torch.from_numpy(u).float()
+    (x_train, w_train, jacobian), (x_valid, w_valid, jacobian_valid) = (
+        _part(x, weight, log_jacobian) for weight in split
+    )
+    if model is None:
+        model = _new_model(plan, columns, x_train, w_train, generator)
+    data = TrainingData(
+        x=x_train.to(plan.device),
+        weight=w_train,
+        x_valid=x_valid.to(plan.device),
+        weight_valid=w_valid,
+        n_draws=max(1, round(float(w_train.sum()))),
+    )
+    trainer = Trainer(
+        model,
+        plan.specs.objective,
+        data,
+        plan.schedule,
+        generator,
+        getattr(resumed, "_optimiser_state", None),
+    )
+    n_components = plan.settings.n_components
+    if resumed is not None:
+        n_components = resumed.n_components_
+    return FitJob(columns, trainer, jacobian, jacobian_valid, n_components)
+
+
+def _part(
+    x: torch.Tensor, weight: Array, log_jacobian: Array
+) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """Return the rows of positive weight, their weights, their mean Jacobian."""
+    used = np.flatnonzero(weight > 0)
+    w = weight[used]
+    mean = float(w @ log_jacobian[used] / w.sum()) if len(used) else 0.0
+    return x[used], torch.from_numpy(w), mean
+
+
+def _new_model(
+    plan: FitPlan,
+    columns: Columns,
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    generator: torch.Generator,
+) -> VAE:
+    """Build the components and move them to the linear start of the rows."""
+    floor = torch.from_numpy(columns.floor).float()
+    context = BuildContext(
+        n_features=x.shape[1],
+        n_components=plan.settings.n_components,
+        n_rows=len(x),
+        hidden_layer_sizes=plan.hidden_layer_sizes,
+        dropout=plan.settings.dropout,
+        scale_floor=floor,
+        column_scale=torch.from_numpy(columns.scale).float(),
+        generator=generator,
+    )
+    specs = plan.specs
+    # Our components draw first weights from the context's generator; a user's own
+    # may use torch's global one, whose state is put back.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(generator.initial_seed())
+        model = VAE.build(
+            context, specs.prior, specs.posterior, specs.decoder, specs.likelihood
+        )
+    n_components = plan.settings.n_components
+    model.initialise(linear_start(x, weight, n_components, floor, generator))
+    return model.to(plan.device)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread within the block.
+
+    The layers are too small to share: two threads gain little on an idle machine and
+    lose a lot on a busy one. One thread also makes a fit the same on all machines.
+    """
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)

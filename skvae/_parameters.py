@@ -1,0 +1,164 @@
+"""Checks of parameters, with errors that name them and what is allowed."""
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+
+from skvae._fitting import Specs
+from skvae.model.decoders import DecoderSpec
+from skvae.model.likelihoods import LikelihoodSpec
+from skvae.model.posteriors import PosteriorSpec
+from skvae.model.priors import PriorSpec
+from skvae.model.spec import resolve
+from skvae.training.objectives import ObjectiveSpec
+
+__all__ = [
+    "check_device",
+    "check_number",
+    "check_parameters",
+    "check_positive_int",
+    "resolve_specs",
+    "seed_from",
+]
+
+
+def check_number(
+    value: object,
+    name: str,
+    *,
+    low: float,
+    high: float = np.inf,
+    integer: bool = False,
+    inclusive: bool = True,
+    also: tuple[object, ...] = (),
+) -> None:
+    """Raise a ValueError or TypeError unless value is a number in the range.
+
+    Parameters
+    ----------
+    value : object
+        What the user gave.
+    name : str
+        The parameter.
+    low, high : float
+        The range; `high` is included.
+    integer : bool, default=False
+        Whether the number has to be an integer.
+    inclusive : bool, default=True
+        Whether `low` is in the range.
+    also : tuple, default=()
+        Other values that are allowed, such as "auto".
+    """
+    if any(value is other or value == other for other in also):
+        return
+    number = "an int" if integer else "a number"
+    least = "at least" if inclusive else "above"
+    most = "" if np.isinf(high) else f" and at most {high:g}"
+    others = "".join(f" or {other!r}" for other in also)
+    message = f"{name} must be {number} {least} {low:g}{most}{others}, got {value!r}."
+    if isinstance(value, bool) or not isinstance(value, Integral if integer else Real):
+        raise TypeError(message)
+    size = float(value)
+    if not ((low <= size if inclusive else low < size) and size <= high):
+        raise ValueError(message)
+
+
+def check_positive_int(value: object, name: str, *also: object) -> None:
+    """Raise unless value is an int of at least one, or one of `also`."""
+    check_number(value, name, low=1, integer=True, also=also)
+
+
+def check_parameters(
+    estimator: Any, tol: float | None = None, max_samples: int | None = None
+) -> None:
+    """Check all parameters of a VAEDensity but the components and the device.
+
+    Parameters
+    ----------
+    estimator : VAEDensity
+        Whose parameters to check.
+    tol, max_samples : float, int, default=None
+        Arguments of `evidence`, checked where they are not None.
+    """
+    p = estimator.get_params(deep=False)
+    check_positive_int(p["n_components"], "n_components", "auto")
+    check_positive_int(p["n_importance_samples"], "n_importance_samples")
+    check_positive_int(p["batch_size"], "batch_size")
+    check_positive_int(p["max_iter"], "max_iter", "auto")
+    check_positive_int(p["n_iter_no_change"], "n_iter_no_change", "auto")
+    check_positive_int(p["max_evidence_samples"], "max_evidence_samples")
+    check_positive_int(max_samples, "max_samples", None)
+    check_number(p["learning_rate"], "learning_rate", low=0, inclusive=False)
+    check_number(p["weight_decay"], "weight_decay", low=0, also=("auto",))
+    check_number(p["dropout"], "dropout", low=0, high=0.9, also=("auto",))
+    check_number(
+        p["validation_fraction"],
+        "validation_fraction",
+        low=0,
+        high=0.9,
+        inclusive=False,
+    )
+    check_number(p["tol"], "tol", low=0)
+    check_number(p["evidence_tol"], "evidence_tol", low=0, inclusive=False)
+    check_number(tol, "tol", low=0, inclusive=False, also=(None,))
+    check_number(p["verbose"], "verbose", low=0, integer=True, also=(True, False))
+    check_choice(p["early_stopping"], "early_stopping", (True, False, "auto"))
+    check_choice(p["warm_start"], "warm_start", (True, False))
+    check_choice(
+        p["marginal_transform"], "marginal_transform", ("auto", "normal", None)
+    )
+    sizes = p["hidden_layer_sizes"]
+    if not isinstance(sizes, (tuple, list)):
+        raise TypeError(f"hidden_layer_sizes must be a tuple of int, got {sizes!r}.")
+    for size in sizes:
+        check_positive_int(size, "each of hidden_layer_sizes")
+
+
+def check_choice(value: object, name: str, choices: tuple[object, ...]) -> None:
+    """Raise a ValueError unless value is one of the choices."""
+    if not any(value is choice or value == choice for choice in choices):
+        allowed = ", ".join(map(repr, choices))
+        raise ValueError(f"{name} must be one of {allowed}, got {value!r}.")
+
+
+def resolve_specs(estimator: Any) -> Specs:
+    """Return the estimator's components as specs, aliases resolved."""
+    return Specs(
+        prior=resolve(estimator.prior, PriorSpec),
+        posterior=resolve(estimator.posterior, PosteriorSpec),
+        decoder=resolve(estimator.decoder, DecoderSpec),
+        likelihood=resolve(estimator.likelihood, LikelihoodSpec),
+        objective=resolve(estimator.objective, ObjectiveSpec),
+    )
+
+
+def seed_from(random_state: int | np.random.RandomState | None) -> int:
+    """Return a seed; None is fresh entropy, never NumPy's global state."""
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def check_device(device: object) -> torch.device:
+    """Return the torch device for "auto", "cpu", "cuda" or "cuda:i"."""
+    allowed = "'auto', 'cpu', 'cuda' or 'cuda:<index>'"
+    if isinstance(device, torch.device):
+        device = str(device)
+    if not isinstance(device, str):
+        raise TypeError(f"device must be {allowed}, got {device!r}.")
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    name, _, index = device.partition(":")
+    if name not in ("cpu", "cuda") or (index and not index.isdigit()):
+        raise ValueError(f"device must be {allowed}, got {device!r}.")
+    if name == "cuda":
+        n_devices = torch.cuda.device_count()
+        if int(index or 0) >= n_devices:
+            raise ValueError(
+                f"device={device!r} is not available: torch sees {n_devices} CUDA "
+                f"device(s) here. Use 'cpu' or 'auto'."
+            )
+    return torch.device(device)

@@ -1,0 +1,44 @@
+"""The progress bar of a fit."""
+
+import math
+from types import TracebackType
+
+from tqdm.auto import tqdm
+
+from skvae.training import EpochRecord
+
+__all__ = ["FitProgress"]
+
+
+class FitProgress:
+    """A bar over epochs with the validation score and the time left.
+
+    Parameters
+    ----------
+    n_epochs : int
+        Largest number of epochs.
+    enabled : bool
+        Whether to show anything.
+    """
+
+    def __init__(self, n_epochs: int, *, enabled: bool) -> None:
+        self.bar = tqdm(
+            total=n_epochs, desc="VAEDensity", unit="epoch", disable=not enabled
+        )
+
+    def __enter__(self) -> "FitProgress":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.bar.close()
+
+    def update(self, record: EpochRecord) -> None:
+        """Show one more epoch."""
+        if math.isfinite(record.evidence):
+            self.bar.set_postfix_str(f"validation {record.evidence:.4g} nats/row")
+        self.bar.update()

@@ -1,0 +1,54 @@
+"""Pareto k̂: how heavy the tail of the importance weights is."""
+
+import torch
+from torch import Tensor
+
+__all__ = ["pareto_k"]
+
+
+def pareto_k(log_w: Tensor) -> Tensor:
+    r"""Shape of a generalised Pareto distribution fitted to the largest weights.
+
+    Moments of order below 1/k exist: above min(1 − 1/log₁₀ K, 0.7) an estimate from
+    K weights cannot be trusted.
+
+    Parameters
+    ----------
+    log_w : Tensor of shape (K, B)
+        Log importance weights.
+
+    Returns
+    -------
+    k : Tensor of shape (B,)
+        k̂; −inf where all weights are equal, nan with fewer than 25 weights.
+
+    References
+    ----------
+    J. Zhang and M. A. Stephens, 2009. A new and efficient estimation method for the
+    generalized Pareto distribution.
+    A. Vehtari, D. Simpson, A. Gelman, Y. Yao and J. Gabry, 2024. Pareto smoothed
+    importance sampling.
+    """
+    n_samples, n_rows = log_w.shape
+    n_tail = int(min(0.2 * n_samples, 3 * n_samples**0.5))
+    if n_tail < 5:
+        return log_w.new_full((n_rows,), torch.nan)
+    top = log_w.topk(n_tail + 1, dim=0).values.flip(0)
+    weights = (top - top[-1]).exp()
+    excess = weights[1:] - weights[0]  # (T, B), ascending
+    flat = excess[-1] <= 1e-12
+    excess = torch.where(flat, torch.ones_like(excess), excess)
+    # Posterior mean of θ = −k/σ under Zhang and Stephens' empirical prior, on a grid.
+    n_grid = 30 + int(n_tail**0.5)
+    j = torch.arange(1, n_grid + 1, dtype=log_w.dtype, device=log_w.device)
+    quartile = excess[int(n_tail / 4 + 0.5) - 1].clamp(min=1e-300)
+    spread = (1 - (n_grid / (j - 0.5)).sqrt())[:, None] / 3 / quartile
+    theta = 1 / excess[-1] + spread  # (G, B)
+    k_of = torch.log1p(-theta[:, None] * excess).mean(1)
+    log_likelihood = n_tail * ((-theta / k_of).log() - k_of - 1)
+    weight = log_likelihood.nan_to_num(-torch.inf).softmax(0)
+    theta_mean = (weight * theta).sum(0)
+    k = torch.log1p(-theta_mean * excess).mean(0)
+    # Shrink towards 0.5 as ten observations would.
+    k = (k * n_tail + 0.5 * 10) / (n_tail + 10)
+    return torch.where(flat, torch.full_like(k, -torch.inf), k)

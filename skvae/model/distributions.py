@@ -1,0 +1,202 @@
+"""Distributions over the latents, driven by standard-normal noise from outside.
+
+Randomness never comes from a global generator: a distribution turns noise that it
+is given into latents, so that training, sampling and row-keyed evidence share one
+code path.
+"""
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = [
+    "CholeskyGaussian",
+    "DiagonalGaussian",
+    "DiagonalGaussianMixture",
+    "LatentDistribution",
+    "StandardNormal",
+]
+
+HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+
+
+class LatentDistribution(ABC):
+    """A distribution over z with event shape (L,) and batch shape () or (B,).
+
+    Attributes
+    ----------
+    noise_dim : int
+        Number of standard-normal numbers that one latent vector is made from.
+    """
+
+    noise_dim: int
+
+    @abstractmethod
+    def rsample(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Turn noise (K, B, noise_dim) into z (K, B, L) and log-density (K, B)."""
+
+    @abstractmethod
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log-density of z (K, B, L), shape (K, B), nats."""
+
+    @property
+    @abstractmethod
+    def mean(self) -> Tensor:
+        """Mean, shape (L,) or (B, L)."""
+
+    def entropy(self) -> Tensor | None:
+        """Entropy in nats, shape () or (B,); None where there is no closed form."""
+        return None
+
+    def second_moment(self) -> Tensor | None:
+        """E[z²] per latent; None where there is no closed form."""
+        return None
+
+    def expected_log_prob(self, q: "LatentDistribution") -> Tensor | None:
+        """E_q[log p(z)] under this distribution p; None without a closed form."""
+        return None
+
+    def kl_from(self, q: "LatentDistribution") -> Tensor | None:
+        """KL(q ‖ p) with p this distribution; None without a closed form."""
+        entropy, cross = q.entropy(), self.expected_log_prob(q)
+        return None if entropy is None or cross is None else -entropy - cross
+
+
+class StandardNormal(LatentDistribution):
+    """N(0, I) in L dimensions."""
+
+    def __init__(self, like: Tensor) -> None:
+        self._zero = torch.zeros_like(like)
+        self.noise_dim = like.shape[-1]
+
+    def rsample(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the noise itself."""
+        return noise, self.log_prob(noise)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Return Σ log N(z; 0, 1)."""
+        return -0.5 * z.square().sum(-1) - self.noise_dim * HALF_LOG_2PI
+
+    @property
+    def mean(self) -> Tensor:
+        """Zero."""
+        return self._zero
+
+    def expected_log_prob(self, q: LatentDistribution) -> Tensor | None:
+        """Return −½ Σ E_q[z²] − ½ L log 2π."""
+        moment = q.second_moment()
+        if moment is None:
+            return None
+        return -0.5 * moment.sum(-1) - self.noise_dim * HALF_LOG_2PI
+
+
+class DiagonalGaussian(LatentDistribution):
+    """N(μ, diag σ²), one per row."""
+
+    def __init__(self, mean: Tensor, scale: Tensor) -> None:
+        self._mean, self.scale = mean, scale
+        self.noise_dim = mean.shape[-1]
+        self._log_normaliser = scale.log().sum(-1) + self.noise_dim * HALF_LOG_2PI
+
+    def rsample(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Return μ + σ ε and its log-density."""
+        z = torch.addcmul(self._mean, self.scale, noise)
+        return z, -0.5 * noise.square().sum(-1) - self._log_normaliser
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Return Σ log N(z; μ, σ²)."""
+        standard = (z - self._mean) / self.scale
+        return -0.5 * standard.square().sum(-1) - self._log_normaliser
+
+    @property
+    def mean(self) -> Tensor:
+        """μ."""
+        return self._mean
+
+    def entropy(self) -> Tensor:
+        """Return Σ log σ + ½ L (1 + log 2π)."""
+        return self._log_normaliser + 0.5 * self.noise_dim
+
+    def second_moment(self) -> Tensor:
+        """Return μ² + σ²."""
+        return self._mean.square() + self.scale.square()
+
+
+class CholeskyGaussian(LatentDistribution):
+    """N(μ, T Tᵀ) with lower-triangular T, one per row."""
+
+    def __init__(self, mean: Tensor, tril: Tensor) -> None:
+        self._mean, self.tril = mean, tril
+        self.noise_dim = mean.shape[-1]
+        log_det = tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        self._log_normaliser = log_det + self.noise_dim * HALF_LOG_2PI
+
+    def rsample(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Return μ + T ε and its log-density."""
+        shift = torch.einsum("bij,kbj->kbi", self.tril, noise)
+        return (
+            self._mean + shift,
+            -0.5 * noise.square().sum(-1) - self._log_normaliser,
+        )
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Return log N(z; μ, T Tᵀ)."""
+        centred = (z - self._mean).permute(1, 2, 0)
+        standard = torch.linalg.solve_triangular(self.tril, centred, upper=False)
+        return -0.5 * standard.square().sum(-2).T - self._log_normaliser
+
+    @property
+    def mean(self) -> Tensor:
+        """μ."""
+        return self._mean
+
+    def entropy(self) -> Tensor:
+        """Return log det T + ½ L (1 + log 2π)."""
+        return self._log_normaliser + 0.5 * self.noise_dim
+
+    def second_moment(self) -> Tensor:
+        """Return μ² + diag(T Tᵀ)."""
+        return self._mean.square() + self.tril.square().sum(-1)
+
+
+class DiagonalGaussianMixture(LatentDistribution):
+    """Σ_c π_c N(μ_c, diag σ_c²), shared by all rows."""
+
+    def __init__(self, log_weight: Tensor, mean: Tensor, scale: Tensor) -> None:
+        self.log_weight, self._means, self.scale = log_weight, mean, scale
+        self.n_latents = mean.shape[-1]
+        self.noise_dim = self.n_latents + 1
+
+    def rsample(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Choose a mode by the last number of the noise, move it by the others."""
+        uniform = torch.special.ndtr(noise[..., -1].contiguous())
+        edges = self.log_weight.exp().cumsum(0)
+        last = self.log_weight.shape[0] - 1
+        mode = torch.searchsorted(edges, uniform).clamp(max=last)
+        z = torch.addcmul(self._means[mode], self.scale[mode], noise[..., :-1])
+        return z, self.log_prob(z)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Return the log-density, the exponents of all modes as two products.
+
+        −½ Σ (z − μ_c)² / σ_c² is expanded in z² and z, so that nothing of shape
+        (K, B, C, L) is ever formed.
+        """
+        precision = self.scale.square().reciprocal()
+        constant = (
+            self.log_weight
+            - self.scale.log().sum(-1)
+            - self.n_latents * HALF_LOG_2PI
+            - 0.5 * (self._means.square() * precision).sum(-1)
+        )
+        features = torch.cat([z.square(), z], -1)
+        weight = torch.cat([-0.5 * precision, self._means * precision], -1)
+        return F.linear(features, weight, constant).logsumexp(-1)
+
+    @property
+    def mean(self) -> Tensor:
+        """Σ_c π_c μ_c."""
+        return self.log_weight.exp() @ self._means

@@ -1,0 +1,87 @@
+"""The contract of a likelihood."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from skvae.model.context import BuildContext, LinearStart
+from skvae.model.spec import ComponentSpec
+
+__all__ = ["LikelihoodModule", "LikelihoodSpec"]
+
+
+class LikelihoodModule(nn.Module, ABC):
+    """Density or mass of every column, given raw parameters from the decoder.
+
+    Attributes
+    ----------
+    n_parameters : int
+        Raw parameters per column, P.
+    n_linear : int
+        How many of them, counted from the first, are locations: the decoder lets
+        these extrapolate linearly in z, the others stay bounded.
+    """
+
+    n_parameters: int
+    n_linear: int
+
+    @abstractmethod
+    def column_log_prob(self, x: Tensor, raw: Tensor) -> Tensor:
+        """Log-density of each cell.
+
+        Parameters
+        ----------
+        x : Tensor of shape (B, D)
+            Rows, in model units.
+        raw : Tensor of shape (K, B, P, D)
+            Parameters from the decoder.
+
+        Returns
+        -------
+        log_prob : Tensor of shape (K, B, D)
+            Nats per cell.
+        """
+
+    @abstractmethod
+    def sample(self, raw: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw one row for each set of parameters (..., P, D), shape (..., D)."""
+
+    @abstractmethod
+    def mean(self, raw: Tensor) -> Tensor:
+        """Mean of each column, (..., P, D) to (..., D)."""
+
+    @abstractmethod
+    def initialise(self, start: LinearStart) -> tuple[Tensor, Tensor]:
+        """Start at the linear model; return the decoder's slope and offset.
+
+        Returns
+        -------
+        slope : Tensor of shape (n_linear, D, L)
+            Slopes of the location parameters.
+        offset : Tensor of shape (P, D)
+            Raw parameters at z = 0.
+        """
+
+    def log_prob(self, x: Tensor, raw: Tensor) -> Tensor:
+        """Log-density of each row, the sum over its columns, shape (K, B)."""
+        return self.column_log_prob(x, raw).sum(-1)
+
+
+class LikelihoodSpec(ComponentSpec, ABC):
+    """Hyper-parameters of a likelihood p(x | z).
+
+    Attributes
+    ----------
+    support : {"real", "binary"}
+        The values that a column may have. Real columns are standardised before the
+        model sees them, binary ones are not.
+    """
+
+    family: ClassVar[str] = "likelihood"
+    support: ClassVar[Literal["real", "binary"]] = "real"
+
+    @abstractmethod
+    def build(self, context: BuildContext) -> LikelihoodModule:
+        """Return the module for tables of these sizes."""

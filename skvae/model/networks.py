@@ -1,0 +1,109 @@
+"""Residual multilayer perceptrons with a linear skip."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["INPUT_BOUND", "SkipMLP", "dropout_from"]
+
+INPUT_BOUND = 8.0
+
+
+class SkipMLP(nn.Module):
+    r"""A linear map plus a residual network that starts at zero.
+
+    .. math:: f(x) = S x + c + V\,h(\operatorname{clip}(x, -8, 8))
+
+    The output weights V start at zero, so f starts as the linear map. The network
+    sees a clipped input: beyond eight standard deviations f is linear, and a
+    density built on it keeps the tails of a linear model instead of whatever a
+    network extrapolates.
+
+    Parameters
+    ----------
+    n_inputs : int
+        Size of the input.
+    hidden_layer_sizes : tuple of int
+        Widths of the hidden layers; empty for the linear map alone. A hidden layer
+        as wide as the one before it is residual.
+    n_outputs : int
+        Size of the output.
+    n_linear : int
+        How many of the outputs, counted from the first, have the linear part S x.
+    dropout : float
+        Dropout probability after each hidden layer.
+    generator : torch.Generator
+        Source of the hidden layers' first weights.
+    """
+
+    def __init__(
+        self,
+        n_inputs: int,
+        hidden_layer_sizes: tuple[int, ...],
+        n_outputs: int,
+        n_linear: int,
+        dropout: float,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        sizes = (n_inputs, *hidden_layer_sizes)
+        self.hidden = nn.ModuleList(
+            _linear(a, b, generator) for a, b in pairwise(sizes)
+        )
+        self.skip = nn.Parameter(torch.zeros(n_linear, n_inputs))
+        self.bias = nn.Parameter(torch.zeros(n_outputs))
+        if hidden_layer_sizes:
+            self.output = nn.Parameter(torch.zeros(n_outputs, sizes[-1]))
+        else:
+            self.register_parameter("output", None)
+        self.dropout = dropout
+        self.dropout_generator: torch.Generator | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., n_inputs) to (..., n_outputs)."""
+        n_constant = self.bias.shape[0] - self.skip.shape[0]
+        skip = F.pad(self.skip, (0, 0, 0, n_constant)) if n_constant else self.skip
+        if self.output is None:
+            return F.linear(x, skip, self.bias)
+        h = x.clamp(-INPUT_BOUND, INPUT_BOUND)
+        for layer in self.hidden:
+            activated = F.silu(layer(h))
+            if self.dropout and self.dropout_generator is not None:
+                keep = torch.empty_like(activated).bernoulli_(
+                    1 - self.dropout, generator=self.dropout_generator
+                )
+                activated = activated * keep / (1 - self.dropout)
+            h = h + activated if activated.shape == h.shape else activated
+        # One product for skip and output: [h, x] @ [V, S]ᵀ.
+        weight = torch.cat([self.output, skip], 1)
+        return F.linear(torch.cat([h, x], -1), weight, self.bias)
+
+
+def _linear(n_inputs: int, n_outputs: int, generator: torch.Generator) -> nn.Linear:
+    """Return torch's linear layer, its first weights drawn from the generator."""
+    layer = torch.nn.utils.skip_init(nn.Linear, n_inputs, n_outputs)
+    bound = n_inputs**-0.5
+    with torch.no_grad():
+        layer.weight.uniform_(-bound, bound, generator=generator)
+        layer.bias.uniform_(-bound, bound, generator=generator)
+    return layer
+
+
+@contextmanager
+def dropout_from(model: nn.Module, generator: torch.Generator) -> Iterator[None]:
+    """Turn dropout on within the block, with masks from the given generator.
+
+    torch's own dropout reads the global random state, which is not ours to touch.
+    """
+    networks = [part for part in model.modules() if isinstance(part, SkipMLP)]
+    for network in networks:
+        network.dropout_generator = generator
+    try:
+        yield
+    finally:
+        for network in networks:
+            network.dropout_generator = None

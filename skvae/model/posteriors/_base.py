@@ -1,0 +1,34 @@
+"""The contract of a posterior."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from skvae.model.context import BuildContext, LinearStart
+from skvae.model.distributions import LatentDistribution
+from skvae.model.spec import ComponentSpec
+
+__all__ = ["PosteriorModule", "PosteriorSpec"]
+
+
+class PosteriorModule(nn.Module, ABC):
+    """An encoder: rows in, distributions over their latents out."""
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> LatentDistribution:
+        """Return q(z | x) for rows (B, D)."""
+
+    @abstractmethod
+    def initialise(self, start: LinearStart) -> None:
+        """Move the parameters to the encoder of the linear start."""
+
+
+class PosteriorSpec(ComponentSpec, ABC):
+    """Hyper-parameters of an approximate posterior q(z | x)."""
+
+    family: ClassVar[str] = "posterior"
+
+    @abstractmethod
+    def build(self, context: BuildContext) -> PosteriorModule:
+        """Return the module for tables of these sizes."""

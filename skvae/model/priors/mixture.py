@@ -1,0 +1,164 @@
+"""The Gaussian-mixture prior and the EM algorithm that starts it."""
+
+import torch
+from torch import Tensor, nn
+
+from skvae.model.context import BuildContext, LinearStart
+from skvae.model.distributions import DiagonalGaussianMixture
+from skvae.model.priors._base import PriorModule, PriorSpec
+from skvae.model.spec import positive_int
+
+__all__ = ["MixturePrior", "expectation_maximisation"]
+
+SCALE_FLOOR = 1e-2  # of a latent, whose standard deviation is about one
+
+
+class MixturePrior(PriorSpec):
+    r"""Mixture of diagonal Gaussians, learnt with the model.
+
+    .. math:: p(z) = \sum_{c=1}^C \pi_c \prod_l N(z_l; \mu_{cl}, \sigma_{cl}^2)
+
+    It starts at a mixture fitted by EM to the latents of the linear start.
+
+    Parameters
+    ----------
+    n_modes : int or "auto", default="auto"
+        Number of modes, C. "auto" is one per 50 distinct training rows, at least 1
+        and at most 64.
+
+    References
+    ----------
+    N. Dilokthanakul et al., 2016. Deep unsupervised clustering with Gaussian
+    mixture variational autoencoders.
+
+    Examples
+    --------
+    >>> from skvae import MixturePrior
+    >>> MixturePrior(n_modes=8)
+    MixturePrior(n_modes=8)
+    """
+
+    alias = "mixture"
+
+    def __init__(self, n_modes: int | str = "auto") -> None:
+        self.n_modes = n_modes
+
+    def build(self, context: BuildContext) -> "MixturePriorModule":
+        """Return the module."""
+        if self.n_modes == "auto":
+            n_modes = min(max(context.n_rows // 50, 1), 64)
+        else:
+            n_modes = positive_int(
+                self.n_modes, "n_modes of MixturePrior", also=" or 'auto'"
+            )
+        return MixturePriorModule(n_modes, context.n_components)
+
+
+class MixturePriorModule(PriorModule):
+    """Weights, means and scales of the modes."""
+
+    def __init__(self, n_modes: int, n_components: int) -> None:
+        super().__init__()
+        self.logit = nn.Parameter(torch.zeros(n_modes))
+        # Distinct means, or every mode would get the same gradient for ever.
+        spread = torch.linspace(-1, 1, n_modes) if n_modes > 1 else torch.zeros(1)
+        self.means = nn.Parameter(spread[:, None].repeat(1, n_components))
+        self.log_scale = nn.Parameter(torch.zeros(n_modes, n_components))
+
+    def forward(self) -> DiagonalGaussianMixture:
+        """Return p(z)."""
+        return DiagonalGaussianMixture(
+            self.logit.log_softmax(0), self.means, self.log_scale.exp() + SCALE_FLOOR
+        )
+
+    def initialise(self, start: LinearStart) -> None:
+        """Move to the EM fit of the start's latents."""
+        weight, means, scale = expectation_maximisation(
+            start.z, start.sample_weight, n_modes=self.logit.shape[0]
+        )
+        with torch.no_grad():
+            self.logit.copy_(weight.log())
+            self.means.copy_(means)
+            self.log_scale.copy_((scale - SCALE_FLOOR).clamp(min=SCALE_FLOOR).log())
+
+
+def expectation_maximisation(
+    z: Tensor, sample_weight: Tensor, n_modes: int, n_iterations: int = 40
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Fit a mixture of diagonal Gaussians to weighted points by EM.
+
+    The first means are rows spread evenly over the weighted order along the
+    leading coordinate's cumulative weight, refined by a few rounds of k-means;
+    everything is a deterministic function of points and weights.
+
+    Parameters
+    ----------
+    z : Tensor of shape (N, L)
+        Points.
+    sample_weight : Tensor of shape (N,)
+        Positive weights.
+    n_modes : int
+        Number of modes, C.
+    n_iterations : int, default=40
+        Number of EM steps.
+
+    Returns
+    -------
+    weight : Tensor of shape (C,)
+        Mixture weights, which sum to one.
+    means, scale : Tensor of shape (C, L)
+        Means and standard deviations.
+    """
+    n_rows = z.shape[0]
+    w = sample_weight / sample_weight.sum()
+    centre = w @ z
+    variance = (w @ (z - centre).square()).clamp(min=SCALE_FLOOR**2)
+    means = z[_farthest_first(z, w, n_modes)]
+    for _ in range(5):
+        nearest = torch.cdist(z, means).argmin(1)
+        assigned = torch.zeros(n_rows, n_modes, dtype=z.dtype, device=z.device)
+        assigned[torch.arange(n_rows), nearest] = w
+        mass = assigned.sum(0)
+        moved = assigned.T @ z / mass.clamp(min=1e-12)[:, None]
+        means = torch.where((mass > 0)[:, None], moved, means)
+    weight = mass.clamp(min=1e-3 / n_modes)
+    weight = weight / weight.sum()
+    scale = (variance.sqrt() / n_modes ** (1 / z.shape[1])).expand(n_modes, -1)
+    for _ in range(n_iterations):
+        log_joint = _log_joint(z, weight, means, scale)
+        responsibility = log_joint.softmax(1) * w[:, None]
+        mass = responsibility.sum(0) + 1e-12
+        means = responsibility.T @ z / mass[:, None]
+        moment = responsibility.T @ z.square() / mass[:, None]
+        spread = (moment - means.square()).clamp(min=0)
+        # One pseudo-row in 20 of a mode's share comes from the whole table.
+        prior = 0.05 / n_modes
+        spread = (mass[:, None] * spread + prior * 0.1 * variance) / (mass + prior)[
+            :, None
+        ]
+        scale = spread.clamp(min=SCALE_FLOOR**2).sqrt()
+        weight = (mass + 1e-3 / n_modes) / (mass + 1e-3 / n_modes).sum()
+    return weight, means, scale
+
+
+def _log_joint(z: Tensor, weight: Tensor, means: Tensor, scale: Tensor) -> Tensor:
+    precision = scale.square().reciprocal()
+    constant = (
+        weight.log() - scale.log().sum(1) - 0.5 * (means.square() * precision).sum(1)
+    )
+    linear = z @ (means * precision).T
+    return constant + linear - 0.5 * z.square() @ precision.T
+
+
+def _farthest_first(z: Tensor, w: Tensor, n_modes: int) -> Tensor:
+    """Choose rows as k-means++ would, by quantiles instead of by chance."""
+    chosen = [int((z - w @ z).square().sum(1).argmin())]
+    distance = (z - z[chosen[0]]).square().sum(1)
+    golden = 0.5 * (5**0.5 - 1)
+    for i in range(1, n_modes):
+        mass = (w * distance).cumsum(0)
+        target = mass[-1] * ((i * golden) % 1)
+        index = int(torch.searchsorted(mass, target).clamp(max=z.shape[0] - 1))
+        chosen.append(index)
+        distance = torch.minimum(distance, (z - z[index]).square().sum(1))
+    return torch.tensor(chosen, device=z.device)

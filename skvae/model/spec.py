@@ -1,0 +1,92 @@
+"""Component specs: the hyper-parameters of one part of the model."""
+
+from numbers import Integral
+from typing import ClassVar, TypeVar
+
+from sklearn.base import BaseEstimator, clone
+
+__all__ = ["ComponentSpec", "positive_int", "registered", "resolve"]
+
+
+class ComponentSpec(BaseEstimator):
+    """Hyper-parameters of one component; a scikit-learn parameter object.
+
+    A spec holds no tensors. ``get_params``, ``clone``, nested ``set_params``
+    (``prior__n_modes=8``), pickling and printing are scikit-learn's. A family
+    (prior, posterior, ...) is a direct subclass; a variant is a direct subclass of
+    its family, so that Python's own subclass list is the registry.
+
+    Attributes
+    ----------
+    family : str
+        What the component is called in messages and in the estimator's parameters.
+    alias : str
+        The string that stands for this spec with its defaults. Empty for none.
+    """
+
+    family: ClassVar[str]
+    alias: ClassVar[str] = ""
+
+
+SpecT = TypeVar("SpecT", bound=ComponentSpec)
+
+
+def registered(family: type[SpecT]) -> dict[str, type[SpecT]]:
+    """Return the variants of a family that have an alias, by alias."""
+    return {spec.alias: spec for spec in family.__subclasses__() if spec.alias}
+
+
+def resolve(value: object, family: type[SpecT]) -> SpecT:
+    """Return a fresh spec for an alias or for a spec object.
+
+    Parameters
+    ----------
+    value : str or ComponentSpec
+        An alias such as ``"mixture"``, or a spec, which is cloned.
+    family : type
+        The family that the spec has to belong to.
+
+    Raises
+    ------
+    ValueError
+        If the alias is unknown.
+    TypeError
+        If the object is neither a string nor a spec of this family.
+    """
+    if isinstance(value, family):
+        return clone(value)
+    if isinstance(value, str):
+        variants = registered(family)
+        if value in variants:
+            return variants[value]()
+        raise ValueError(
+            f"{family.family}={value!r} is unknown. Allowed: "
+            f"{', '.join(repr(alias) for alias in sorted(variants))}, "
+            f"or an instance of a {family.__name__} subclass."
+        )
+    raise TypeError(
+        f"{family.family} must be a str or an instance of a {family.__name__} "
+        f"subclass, got {value!r} of type {type(value).__name__}."
+    )
+
+
+def positive_int(value: object, name: str, *, also: str = "") -> int:
+    """Return value as an int of at least one.
+
+    Parameters
+    ----------
+    value : object
+        What the user gave.
+    name : str
+        What to call it in the message, such as ``"n_modes of MixturePrior"``.
+    also : str, default=""
+        What else is allowed there, such as ``" or 'auto'"``.
+
+    Raises
+    ------
+    ValueError
+        If it is not a positive integer.
+    """
+    if isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1:
+        return int(value)
+    raise ValueError(f"{name} must be a positive int{also}, got {value!r}.")

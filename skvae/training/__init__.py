@@ -1,0 +1,14 @@
+"""How is the density fitted? From a classical start, by maximising a bound."""
+
+from skvae.training.batches import split_weights
+from skvae.training.loop import EpochRecord, Schedule, Trainer, TrainingData
+from skvae.training.start import linear_start
+
+__all__ = [
+    "EpochRecord",
+    "Schedule",
+    "Trainer",
+    "TrainingData",
+    "linear_start",
+    "split_weights",
+]

@@ -1,0 +1,73 @@
+"""Minibatches of weighted rows."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+__all__ = ["epoch_batches", "split_weights"]
+
+
+def split_weights(
+    weight: Tensor, n_valid: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Divide row weights between training and validation.
+
+    One unit of weight is drawn at random from each of `n_valid` equal slices of the
+    cumulative weight: of a repeated row, some copies may train and others validate.
+
+    Parameters
+    ----------
+    weight : Tensor of shape (N,)
+        Positive weights, float64, in units of one row.
+    n_valid : int
+        Validation rows.
+    generator : torch.Generator
+        Source of the choice.
+
+    Returns
+    -------
+    weight_train, weight_valid : Tensor of shape (N,)
+        They sum to `weight`.
+    """
+    cumulative = weight.cumsum(0)
+    jitter = torch.rand(n_valid, dtype=torch.float64, generator=generator)
+    position = (torch.arange(n_valid) + jitter) * (cumulative[-1] / max(n_valid, 1))
+    index = torch.searchsorted(cumulative, position, right=True)
+    chosen = torch.bincount(index.clamp(max=len(weight) - 1), minlength=len(weight))
+    valid = torch.minimum(chosen.double(), weight)
+    return weight - valid, valid
+
+
+def epoch_batches(
+    cumulative_weight: Tensor,
+    n_draws: int,
+    batch_size: int,
+    generator: torch.Generator,
+) -> Iterator[Tensor]:
+    """Yield the row indices of one epoch, batch by batch.
+
+    Systematic sampling: one draw from each of `n_draws` equal slices of the
+    cumulative weight. A row of weight w among rows of total weight `n_draws` is
+    drawn w times if w is an integer, so integer weights are repeated rows.
+
+    Parameters
+    ----------
+    cumulative_weight : Tensor of shape (N,)
+        Cumulative sum of the positive row weights, float64.
+    n_draws : int
+        Draws per epoch.
+    batch_size : int
+        Largest size of a batch; batches of one epoch differ by at most one row.
+    generator : torch.Generator
+        Source of the offset and of the order.
+    """
+    total = cumulative_weight[-1]
+    offset = torch.rand((), dtype=torch.float64, generator=generator)
+    # Away from the slices' edges, where rounding would decide.
+    offset = 0.25 + 0.5 * offset
+    position = (torch.arange(n_draws, dtype=torch.float64) + offset) / n_draws
+    index = torch.searchsorted(cumulative_weight, position * total, right=True)
+    index = index.clamp(max=len(cumulative_weight) - 1)
+    order = torch.randperm(n_draws, generator=generator)
+    yield from index[order].tensor_split(-(-n_draws // batch_size))

@@ -1,0 +1,120 @@
+"""The data-driven start: training begins at a linear-Gaussian model, not at noise."""
+
+import torch
+from torch import Tensor
+
+from skvae.model import LinearStart
+
+__all__ = ["factor_analysis", "linear_start"]
+
+POSTERIOR_SCALE = 0.3  # of a whitened latent, at the start
+RIDGE = 1e-3
+
+
+def factor_analysis(
+    covariance: Tensor, n_components: int, n_iterations: int = 50
+) -> tuple[Tensor, Tensor]:
+    r"""Fit :math:`S \approx W W^\top + \operatorname{diag} \psi` by maximum likelihood.
+
+    Alternates the two closed forms: W from the leading eigenvectors of
+    :math:`\psi^{-1/2} S \psi^{-1/2}`, ψ from the diagonal that remains.
+
+    Parameters
+    ----------
+    covariance : Tensor of shape (D, D)
+        S.
+    n_components : int
+        Number of factors, L.
+    n_iterations : int, default=50
+        Number of alternations.
+
+    Returns
+    -------
+    loadings : Tensor of shape (D, L)
+        W.
+    noise_variance : Tensor of shape (D,)
+        ψ.
+
+    References
+    ----------
+    D. Barber, 2012. Bayesian reasoning and machine learning, section 21.2.
+    """
+    diagonal = covariance.diagonal()
+    floor = 1e-6 * diagonal.clamp(min=1e-12)
+    psi = torch.maximum(diagonal, floor)
+    for _ in range(n_iterations):
+        root = psi.sqrt()
+        values, vectors = torch.linalg.eigh(covariance / root[:, None] / root)
+        values, vectors = values[-n_components:].flip(0), vectors[:, -n_components:]
+        loadings = root[:, None] * vectors.flip(1) * (values - 1).clamp(min=0).sqrt()
+        psi = torch.maximum(diagonal - loadings.square().sum(1), floor)
+    return loadings, psi
+
+
+def linear_start(
+    x: Tensor,
+    sample_weight: Tensor,
+    n_components: int,
+    scale_floor: Tensor,
+    generator: torch.Generator,
+) -> LinearStart:
+    """Fit the linear model that the components start from.
+
+    The encoder maps rows to whitened principal components plus noise; the decoder
+    is the ridge regression of the rows on those noisy latents.
+
+    Parameters
+    ----------
+    x : Tensor of shape (N, D)
+        Training rows, in model units.
+    sample_weight : Tensor of shape (N,)
+        Positive weights.
+    n_components : int
+        Number of latents, L.
+    scale_floor : Tensor of shape (D,)
+        Smallest standard deviation of a column.
+    generator : torch.Generator
+        Source of the latents' noise.
+
+    Returns
+    -------
+    start : LinearStart
+        In the dtype of `x`; computed in float64.
+    """
+    dtype = x.dtype
+    x, w = x.double(), sample_weight.double()
+    w = w / w.sum()
+    mean = w @ x
+    centred = x - mean
+    covariance = (centred * w[:, None]).T @ centred
+    values, vectors = torch.linalg.eigh(covariance)
+    # Signs of eigenvectors are arbitrary: make the largest entry positive.
+    largest = vectors.abs().argmax(0)
+    vectors = vectors * vectors[largest, torch.arange(len(values))].sign()
+    n_directions = min(n_components, len(values))
+    leading = vectors[:, -n_directions:].flip(1)
+    spread = values[-n_directions:].flip(0).clamp(min=1e-8).sqrt()
+    encoder = torch.zeros(n_components, x.shape[1], dtype=x.dtype)
+    encoder[:n_directions] = (leading / spread).T
+    noise = torch.randn(len(x), n_components, dtype=x.dtype, generator=generator)
+    z = centred @ encoder.T + POSTERIOR_SCALE * noise
+    if n_components > n_directions:
+        # Latents beyond the rank of the table start as the prior.
+        z[:, n_directions:] = noise[:, n_directions:]
+    tril = torch.full((n_components,), POSTERIOR_SCALE, dtype=x.dtype)
+    tril[n_directions:] = 1
+    gram = (z * w[:, None]).T @ z + RIDGE * torch.eye(n_components, dtype=x.dtype)
+    decoder = torch.linalg.solve(gram, (z * w[:, None]).T @ centred).T
+    residual = centred - z @ decoder.T
+    residual_scale = (w @ residual.square()).sqrt()
+    record = LinearStart(
+        encoder_weight=encoder,
+        encoder_bias=-encoder @ mean,
+        encoder_tril=tril.diag(),
+        decoder_weight=decoder,
+        decoder_bias=mean,
+        residual_scale=torch.maximum(residual_scale, scale_floor.double()),
+        z=z,
+        sample_weight=w,
+    )
+    return LinearStart(**{k: v.to(dtype) for k, v in vars(record).items()})
