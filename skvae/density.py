@@ -85,9 +85,10 @@ default="mixture"
         and 1 and gives log-masses.
     objective : {"elbo", "iwae"} or ObjectiveSpec, default="iwae"
         Bound on the log-density that training maximises.
-    hidden_layer_sizes : tuple of int, default=(256, 256)
+    hidden_layer_sizes : tuple of int, default=(96, 96, 96, 96, 96, 96)
         Widths of the hidden layers of encoder and decoder; layers of equal width are
-        residual. Both networks have a linear skip besides.
+        residual. Both networks have a linear skip besides. Deep and narrow is better
+        and cheaper than shallow and wide.
     n_importance_samples : int, default=64
         Importance samples that every row gets when it is scored.
     marginal_transform : {"auto", "normal"} or None, default="auto"
@@ -119,7 +120,7 @@ default="mixture"
         starting anew.
     evidence_tol : float, default=0.1
         Standard error, in nats, above which a scored row gets more samples.
-    max_evidence_samples : int, default=1024
+    max_evidence_samples : int, default=512
         Largest number of importance samples per row.
     device : {"auto", "cpu", "cuda", "cuda:<index>"}, default="auto"
         Where to train and score. "auto" is the first CUDA device if there is one. The
@@ -200,7 +201,7 @@ default="mixture"
         decoder: str | DecoderSpec = "mlp",
         likelihood: str | LikelihoodSpec = "mixture",
         objective: str | ObjectiveSpec = "iwae",
-        hidden_layer_sizes: tuple[int, ...] = (256, 256),
+        hidden_layer_sizes: tuple[int, ...] = (96, 96, 96, 96, 96, 96),
         n_importance_samples: int = 64,
         marginal_transform: str | None = "auto",
         learning_rate: float = 0.004,
@@ -214,7 +215,7 @@ default="mixture"
         tol: float = 1e-4,
         warm_start: bool = False,
         evidence_tol: float = 0.1,
-        max_evidence_samples: int = 1024,
+        max_evidence_samples: int = 512,
         device: str = "auto",
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,

@@ -15,7 +15,7 @@ from skvae.model import VAE
 
 __all__ = ["estimate_evidence"]
 
-BLOCK_DRAWS = 8192  # rows × samples whose activations stay in the processor's cache
+BLOCK_DRAWS = 2048  # rows × samples whose activations stay in the processor's cache
 GROWTH = 4
 
 

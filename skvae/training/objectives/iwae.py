@@ -19,11 +19,11 @@ class IWAE(ObjectiveSpec):
               \frac{p(x \mid z_k)\, p(z_k)}{q(z_k \mid x)}, \quad z_k \sim q(z \mid x)
 
     At least the evidence lower bound, and at most log p(x). With K = 1 it is the
-    ELBO, at an eighth of the cost of K = 8; training therefore begins with K = 1.
+    ELBO, at a fraction of the cost; training therefore begins with K = 1.
 
     Parameters
     ----------
-    n_samples : int, default=8
+    n_samples : int, default=4
         Draws per row, K, in the second part of the training.
     first_part : float, default=0.5
         Share of the training, in [0, 1], that uses K = 1.
@@ -35,7 +35,7 @@ class IWAE(ObjectiveSpec):
 
     alias = "iwae"
 
-    def __init__(self, n_samples: int = 8, first_part: float = 0.5) -> None:
+    def __init__(self, n_samples: int = 4, first_part: float = 0.5) -> None:
         self.n_samples = n_samples
         self.first_part = first_part
 

@@ -1,0 +1,155 @@
+"""scikit-learn's own checks, with no expected failure, over many configurations."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sklearn.base import clone
+from sklearn.utils import get_tags
+from sklearn.utils.estimator_checks import (
+    check_dataframe_column_names_consistency,
+    check_get_feature_names_out_error,
+    check_global_output_transform_pandas,
+    check_global_set_output_transform_polars,
+    check_inplace_ensure_writeable,
+    check_set_output_transform,
+    check_set_output_transform_pandas,
+    check_set_output_transform_polars,
+    check_transformer_get_feature_names_out,
+    check_transformer_get_feature_names_out_pandas,
+    estimator_checks_generator,
+    parametrize_with_checks,
+)
+
+from skvae import (
+    ELBO,
+    IWAE,
+    FullPosterior,
+    GaussianLikelihood,
+    MixtureLikelihood,
+    MixturePrior,
+    VAEDensity,
+)
+from tests.conftest import QUICK
+
+# The checks set random_state themselves.
+FAST = {**QUICK, "max_iter": 2, "hidden_layer_sizes": (8,), "random_state": None}
+
+CONFIGURATIONS = [
+    VAEDensity(**FAST),
+    VAEDensity(
+        prior="normal",
+        posterior="diagonal",
+        likelihood="gaussian",
+        objective="elbo",
+        marginal_transform=None,
+        early_stopping=False,
+        **FAST,
+    ),
+    VAEDensity(
+        2,
+        prior=MixturePrior(n_modes=3),
+        likelihood=GaussianLikelihood(scale="row"),
+        objective=ELBO(n_samples=2),
+        marginal_transform="normal",
+        early_stopping=True,
+        **FAST,
+    ),
+    VAEDensity(
+        prior="normal",
+        posterior=FullPosterior(hidden_layer_sizes=(4,)),
+        likelihood=GaussianLikelihood(scale="column"),
+        objective=IWAE(n_samples=3, first_part=0.0),
+        **FAST,
+    ),
+    VAEDensity(
+        posterior="diagonal",
+        likelihood=GaussianLikelihood(scale=0.5),
+        marginal_transform="auto",
+        early_stopping=True,
+        dropout=0.2,
+        **FAST,
+    ),
+    VAEDensity(
+        1,
+        posterior="diagonal",
+        likelihood=MixtureLikelihood(n_modes=2),
+        marginal_transform="normal",
+        early_stopping=False,
+        batch_size=16,
+        **{**FAST, "hidden_layer_sizes": ()},
+    ),
+]
+
+NOT_YIELDED = [
+    check_set_output_transform,
+    check_set_output_transform_pandas,
+    check_global_output_transform_pandas,
+    check_set_output_transform_polars,
+    check_global_set_output_transform_polars,
+    check_get_feature_names_out_error,
+    check_transformer_get_feature_names_out,
+    check_transformer_get_feature_names_out_pandas,
+    check_dataframe_column_names_consistency,
+    check_inplace_ensure_writeable,
+]
+
+# These fit one object twice on one table and want the same result: the opposite of
+# what warm_start=True promises, whatever the estimator.
+REFITTING = {
+    "check_pipeline_consistency",
+    "check_transformer_data_not_an_array",
+    "check_transformer_general",
+}
+
+
+@parametrize_with_checks(CONFIGURATIONS)
+def test_estimator_checks_pass(
+    estimator: VAEDensity, check: Callable[[Any], None]
+) -> None:
+    check(estimator)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@parametrize_with_checks([VAEDensity()])
+def test_estimator_checks_pass_with_all_defaults(
+    estimator: VAEDensity, check: Callable[[Any], None]
+) -> None:
+    check(estimator)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "check"),
+    [
+        pytest.param(estimator, check, id=f"{check.func.__name__}-{i}")
+        for i, (estimator, check) in enumerate(
+            estimator_checks_generator(VAEDensity(warm_start=True, **FAST))
+        )
+        if check.func.__name__ not in REFITTING
+    ],
+)
+def test_estimator_checks_that_fit_an_object_once_pass_with_warm_start(
+    estimator: VAEDensity, check: Callable[[Any], None]
+) -> None:
+    check(estimator)
+
+
+# The checks fit frames and then score arrays themselves.
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names:UserWarning")
+@pytest.mark.filterwarnings("ignore:X has feature names, but:UserWarning")
+@pytest.mark.parametrize("check", NOT_YIELDED, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("index", range(len(CONFIGURATIONS)))
+def test_checks_that_check_estimator_does_not_yield_pass(
+    index: int, check: Callable[[str, Any], None]
+) -> None:
+    check("VAEDensity", clone(CONFIGURATIONS[index]))
+
+
+@pytest.mark.parametrize("estimator", CONFIGURATIONS)
+def test_no_configuration_is_tagged_as_an_exception(estimator: VAEDensity) -> None:
+    tags = get_tags(estimator)
+    assert not tags.non_deterministic
+    assert not tags.no_validation
+    assert not tags._skip_test
+    assert tags.estimator_type == "density_estimator"
