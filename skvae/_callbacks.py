@@ -1,6 +1,7 @@
 """scikit-learn's callbacks (1.9 and later), and nothing in their place before."""
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 __all__ = ["CallbackSupportMixin", "FitCallbacks", "with_callbacks"]
@@ -13,8 +14,13 @@ except ImportError:  # scikit-learn < 1.9
         """Supports no callbacks."""
 
     def with_callbacks(method: Callable) -> Callable:
-        """Return the method as it is."""
-        return method
+        """Return the method, behind one frame as scikit-learn's decorator does."""
+
+        @wraps(method)
+        def unmanaged(*args: Any, **kwargs: Any) -> Any:
+            return method(*args, **kwargs)
+
+        return unmanaged
 
 
 class FitCallbacks:

@@ -57,7 +57,9 @@ class Columns:
         for j, monotone in enumerate(self.maps):
             if monotone is not None:
                 u[:, j] = monotone.inverse(u[:, j])
-        return self.center + self.scale * u
+        largest = np.finfo(float).max
+        with np.errstate(over="ignore"):
+            return np.clip(self.center + self.scale * u, -largest, largest)
 
 
 def fit_columns(

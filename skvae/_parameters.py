@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-from skvae._fitting import Specs
+from skvae._job import Specs
 from skvae.model.decoders import DecoderSpec
 from skvae.model.likelihoods import LikelihoodSpec
 from skvae.model.posteriors import PosteriorSpec
@@ -52,7 +52,7 @@ def check_number(
     also : tuple, default=()
         Other values that are allowed, such as "auto".
     """
-    if any(value is other or value == other for other in also):
+    if _is_one_of(value, also):
         return
     number = "an int" if integer else "a number"
     least = "at least" if inclusive else "above"
@@ -62,8 +62,16 @@ def check_number(
     if isinstance(value, bool) or not isinstance(value, Integral if integer else Real):
         raise TypeError(message)
     size = float(value)
-    if not ((low <= size if inclusive else low < size) and size <= high):
+    in_range = (low <= size if inclusive else low < size) and size <= high
+    if not (in_range and np.isfinite(size)):
         raise ValueError(message)
+
+
+def _is_one_of(value: object, choices: tuple[object, ...]) -> bool:
+    # Scalars only: an array's == is no bool.
+    return np.ndim(value) == 0 and any(  # type: ignore[arg-type]
+        value is choice or value == choice for choice in choices
+    )
 
 
 def check_positive_int(value: object, name: str, *also: object) -> None:
@@ -119,7 +127,7 @@ def check_parameters(
 
 def check_choice(value: object, name: str, choices: tuple[object, ...]) -> None:
     """Raise a ValueError unless value is one of the choices."""
-    if not any(value is choice or value == choice for choice in choices):
+    if not _is_one_of(value, choices):
         allowed = ", ".join(map(repr, choices))
         raise ValueError(f"{name} must be one of {allowed}, got {value!r}.")
 
@@ -151,8 +159,8 @@ def check_device(device: object) -> torch.device:
         raise TypeError(f"device must be {allowed}, got {device!r}.")
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    name, _, index = device.partition(":")
-    if name not in ("cpu", "cuda") or (index and not index.isdigit()):
+    name, colon, index = device.partition(":")
+    if name not in ("cpu", "cuda") or (colon and not index.isdecimal()):
         raise ValueError(f"device must be {allowed}, got {device!r}.")
     if name == "cuda":
         n_devices = torch.cuda.device_count()

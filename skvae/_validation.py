@@ -99,6 +99,11 @@ def check_sample_weight(sample_weight: Any, n_samples: int) -> NDArray[np.float6
         raise ValueError(
             f"sample_weight must not be negative, got {weight[worst]:g} at row {worst}."
         )
+    with np.errstate(over="ignore"):
+        if not np.isfinite(weight.sum()):
+            raise ValueError(
+                "sample_weight has no finite sum; divide it by its largest entry."
+            )
     if not (weight > 0).any():
         raise ValueError(
             "sample_weight is zero for all rows; at least one weight must be positive."

@@ -1,8 +1,6 @@
 """VAEDensity: the scikit-learn face of the variational autoencoder."""
 
 import copy
-import warnings
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,20 +12,16 @@ from sklearn.base import (
     DensityMixin,
     TransformerMixin,
 )
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from skvae import _fitting as fitting
-from skvae._callbacks import CallbackSupportMixin, FitCallbacks, with_callbacks
-from skvae._columns import merge_duplicates
+from skvae._callbacks import CallbackSupportMixin, with_callbacks
+from skvae._fit import fit_estimator
 from skvae._parameters import (
     check_device,
     check_parameters,
     check_positive_int,
-    resolve_specs,
     seed_from,
 )
-from skvae._progress import FitProgress
 from skvae._validation import check_binary, check_sample_weight, check_table
 from skvae.evidence import (
     EncoderProposal,
@@ -41,7 +35,6 @@ from skvae.model.decoders import DecoderSpec
 from skvae.model.likelihoods import LikelihoodSpec
 from skvae.model.posteriors import PosteriorSpec
 from skvae.model.priors import PriorSpec
-from skvae.training import EpochRecord, Trainer
 from skvae.training.objectives import ObjectiveSpec
 
 __all__ = ["VAEDensity"]
@@ -94,7 +87,8 @@ default="mixture"
     marginal_transform : {"auto", "normal"} or None, default="auto"
         "normal" maps every column to normal scores by a monotone spline, exact
         Jacobian included; None only standardises. "auto" trains both for a short
-        while and keeps what is better on the validation rows (None without any).
+        while and takes "normal" if that is better on the validation rows by one
+        standard error of the difference (None without validation rows).
     learning_rate : float, default=0.004
         Peak learning rate of AdamW, after a warm-up and before a cosine decay.
     weight_decay, dropout : float or "auto", default="auto"
@@ -266,7 +260,7 @@ default="mixture"
             The fitted estimator. If fitting fails, it stays as it was.
         """
         warm = self.warm_start and hasattr(self, "model_")
-        return self._fit(X, y, sample_weight, warm=warm, partial=False)
+        return fit_estimator(self, X, y, sample_weight, warm=warm, partial=False)
 
     @with_callbacks
     def partial_fit(
@@ -292,85 +286,8 @@ default="mixture"
         self : VAEDensity
             The estimator.
         """
-        return self._fit(
-            X, y, sample_weight, warm=hasattr(self, "model_"), partial=True
-        )
-
-    def _fit(
-        self, X: ArrayLike, y: Any, sample_weight: Any, *, warm: bool, partial: bool
-    ) -> "VAEDensity":
-        check_parameters(self)
-        specs = resolve_specs(self)
-        device = check_device(self.device)
-        # Checks record the columns' names on a copy: a failure leaves no trace.
-        staged = copy.copy(self)
-        table = check_table(staged, X, reset=not warm, min_samples=2)
-        weight = check_sample_weight(sample_weight, len(table))
-        if specs.likelihood.support == "binary":
-            check_binary(staged, table)
-        rows, weight = merge_duplicates(table, weight)
-        plan = fitting.plan_fit(self, specs, rows, weight, device, partial=partial)
-        seed = seed_from(self.random_state)
-        with fitting.one_thread(), torch.enable_grad():
-            generator = torch.Generator().manual_seed(seed)
-            if warm:
-                job = fitting.resume(plan, self, rows, weight, generator)
-            else:
-                job = fitting.begin(plan, rows, weight, generator)
-            n_before = len(self.history_) if warm else 0
-            fitted = {
-                "n_features_in_": staged.n_features_in_,
-                "columns_": job.columns,
-                "n_components_": job.n_components,
-                **{f"{family}_": spec for family, spec in vars(specs).items()},
-            }
-            n_epochs = job.trainer.schedule.n_epochs
-            data = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
-            callbacks = FitCallbacks(self, n_epochs, data)
-
-            with FitProgress(n_epochs, enabled=bool(self.verbose)) as progress:
-
-                def on_epoch(record: EpochRecord, trainer: Trainer) -> bool:
-                    progress.update(job.in_input_units(record))
-                    return callbacks.after_epoch(
-                        lambda: {**fitted, "model_": job.snapshot()}
-                    )
-
-                outcome = job.trainer.run(on_epoch)
-        history = [
-            replace(job.in_input_units(record), epoch=n_before + record.epoch)
-            for record in outcome.history
-        ]
-        fitted["model_"] = job.snapshot()
-        fitted["history_"] = (self.history_ if warm else []) + [
-            vars(r) for r in history
-        ]
-        fitted["n_iter_"] = len(fitted["history_"])
-        fitted["best_iter_"] = n_before + outcome.best_epoch
-        fitted["_optimiser_state"] = job.optimiser_state() if partial else None
-        if not warm and hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
-        if hasattr(staged, "feature_names_in_"):
-            fitted["feature_names_in_"] = staged.feature_names_in_
-        self.__dict__.update(fitted)
-        callbacks.finish()
-        if outcome.n_recoveries:
-            warnings.warn(
-                f"Training met non-finite values {outcome.n_recoveries} time(s); each "
-                f"time it went back to the last good weights and halved the learning "
-                f"rate. Consider learning_rate < {self.learning_rate:g}.",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
-        if outcome.interrupted:
-            warnings.warn(
-                f"Training was interrupted in epoch {len(outcome.history) + 1}; the "
-                f"estimator has the best weights so far, those of epoch "
-                f"{outcome.best_epoch}.",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
-        return self
+        warm = hasattr(self, "model_")
+        return fit_estimator(self, X, y, sample_weight, warm=warm, partial=True)
 
     def score_samples(self, X: ArrayLike) -> Array:
         """Return the log-density of each row.
@@ -445,6 +362,8 @@ default="mixture"
         """
         check_is_fitted(self)
         check_parameters(self, tol=tol, max_samples=max_samples)
+        if proposal is not None and not isinstance(proposal, Proposal):
+            raise TypeError(f"proposal must be None or a Proposal, got {proposal!r}.")
         tol = self.evidence_tol if tol is None else tol
         max_samples = self.max_evidence_samples if max_samples is None else max_samples
         table = self._check_rows(X)

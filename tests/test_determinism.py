@@ -50,9 +50,7 @@ def test_fitting_again_is_fitting_anew(table: np.ndarray) -> None:
 
 
 def test_different_seeds_give_different_models(table: np.ndarray) -> None:
-    a, b = (
-        VAEDensity(**{**QUICK, "random_state": seed}).fit(table) for seed in (0, 1)
-    )
+    a, b = (VAEDensity(**{**QUICK, "random_state": seed}).fit(table) for seed in (0, 1))
     assert not np.array_equal(a.score_samples(table), b.score_samples(table))
     c, d = (VAEDensity(**UNSEEDED).fit(table) for _ in range(2))
     assert not np.array_equal(c.score_samples(table), d.score_samples(table))
@@ -158,9 +156,7 @@ def test_scores_do_not_depend_on_the_number_of_threads(
     n_threads = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        assert_allclose(
-            density.score_samples(rows), expected, rtol=1e-10, atol=1e-10
-        )
+        assert_allclose(density.score_samples(rows), expected, rtol=1e-10, atol=1e-10)
     finally:
         torch.set_num_threads(n_threads)
 
@@ -249,7 +245,7 @@ USES: dict[str, Callable[[VAEDensity, np.ndarray], object]] = {
 
 
 def global_state() -> tuple[object, ...]:
-    kind, keys, *rest = np.random.get_state()
+    kind, keys, *rest = np.random.get_state()  # noqa: NPY002
     return (
         kind,
         keys.tobytes(),
@@ -279,7 +275,7 @@ def test_global_state_is_left_alone(
 def test_global_seeds_do_not_reach_the_estimator(table: np.ndarray) -> None:
     results = []
     saved = torch.get_rng_state(), random.getstate()
-    legacy = np.random.get_state()
+    legacy = np.random.get_state()  # noqa: NPY002
     try:
         for seed in (0, 1):
             torch.manual_seed(seed)
@@ -290,7 +286,7 @@ def test_global_seeds_do_not_reach_the_estimator(table: np.ndarray) -> None:
     finally:
         torch.set_rng_state(saved[0])
         random.setstate(saved[1])
-        np.random.set_state(legacy)
+        np.random.set_state(legacy)  # noqa: NPY002
     assert_array_equal(*results)
 
 

@@ -5,7 +5,7 @@ from typing import ClassVar, TypeVar
 
 from sklearn.base import BaseEstimator, clone
 
-__all__ = ["ComponentSpec", "positive_int", "registered", "resolve"]
+__all__ = ["ComponentSpec", "layer_sizes", "positive_int", "registered", "resolve"]
 
 
 class ComponentSpec(BaseEstimator):
@@ -90,3 +90,12 @@ def positive_int(value: object, name: str, *, also: str = "") -> int:
     if isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1:
         return int(value)
     raise ValueError(f"{name} must be a positive int{also}, got {value!r}.")
+
+
+def layer_sizes(value: object, default: tuple[int, ...], name: str) -> tuple[int, ...]:
+    """Return hidden layer sizes as a tuple of positive ints; None is the default."""
+    if value is None:
+        return default
+    if not isinstance(value, (tuple, list)):
+        raise TypeError(f"{name} must be a tuple of int or None, got {value!r}.")
+    return tuple(positive_int(size, f"each of {name}") for size in value)

@@ -1,7 +1,13 @@
 """How is the density fitted? From a classical start, by maximising a bound."""
 
 from skvae.training.batches import split_weights
-from skvae.training.loop import EpochRecord, Schedule, Trainer, TrainingData
+from skvae.training.loop import (
+    EpochRecord,
+    Schedule,
+    Trainer,
+    TrainingData,
+    TrainingOutcome,
+)
 from skvae.training.start import linear_start
 
 __all__ = [
@@ -9,6 +15,7 @@ __all__ = [
     "Schedule",
     "Trainer",
     "TrainingData",
+    "TrainingOutcome",
     "linear_start",
     "split_weights",
 ]

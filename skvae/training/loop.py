@@ -198,7 +198,8 @@ class Trainer:
         self._remember_good()
         self._validate(epoch=0)
         try:
-            self._run_epochs(on_epoch)
+            if not outcome.interrupted:
+                self._run_epochs(on_epoch)
         except KeyboardInterrupt:
             outcome.interrupted = True
         self.model.load_state_dict(self.best_state())
@@ -249,7 +250,10 @@ class Trainer:
                 outcome.stopped_early = True
                 break
         if not len(self.data.x_valid):
-            outcome.best_epoch = len(outcome.history)
+            outcome.best_epoch = max(
+                (r.epoch for r in outcome.history if math.isfinite(r.objective)),
+                default=0,
+            )
 
     def _run_epoch(self) -> tuple[float, float, float] | None:
         """Return mean objective, log-likelihood and KL; None if a step diverged."""
@@ -358,15 +362,23 @@ class Trainer:
             self.outcome.best_epoch = epoch
             self._best = copy.deepcopy(self.model.state_dict())
 
-    @torch.no_grad()
     def _validation_evidence(self) -> float:
-        """Importance-weighted bound on the validation rows, with fixed noise."""
-        data = self.data
-        log_p = []
-        for begin in range(0, len(data.x_valid), VALIDATION_BLOCK):
-            block = slice(begin, begin + VALIDATION_BLOCK)
-            draw = self.model.draw(data.x_valid[block], self.validation_noise[:, block])
-            log_p.append(draw.log_w.double().logsumexp(0) - math.log(VALIDATION_DRAWS))
-        weight = data.weight_valid / data.weight_valid.sum()
-        evidence = float(weight.to(self.device) @ torch.cat(log_p))
+        """Return the mean over validation rows, −inf if it is not a number."""
+        weight = self.data.weight_valid / self.data.weight_valid.sum()
+        evidence = float(weight @ self.validation_log_p())
         return evidence if math.isfinite(evidence) else -math.inf
+
+    @torch.no_grad()
+    def validation_log_p(self) -> Tensor:
+        """Return the importance-weighted bound of each validation row.
+
+        The noise is the same at every call: two sets of weights are compared by the
+        same draws.
+        """
+        log_p = []
+        for begin in range(0, len(self.data.x_valid), VALIDATION_BLOCK):
+            rows = slice(begin, begin + VALIDATION_BLOCK)
+            noise = self.validation_noise[:, rows]
+            log_w = self.model.draw(self.data.x_valid[rows], noise).log_w.double()
+            log_p.append(log_w.logsumexp(0).cpu() - math.log(VALIDATION_DRAWS))
+        return torch.cat(log_p)

@@ -6,6 +6,7 @@ from torch import Tensor
 from skvae.model.context import BuildContext
 from skvae.model.decoders._base import DecoderModule, DecoderSpec
 from skvae.model.networks import SkipMLP
+from skvae.model.spec import layer_sizes
 
 __all__ = ["MLPDecoder"]
 
@@ -35,10 +36,14 @@ class MLPDecoder(DecoderSpec):
         self, context: BuildContext, n_parameters: int, n_linear: int
     ) -> "MLPDecoderModule":
         """Return the module."""
-        sizes = self.hidden_layer_sizes
+        sizes = layer_sizes(
+            self.hidden_layer_sizes,
+            context.hidden_layer_sizes,
+            "hidden_layer_sizes of MLPDecoder",
+        )
         return MLPDecoderModule(
             context,
-            context.hidden_layer_sizes if sizes is None else sizes,
+            sizes,
             n_parameters,
             n_linear,
         )

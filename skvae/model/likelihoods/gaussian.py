@@ -56,7 +56,11 @@ class GaussianLikelihood(LikelihoodSpec):
             return GaussianLikelihoodModule(
                 LEARNT_SCALES[scale](context.scale_floor), context.n_features
             )
-        if isinstance(scale, Real) and not isinstance(scale, bool) and 0 < scale:
+        if (
+            isinstance(scale, Real)
+            and not isinstance(scale, bool)
+            and 0 < scale < math.inf
+        ):
             fixed = FixedScale(float(scale) / context.column_scale)
             return GaussianLikelihoodModule(fixed, context.n_features)
         raise ValueError(

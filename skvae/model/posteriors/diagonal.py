@@ -7,6 +7,7 @@ from skvae.model.context import BuildContext, LinearStart
 from skvae.model.distributions import DiagonalGaussian
 from skvae.model.networks import SkipMLP
 from skvae.model.posteriors._base import PosteriorModule, PosteriorSpec
+from skvae.model.spec import layer_sizes
 
 __all__ = ["DiagonalPosterior"]
 
@@ -36,10 +37,12 @@ class DiagonalPosterior(PosteriorSpec):
 
     def build(self, context: BuildContext) -> "DiagonalPosteriorModule":
         """Return the module."""
-        sizes = self.hidden_layer_sizes
-        return DiagonalPosteriorModule(
-            context, context.hidden_layer_sizes if sizes is None else sizes
+        sizes = layer_sizes(
+            self.hidden_layer_sizes,
+            context.hidden_layer_sizes,
+            "hidden_layer_sizes of DiagonalPosterior",
         )
+        return DiagonalPosteriorModule(context, sizes)
 
 
 class DiagonalPosteriorModule(PosteriorModule):

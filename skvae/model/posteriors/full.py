@@ -7,6 +7,7 @@ from skvae.model.context import BuildContext, LinearStart
 from skvae.model.distributions import CholeskyGaussian
 from skvae.model.networks import SkipMLP
 from skvae.model.posteriors._base import PosteriorModule, PosteriorSpec
+from skvae.model.spec import layer_sizes
 
 __all__ = ["FullPosterior"]
 
@@ -41,10 +42,12 @@ class FullPosterior(PosteriorSpec):
 
     def build(self, context: BuildContext) -> "FullPosteriorModule":
         """Return the module."""
-        sizes = self.hidden_layer_sizes
-        return FullPosteriorModule(
-            context, context.hidden_layer_sizes if sizes is None else sizes
+        sizes = layer_sizes(
+            self.hidden_layer_sizes,
+            context.hidden_layer_sizes,
+            "hidden_layer_sizes of FullPosterior",
         )
+        return FullPosteriorModule(context, sizes)
 
 
 class FullPosteriorModule(PosteriorModule):

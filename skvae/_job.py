@@ -28,10 +28,19 @@ from skvae.training import (
 )
 from skvae.training.objectives import ELBO, ObjectiveSpec
 
-__all__ = ["FitJob", "FitPlan", "Specs", "begin", "one_thread", "plan_fit", "resume"]
+__all__ = [
+    "FitJob",
+    "FitPlan",
+    "Specs",
+    "begin",
+    "plan_fit",
+    "resume",
+    "training_settings",
+]
 
 Array = NDArray[np.float64]
 
+MAX_DRAWS = 1_000_000
 PILOT_SHARE = 0.1  # of the training's steps, for each of the two margins
 
 
@@ -87,7 +96,10 @@ def plan_fit(
     partial: bool,
 ) -> FitPlan:
     """Resolve an estimator's parameters for a table of distinct, weighted rows."""
-    n_draws = max(round(float(sample_weight.sum())), len(rows))
+    # Weights may count populations: an epoch is never longer than a million rows or
+    # one pass.
+    most = max(MAX_DRAWS, len(rows))
+    n_draws = round(min(max(float(sample_weight.sum()), len(rows)), most))
     settings = fit_settings(
         n_rows=len(rows),
         n_draws=n_draws,
@@ -132,8 +144,10 @@ class FitJob:
         The map between table and model units.
     trainer : Trainer
         Holds the model and its rows.
-    log_jacobian, log_jacobian_valid : float
-        Mean log |det du/dx| of the training and of the validation rows.
+    log_jacobian : float
+        Mean log |det du/dx| of the training rows.
+    log_jacobian_valid : ndarray of shape (n_valid,)
+        log |det du/dx| of each validation row.
     n_components : int
         Number of latents.
     """
@@ -141,21 +155,25 @@ class FitJob:
     columns: Columns
     trainer: Trainer
     log_jacobian: float
-    log_jacobian_valid: float
+    log_jacobian_valid: Array
     n_components: int
 
     def in_input_units(self, record: EpochRecord) -> EpochRecord:
         """Return the record with log-densities in the units of the input."""
+        evidence = record.evidence
+        if len(self.log_jacobian_valid):
+            weight = self.trainer.data.weight_valid.numpy()
+            evidence += float(np.average(self.log_jacobian_valid, weights=weight))
         return replace(
             record,
             objective=record.objective + self.log_jacobian,
             reconstruction=record.reconstruction + self.log_jacobian,
-            evidence=record.evidence + self.log_jacobian_valid,
+            evidence=evidence,
         )
 
-    def best_evidence(self) -> float:
-        """Return the best validation score so far, in the units of the input."""
-        return self.trainer.best_evidence + self.log_jacobian_valid
+    def validation_log_p(self) -> Array:
+        """Return each validation row's bound, in the units of the input."""
+        return self.trainer.validation_log_p().numpy() + self.log_jacobian_valid
 
     def snapshot(self) -> VAE:
         """Return a copy of the model with its best weights, float64, on the CPU."""
@@ -181,20 +199,20 @@ def begin(
     if choice == "auto" and not plan.settings.n_valid:
         choice = None
     seed = int(torch.randint(2**62, (), generator=generator))
-    candidates = [None, "normal"] if choice == "auto" else [choice]
-    columns = [
-        fit_columns(
-            rows,
-            sample_weight,
-            binary=binary,
-            normal_margins=candidate == "normal",
-        )
-        for candidate in candidates
-    ]
-    best = columns[0]
-    if len(columns) > 1:
-        best = max(columns, key=lambda c: _pilot(plan, c, rows, split, seed))
-    return _job(plan, best, rows, split, torch.Generator().manual_seed(seed))
+
+    def columns_for(margin: str | None) -> Columns:
+        normal = margin == "normal"
+        return fit_columns(rows, sample_weight, binary=binary, normal_margins=normal)
+
+    if choice == "auto":
+        plain, mapped = columns_for(None), columns_for("normal")
+        better = _is_better(plan, mapped, plain, rows, split, seed)
+        columns = mapped if better else plain
+    else:
+        better, columns = False, columns_for(choice)
+    job = _job(plan, columns, rows, split, torch.Generator().manual_seed(seed))
+    job.trainer.outcome.interrupted = better is None
+    return job
 
 
 def resume(
@@ -219,23 +237,40 @@ def _split(
     return train.numpy(), valid.numpy()
 
 
-def _pilot(
+def _is_better(
     plan: FitPlan,
     columns: Columns,
+    simpler: Columns,
     rows: Array,
     split: tuple[Array, Array],
     seed: int,
-) -> float:
-    """Train briefly; return the best validation score, in the units of the input."""
+) -> bool | None:
+    """Train a pilot in each of two model units; return whether the first wins.
+
+    None if a KeyboardInterrupt ended a pilot.
+
+    It has to win by one standard error of the paired difference over validation
+    rows: a pilot flatters the units that are quicker to learn, not those that are
+    better in the end, and chance should not choose the more flexible one.
+    """
     n_epochs = max(1, math.ceil(PILOT_SHARE * plan.schedule.n_epochs))
     pilot = replace(
         plan,
         specs=replace(plan.specs, objective=ELBO()),
         schedule=replace(plan.schedule, n_epochs=n_epochs, n_validations=4),
     )
-    job = _job(pilot, columns, rows, split, torch.Generator().manual_seed(seed))
-    job.trainer.run()
-    return job.best_evidence()
+    log_p = []
+    for candidate in (columns, simpler):
+        generator = torch.Generator().manual_seed(seed)
+        job = _job(pilot, candidate, rows, split, generator)
+        if job.trainer.run().interrupted:
+            return None
+        log_p.append(job.validation_log_p())
+    lead = log_p[0] - log_p[1]
+    weight = job.trainer.data.weight_valid.numpy()
+    mean = float(np.average(lead, weights=weight))
+    variance = float(np.average(np.square(lead - mean), weights=weight))
+    return mean > math.sqrt(variance / weight.sum())
 
 
 def _job(
@@ -249,9 +284,10 @@ def _job(
 ) -> FitJob:
     u, log_jacobian = columns.to_model(rows)
     x = torch.from_numpy(u).float()
-    (x_train, w_train, jacobian), (x_valid, w_valid, jacobian_valid) = (
-        _part(x, weight, log_jacobian) for weight in split
-    )
+    train, valid = (np.flatnonzero(weight > 0) for weight in split)
+    x_train, x_valid = x[train], x[valid]
+    w_train = torch.from_numpy(split[0][train])
+    w_valid = torch.from_numpy(split[1][valid])
     if model is None:
         model = _new_model(plan, columns, x_train, w_train, generator)
     data = TrainingData(
@@ -272,17 +308,13 @@ def _job(
     n_components = plan.settings.n_components
     if resumed is not None:
         n_components = resumed.n_components_
-    return FitJob(columns, trainer, jacobian, jacobian_valid, n_components)
-
-
-def _part(
-    x: torch.Tensor, weight: Array, log_jacobian: Array
-) -> tuple[torch.Tensor, torch.Tensor, float]:
-    """Return the rows of positive weight, their weights, their mean Jacobian."""
-    used = np.flatnonzero(weight > 0)
-    w = weight[used]
-    mean = float(w @ log_jacobian[used] / w.sum()) if len(used) else 0.0
-    return x[used], torch.from_numpy(w), mean
+    return FitJob(
+        columns=columns,
+        trainer=trainer,
+        log_jacobian=float(np.average(log_jacobian[train], weights=w_train.numpy())),
+        log_jacobian_valid=log_jacobian[valid],
+        n_components=n_components,
+    )
 
 
 def _new_model(
@@ -318,15 +350,17 @@ def _new_model(
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch use one thread within the block.
+def training_settings() -> Iterator[None]:
+    """Let torch use one thread, and float32 unless told otherwise, within the block.
 
     The layers are too small to share: two threads gain little on an idle machine and
     lose a lot on a busy one. One thread also makes a fit the same on all machines.
     """
-    n_threads = torch.get_num_threads()
+    n_threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
     torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float32)
     try:
         yield
     finally:
         torch.set_num_threads(n_threads)
+        torch.set_default_dtype(dtype)

@@ -1,0 +1,145 @@
+"""The steps of `VAEDensity.fit`, from checks to fitted attributes."""
+
+import copy
+import warnings
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from sklearn.exceptions import ConvergenceWarning
+
+from skvae._callbacks import FitCallbacks
+from skvae._columns import merge_duplicates
+from skvae._job import FitJob, Specs, begin, plan_fit, resume, training_settings
+from skvae._parameters import (
+    check_device,
+    check_parameters,
+    resolve_specs,
+    seed_from,
+)
+from skvae._progress import FitProgress
+from skvae._validation import check_binary, check_sample_weight, check_table
+from skvae.training import EpochRecord, Trainer, TrainingOutcome
+
+if TYPE_CHECKING:
+    from skvae.density import VAEDensity
+
+__all__ = ["fit_estimator"]
+
+
+def fit_estimator(
+    estimator: "VAEDensity",
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    *,
+    warm: bool,
+    partial: bool,
+) -> "VAEDensity":
+    """Fit an estimator, or leave it as it was.
+
+    Parameters
+    ----------
+    estimator : VAEDensity
+        Changed only when training has ended.
+    X, y, sample_weight
+        As `VAEDensity.fit` takes them.
+    warm : bool
+        Whether to go on from the fitted model.
+    partial : bool
+        Whether to train for one epoch, as `VAEDensity.partial_fit` does.
+    """
+    check_parameters(estimator)
+    specs = _specs(estimator, warm=warm)
+    device = check_device(estimator.device)
+    # Checks record the columns' names on a copy: a failure leaves no trace.
+    staged = copy.copy(estimator)
+    table = check_table(staged, X, reset=not warm, min_samples=2)
+    weight = check_sample_weight(sample_weight, len(table))
+    if specs.likelihood.support == "binary":
+        check_binary(staged, table)
+    rows, weight = merge_duplicates(table, weight)
+    plan = plan_fit(estimator, specs, rows, weight, device, partial=partial)
+    generator = torch.Generator().manual_seed(seed_from(estimator.random_state))
+    with training_settings(), torch.enable_grad():
+        if warm:
+            job = resume(plan, estimator, rows, weight, generator)
+        else:
+            job = begin(plan, rows, weight, generator)
+        fitted: dict[str, Any] = {
+            "n_features_in_": staged.n_features_in_,
+            "columns_": job.columns,
+            "n_components_": job.n_components,
+            **{f"{family}_": spec for family, spec in vars(specs).items()},
+        }
+        if hasattr(staged, "feature_names_in_"):
+            fitted["feature_names_in_"] = staged.feature_names_in_
+        data = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
+        callbacks = FitCallbacks(estimator, plan.schedule.n_epochs, data)
+        outcome = _train(job, estimator.verbose, callbacks, fitted)
+    n_before = len(estimator.history_) if warm else 0
+    records = (job.in_input_units(record) for record in outcome.history)
+    history = [vars(replace(r, epoch=n_before + r.epoch)) for r in records]
+    fitted["model_"] = job.snapshot()
+    fitted["history_"] = [*(estimator.history_ if warm else []), *history]
+    fitted["n_iter_"] = len(fitted["history_"])
+    fitted["best_iter_"] = n_before + outcome.best_epoch
+    fitted["_optimiser_state"] = job.optimiser_state() if partial else None
+    if not warm and hasattr(estimator, "feature_names_in_"):
+        del estimator.feature_names_in_
+    estimator.__dict__.update(fitted)
+    callbacks.finish()
+    _warn(outcome, estimator.learning_rate)
+    return estimator
+
+
+def _specs(estimator: "VAEDensity", *, warm: bool) -> Specs:
+    """Return the components; the fitted model's, but for the objective, if warm."""
+    specs = resolve_specs(estimator)
+    if not warm:
+        return specs
+    if estimator.n_components not in ("auto", estimator.n_components_):
+        raise ValueError(
+            f"n_components={estimator.n_components} differs from the fitted model's "
+            f"{estimator.n_components_}; a warm start cannot change it."
+        )
+    return Specs(
+        prior=estimator.prior_,
+        posterior=estimator.posterior_,
+        decoder=estimator.decoder_,
+        likelihood=estimator.likelihood_,
+        objective=specs.objective,
+    )
+
+
+def _train(
+    job: FitJob, verbose: int, callbacks: FitCallbacks, fitted: dict[str, Any]
+) -> TrainingOutcome:
+    n_epochs = job.trainer.schedule.n_epochs
+    with FitProgress(n_epochs, enabled=bool(verbose)) as progress:
+
+        def on_epoch(record: EpochRecord, trainer: Trainer) -> bool:
+            progress.update(job.in_input_units(record))
+            return callbacks.after_epoch(lambda: {**fitted, "model_": job.snapshot()})
+
+        return job.trainer.run(on_epoch)
+
+
+def _warn(outcome: TrainingOutcome, learning_rate: float) -> None:
+    """Say what went wrong, in warnings that point at the caller of `fit`."""
+    if outcome.n_recoveries:
+        warnings.warn(
+            f"Training met non-finite values {outcome.n_recoveries} time(s); each time "
+            f"it went back to the last good weights and halved the learning rate. "
+            f"Consider learning_rate < {learning_rate:g}.",
+            ConvergenceWarning,
+            stacklevel=5,
+        )
+    if outcome.interrupted:
+        warnings.warn(
+            f"Training was interrupted in epoch {len(outcome.history) + 1}; the "
+            f"estimator has the best weights so far, those of epoch "
+            f"{outcome.best_epoch}.",
+            ConvergenceWarning,
+            stacklevel=5,
+        )

@@ -1,0 +1,301 @@
+"""Specs are scikit-learn parameter objects, and a user's own are as good as ours."""
+
+import itertools
+import math
+import pickle
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+from scipy.integrate import trapezoid
+from sklearn.base import clone
+from torch import Tensor, nn
+
+from skvae import VAEDensity
+from skvae.model import BuildContext, LatentDraw, LinearStart
+from skvae.model.decoders import DecoderSpec, MLPDecoder
+from skvae.model.distributions import DiagonalGaussian
+from skvae.model.likelihoods import (
+    GaussianLikelihood,
+    LikelihoodModule,
+    LikelihoodSpec,
+    MixtureLikelihood,
+)
+from skvae.model.posteriors import PosteriorSpec
+from skvae.model.priors import MixturePrior, PriorModule, PriorSpec
+from skvae.model.spec import ComponentSpec, registered, resolve
+from skvae.training.objectives import IWAE, ObjectiveSpec
+
+FAMILIES = [PriorSpec, PosteriorSpec, DecoderSpec, LikelihoodSpec, ObjectiveSpec]
+VARIANTS = [spec for family in FAMILIES for spec in registered(family).values()]
+every_variant = pytest.mark.parametrize("variant", VARIANTS)
+every_family = pytest.mark.parametrize("family", FAMILIES)
+
+TINY = {
+    "n_components": 2,
+    "hidden_layer_sizes": (4,),
+    "marginal_transform": None,
+    "max_iter": 2,
+    "n_importance_samples": 4,
+    "max_evidence_samples": 4,
+    "random_state": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def real_table() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(40, 3)) @ rng.normal(size=(3, 3))
+
+
+@pytest.fixture(scope="module")
+def binary_table(real_table: np.ndarray) -> np.ndarray:
+    return (real_table > 0).astype(float)
+
+
+class ShiftedPriorModule(PriorModule):
+    """N(shift, I), the shift learnt."""
+
+    def __init__(self, shift: float, n_components: int) -> None:
+        super().__init__()
+        self.location = nn.Parameter(torch.full((n_components,), shift))
+
+    def forward(self) -> DiagonalGaussian:
+        return DiagonalGaussian(self.location, torch.ones_like(self.location))
+
+    def initialise(self, start: LinearStart) -> None:
+        pass
+
+
+class ShiftedPrior(PriorSpec):
+    """A user's prior."""
+
+    def __init__(self, shift: float = 0.0) -> None:
+        self.shift = shift
+
+    def build(self, context: BuildContext) -> ShiftedPriorModule:
+        return ShiftedPriorModule(self.shift, context.n_components)
+
+
+class LaplaceModule(LikelihoodModule):
+    """Location and log-scale per column."""
+
+    n_parameters = 2
+    n_linear = 1
+
+    def __init__(self, floor: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("floor", floor)
+
+    def _scale(self, raw: Tensor) -> Tensor:
+        return raw[..., 1, :].exp() + self.floor
+
+    def column_log_prob(self, x: Tensor, raw: Tensor) -> Tensor:
+        scale = self._scale(raw)
+        return -(x - raw[..., 0, :]).abs() / scale - (2 * scale).log()
+
+    def sample(self, raw: Tensor, generator: torch.Generator) -> Tensor:
+        exponential = torch.empty(2, *raw[..., 0, :].shape, dtype=raw.dtype)
+        one, other = exponential.exponential_(generator=generator)
+        return raw[..., 0, :] + self._scale(raw) * (one - other)
+
+    def mean(self, raw: Tensor) -> Tensor:
+        return raw[..., 0, :]
+
+    def initialise(self, start: LinearStart) -> tuple[Tensor, Tensor]:
+        log_scale = (start.residual_scale / math.sqrt(2)).log()
+        return start.decoder_weight[None], torch.stack([start.decoder_bias, log_scale])
+
+
+class LaplaceLikelihood(LikelihoodSpec):
+    """A user's likelihood."""
+
+    support: ClassVar = "real"
+
+    def build(self, context: BuildContext) -> LaplaceModule:
+        return LaplaceModule(context.scale_floor)
+
+
+class TemperedBound(ObjectiveSpec):
+    """A user's objective: Rényi's bound of order α."""
+
+    def __init__(self, alpha: float = 0.5, n_samples: int = 2) -> None:
+        self.alpha = alpha
+        self.n_samples = n_samples
+
+    def n_draws(self, progress: float) -> int:
+        return self.n_samples
+
+    def bound(self, draw: LatentDraw) -> Tensor:
+        order = 1 - self.alpha
+        log_mean = (order * draw.log_w).logsumexp(0) - math.log(len(draw.log_w))
+        return log_mean / order
+
+
+USERS_OWN = {
+    "prior": ShiftedPrior(shift=0.25),
+    "likelihood": LaplaceLikelihood(),
+    "objective": TemperedBound(alpha=0.3),
+}
+every_own = pytest.mark.parametrize("name", USERS_OWN)
+
+
+@every_variant
+def test_clone_has_equal_parameters_and_is_another_object(
+    variant: type[ComponentSpec],
+) -> None:
+    spec = variant()
+    copy = clone(spec)
+    assert copy is not spec
+    assert type(copy) is variant
+    assert copy.get_params() == spec.get_params()
+
+
+@every_variant
+def test_pickle_keeps_type_and_parameters(variant: type[ComponentSpec]) -> None:
+    copy = pickle.loads(pickle.dumps(variant()))
+    assert type(copy) is variant
+    assert copy.get_params() == variant().get_params()
+
+
+@every_variant
+def test_repr_is_the_call_that_makes_it(variant: type[ComponentSpec]) -> None:
+    assert repr(variant()) == f"{variant.__name__}()"
+
+
+@every_variant
+def test_alias_stands_for_the_spec_with_its_defaults(
+    variant: type[ComponentSpec],
+) -> None:
+    family = variant.__mro__[1]
+    assert type(resolve(variant.alias, family)) is variant
+    assert registered(family)[variant.alias] is variant
+
+
+@every_family
+def test_unknown_alias_is_refused_with_the_list_of_known_ones(family: type) -> None:
+    with pytest.raises(ValueError, match=f"{family.family}='nonsense'") as caught:
+        resolve("nonsense", family)
+    for alias in registered(family):
+        assert repr(alias) in str(caught.value)
+
+
+@every_family
+def test_other_objects_are_refused(family: type) -> None:
+    for value in (3, None, IWAE if family is PriorSpec else MixturePrior):
+        with pytest.raises(TypeError, match=family.family):
+            resolve(value, family)
+
+
+def test_spec_of_another_family_is_refused() -> None:
+    with pytest.raises(TypeError, match="prior must be"):
+        resolve(GaussianLikelihood(), PriorSpec)
+
+
+def test_repr_shows_changed_parameters() -> None:
+    assert repr(MixturePrior(n_modes=8)) == "MixturePrior(n_modes=8)"
+
+
+def test_nested_parameters_are_set_through_the_estimator() -> None:
+    density = VAEDensity(
+        prior=MixturePrior(),
+        likelihood=MixtureLikelihood(),
+        decoder=MLPDecoder(),
+        objective=IWAE(),
+    )
+    density.set_params(
+        prior__n_modes=3,
+        likelihood__n_modes=2,
+        decoder__hidden_layer_sizes=(5,),
+        objective__n_samples=4,
+    )
+    assert density.prior.n_modes == 3
+    assert density.get_params()["likelihood__n_modes"] == 2
+    assert density.decoder.hidden_layer_sizes == (5,)
+    assert density.objective.n_samples == 4
+
+
+def test_fit_uses_nested_parameters_and_leaves_the_specs_alone(
+    real_table: np.ndarray,
+) -> None:
+    prior = MixturePrior(n_modes=3)
+    density = VAEDensity(prior=prior, **TINY).fit(real_table)
+    assert density.model_.prior.means.shape == (3, 2)
+    assert density.prior is prior
+    assert density.prior_ is not prior
+    assert density.prior_.get_params() == prior.get_params()
+    assert set(vars(prior)) == {"n_modes"}
+
+
+@pytest.mark.parametrize(
+    ("prior", "posterior", "decoder", "likelihood", "objective"),
+    list(itertools.product(*(registered(family) for family in FAMILIES))),
+)
+def test_every_combination_fits_and_scores(
+    prior: str,
+    posterior: str,
+    decoder: str,
+    likelihood: str,
+    objective: str,
+    real_table: np.ndarray,
+    binary_table: np.ndarray,
+) -> None:
+    support = registered(LikelihoodSpec)[likelihood].support
+    table = {"real": real_table, "binary": binary_table}[support]
+    density = VAEDensity(
+        prior=prior,
+        posterior=posterior,
+        decoder=decoder,
+        likelihood=likelihood,
+        objective=objective,
+        **TINY,
+    ).fit(table)
+    assert np.isfinite(density.score_samples(table)).all()
+    assert np.isfinite(density.sample(5, random_state=0)).all()
+    assert density.transform(table).shape == (40, 2)
+
+
+@every_own
+def test_users_own_spec_fits_scores_and_samples(
+    name: str, real_table: np.ndarray
+) -> None:
+    density = VAEDensity(**{name: USERS_OWN[name]}, **TINY).fit(real_table)
+    assert type(getattr(density, f"{name}_")) is type(USERS_OWN[name])
+    assert np.isfinite(density.score_samples(real_table)).all()
+    assert density.sample(5, random_state=0).shape == (5, 3)
+
+
+@every_own
+def test_users_own_spec_survives_clone_and_pickle(
+    name: str, real_table: np.ndarray
+) -> None:
+    density = VAEDensity(**{name: USERS_OWN[name]}, **TINY)
+    copy = clone(density)
+    assert getattr(copy, name).get_params() == USERS_OWN[name].get_params()
+    fitted = copy.fit(real_table)
+    opened = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(
+        opened.score_samples(real_table), fitted.score_samples(real_table)
+    )
+
+
+def test_users_own_parameters_are_nested_parameters(real_table: np.ndarray) -> None:
+    density = VAEDensity(prior=ShiftedPrior(), **TINY)
+    density.set_params(prior__shift=0.5).fit(real_table)
+    assert density.prior_.shift == 0.5
+
+
+def test_users_own_spec_without_alias_is_not_registered() -> None:
+    assert ShiftedPrior not in registered(PriorSpec).values()
+
+
+def test_users_own_density_integrates_to_one(real_table: np.ndarray) -> None:
+    """Of a user's likelihood on one column, to 1 %."""
+    density = VAEDensity(
+        **{**TINY, "n_importance_samples": 64, "max_evidence_samples": 64},
+        likelihood=LaplaceLikelihood(),
+    ).fit(real_table[:, :1])
+    grid = np.linspace(-40, 40, 4001)
+    total = trapezoid(np.exp(density.score_samples(grid[:, None])), grid)
+    assert total == pytest.approx(1, abs=0.01)

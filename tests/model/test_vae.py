@@ -1,0 +1,164 @@
+"""The variational autoencoder as the sum of its components."""
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from skvae.model import VAE, LatentDraw
+from skvae.model.decoders import DecoderSpec
+from skvae.model.likelihoods import (
+    GaussianLikelihood,
+    LikelihoodSpec,
+    MixtureLikelihood,
+)
+from skvae.model.posteriors import FullPosterior, PosteriorSpec
+from skvae.model.priors import MixturePrior, NormalPrior, PriorSpec
+from skvae.model.spec import registered
+from skvae.training.objectives import ObjectiveSpec
+
+K, B, D, L = 4, 6, 3, 2
+
+COMBINATIONS = list(
+    itertools.product(
+        *(
+            registered(family).values()
+            for family in (PriorSpec, PosteriorSpec, DecoderSpec, LikelihoodSpec)
+        )
+    )
+)
+every_combination = pytest.mark.parametrize(
+    ("prior", "posterior", "decoder", "likelihood"), COMBINATIONS
+)
+every_objective = pytest.mark.parametrize(
+    "objective", registered(ObjectiveSpec).values()
+)
+
+MakeVAE = Callable[..., VAE]
+Rows = Callable[..., Tensor]
+
+
+def noise_for(vae: VAE, x: Tensor, n_draws: int = K) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    shape = n_draws, len(x), vae.posterior(x).noise_dim
+    return torch.randn(shape, dtype=x.dtype, generator=generator)
+
+
+@every_combination
+@every_objective
+def test_gradient_of_the_objective_reaches_every_parameter(
+    prior: type[PriorSpec],
+    posterior: type[PosteriorSpec],
+    decoder: type[DecoderSpec],
+    likelihood: type[LikelihoodSpec],
+    objective: type[ObjectiveSpec],
+    make_vae: MakeVAE,
+    rows: Rows,
+) -> None:
+    vae = make_vae(prior(), posterior(), likelihood(), decoder())
+    x = rows(likelihood.support, n_rows=B)
+    bound = objective().bound(vae.draw(x, noise_for(vae, x)))
+    assert bound.shape == (B,)
+    bound.mean().backward()
+    for name, parameter in vae.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().max() > 0, name
+
+
+@every_combination
+def test_draw_agrees_with_the_parts_of_the_model(
+    prior: type[PriorSpec],
+    posterior: type[PosteriorSpec],
+    decoder: type[DecoderSpec],
+    likelihood: type[LikelihoodSpec],
+    make_vae: MakeVAE,
+    rows: Rows,
+) -> None:
+    vae = make_vae(prior(), posterior(), likelihood(), decoder()).double()
+    x = rows(likelihood.support, n_rows=B).double()
+    with torch.no_grad():
+        draw = vae.draw(x, noise_for(vae, x))
+        assert draw.z.shape == (K, B, L)
+        expected = vae.log_joint(x, draw.z) - vae.posterior(x).log_prob(draw.z)
+        torch.testing.assert_close(draw.log_w, expected)
+        torch.testing.assert_close(draw.log_p_x, vae.log_likelihood(x, draw.z))
+        torch.testing.assert_close(draw.log_p_z, vae.prior().log_prob(draw.z))
+
+
+@every_combination
+def test_saved_model_opens_in_another(
+    prior: type[PriorSpec],
+    posterior: type[PosteriorSpec],
+    decoder: type[DecoderSpec],
+    likelihood: type[LikelihoodSpec],
+    make_vae: MakeVAE,
+    rows: Rows,
+) -> None:
+    one, other = (
+        make_vae(prior(), posterior(), likelihood(), decoder(), seed=seed)
+        for seed in (0, 1)
+    )
+    x = rows(likelihood.support, n_rows=B)
+    noise = noise_for(one, x)
+    with torch.no_grad():
+        assert not torch.equal(other.draw(x, noise).log_w, one.draw(x, noise).log_w)
+        other.load_state_dict(one.state_dict())
+        assert torch.equal(other.draw(x, noise).log_w, one.draw(x, noise).log_w)
+
+
+@every_combination
+def test_rows_are_drawn_from_the_generator_and_fit_the_support(
+    prior: type[PriorSpec],
+    posterior: type[PosteriorSpec],
+    decoder: type[DecoderSpec],
+    likelihood: type[LikelihoodSpec],
+    make_vae: MakeVAE,
+) -> None:
+    vae = make_vae(prior(), posterior(), likelihood(), decoder())
+    before = torch.get_rng_state()
+    with torch.no_grad():
+        one, same, other = (
+            vae.generate(50, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)
+        )
+    assert torch.equal(torch.get_rng_state(), before)
+    assert one.shape == (50, D)
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+    if likelihood.support == "binary":
+        assert set(one.unique().tolist()) <= {0.0, 1.0}
+
+
+def test_draws_of_a_row_do_not_depend_on_the_batch(
+    make_vae: MakeVAE, rows: Rows
+) -> None:
+    vae = make_vae(MixturePrior(), FullPosterior(), MixtureLikelihood()).double()
+    x = rows("real", n_rows=B).double()
+    noise = noise_for(vae, x)
+    with torch.no_grad():
+        together = vae.draw(x, noise).log_w
+        alone = vae.draw(x[3:4], noise[:, 3:4]).log_w
+    torch.testing.assert_close(alone, together[:, 3:4])
+
+
+def test_embedding_and_decoding_are_means(make_vae: MakeVAE, rows: Rows) -> None:
+    vae = make_vae(NormalPrior(), FullPosterior(), GaussianLikelihood())
+    x = rows("real", n_rows=B)
+    with torch.no_grad():
+        z = vae.embed(x)
+        assert z.shape == (B, L)
+        assert vae.decode(z).shape == (B, D)
+        decoded = vae.likelihood.mean(vae.decoder(z[None], x))[0]
+        torch.testing.assert_close(vae.decode(z), decoded)
+
+
+def test_log_weight_is_joint_over_proposal() -> None:
+    draw = LatentDraw(
+        z=torch.zeros(1, 1, 1),
+        log_p_x=torch.tensor([[-1.0]]),
+        log_p_z=torch.tensor([[-2.0]]),
+        log_q_z=torch.tensor([[-4.0]]),
+    )
+    assert draw.log_w.item() == 1.0

@@ -1,0 +1,220 @@
+"""The architecture, read from the source."""
+
+import ast
+import gc
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import skvae
+from skvae import VAEDensity
+from skvae.model.decoders import DecoderSpec
+from skvae.model.likelihoods import LikelihoodSpec
+from skvae.model.posteriors import PosteriorSpec
+from skvae.model.priors import PriorSpec
+from skvae.model.spec import ComponentSpec, registered
+from skvae.training.objectives import ObjectiveSpec
+
+ROOT = Path(skvae.__file__).parent
+MODULES = sorted(ROOT.rglob("*.py"))
+MAX_LINES = 500
+
+FAMILIES: dict[str, type[ComponentSpec]] = {
+    "model/priors": PriorSpec,
+    "model/posteriors": PosteriorSpec,
+    "model/decoders": DecoderSpec,
+    "model/likelihoods": LikelihoodSpec,
+    "training/objectives": ObjectiveSpec,
+}
+VARIANT_FILES = [
+    path
+    for folder in FAMILIES
+    for path in sorted((ROOT / folder).glob("*.py"))
+    if not path.name.startswith("_")
+]
+
+NEW_PRIOR = '''
+"""A prior in a file of its own."""
+
+import torch
+from torch import nn
+
+from skvae.model.distributions import DiagonalGaussian
+from skvae.model.priors import PriorModule, PriorSpec
+
+
+class WidePrior(PriorSpec):
+    alias = "wide"
+
+    def __init__(self, width=2.0):
+        self.width = width
+
+    def build(self, context):
+        return WidePriorModule(self.width, context.n_components)
+
+
+class WidePriorModule(PriorModule):
+    def __init__(self, width, n_components):
+        super().__init__()
+        self.location = nn.Parameter(torch.zeros(n_components))
+        self.width = width
+
+    def forward(self):
+        return DiagonalGaussian(self.location, self.width + 0 * self.location)
+
+    def initialise(self, start):
+        pass
+'''
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def imports_of(path: Path) -> set[str]:
+    """Return the full names of all that a module imports, at any depth."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name_of(path)} has a relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def room_of(imported: str) -> str:
+    """Return model, training, evidence, face or the name of another package."""
+    package, *rest = imported.split(".")
+    if package != "skvae":
+        return package
+    return rest[0] if rest and rest[0] in {"model", "training", "evidence"} else "face"
+
+
+every_module = pytest.mark.parametrize("path", MODULES, ids=name_of)
+engine_modules = pytest.mark.parametrize(
+    "path", [p for p in MODULES if p.parent != ROOT], ids=name_of
+)
+
+
+def test_there_are_modules_in_every_room() -> None:
+    rooms = {p.relative_to(ROOT).parts[0] for p in MODULES if p.parent != ROOT}
+    assert rooms == {"model", "training", "evidence"}
+
+
+@engine_modules
+def test_engine_reads_only_parameter_objects_from_scikit_learn(path: Path) -> None:
+    for imported in imports_of(path):
+        if imported.split(".")[0] == "sklearn":
+            assert imported.startswith("sklearn.base."), imported
+
+
+@engine_modules
+def test_engine_knows_no_tables_figures_or_progress_bars(path: Path) -> None:
+    packages = {imported.split(".")[0] for imported in imports_of(path)}
+    assert not packages & {"pandas", "polars", "matplotlib", "tqdm", "joblib", "scipy"}
+
+
+@engine_modules
+def test_imports_point_one_way(path: Path) -> None:
+    room = path.relative_to(ROOT).parts[0]
+    allowed = {"model", room}
+    rooms = {room_of(imported) for imported in imports_of(path)}
+    assert rooms & {"model", "training", "evidence", "face"} <= allowed
+
+
+@every_module
+def test_heavy_optional_packages_are_not_imported(path: Path) -> None:
+    packages = {imported.split(".")[0] for imported in imports_of(path)}
+    assert not packages & {"pandas", "polars", "zuko"}
+
+
+@every_module
+def test_module_is_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+
+
+@every_module
+def test_module_says_what_it_is_for_and_what_it_offers(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree)
+    assigned = {
+        target.id
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    assert "__all__" in assigned
+
+
+@pytest.mark.parametrize("path", VARIANT_FILES, ids=name_of)
+def test_variant_file_has_one_spec_which_its_folder_exports(path: Path) -> None:
+    folder = path.parent.relative_to(ROOT).as_posix()
+    family = FAMILIES[folder]
+    package = "skvae." + folder.replace("/", ".")
+    module = importlib.import_module(f"{package}.{path.stem}")
+    specs = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, family)
+        and value.__module__ == module.__name__
+    ]
+    (spec,) = specs
+    exported = importlib.import_module(package)
+    for offered in (module, exported, skvae):
+        assert spec.__name__ in offered.__all__
+        assert getattr(offered, spec.__name__) is spec
+
+
+@pytest.mark.parametrize("path", VARIANT_FILES, ids=name_of)
+def test_variant_is_named_after_its_file(path: Path) -> None:
+    family = FAMILIES[path.parent.relative_to(ROOT).as_posix()]
+    assert path.stem in registered(family)
+
+
+@pytest.fixture
+def new_prior(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Write a package with one new prior, import it, and forget it afterwards."""
+    package = tmp_path / "priors_of_a_user"
+    package.mkdir()
+    (package / "wide.py").write_text(NEW_PRIOR.lstrip(), encoding="utf-8")
+    (package / "__init__.py").write_text(
+        "from priors_of_a_user.wide import WidePrior\n", encoding="utf-8"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module(package.name)
+    yield "wide"
+    for name in [name for name in sys.modules if name.startswith(package.name)]:
+        del sys.modules[name]
+    gc.collect()
+    assert "wide" not in registered(PriorSpec)
+
+
+def test_new_prior_needs_one_file_and_one_export(new_prior: str) -> None:
+    assert new_prior in registered(PriorSpec)
+    table = np.random.default_rng(0).normal(size=(40, 2))
+    density = VAEDensity(
+        prior=new_prior,
+        hidden_layer_sizes=(4,),
+        marginal_transform=None,
+        max_iter=2,
+        n_importance_samples=4,
+        max_evidence_samples=4,
+        random_state=0,
+    ).fit(table)
+    assert type(density.prior_).__name__ == "WidePrior"
+    assert np.isfinite(density.score_samples(table)).all()
+    density.set_params(prior=type(density.prior_)(), prior__width=3.0).fit(table)
+    assert density.model_.prior.width == 3.0
+
+
+def test_unknown_prior_is_told_of_the_new_one(new_prior: str) -> None:
+    table = np.random.default_rng(0).normal(size=(10, 2))
+    with pytest.raises(ValueError, match="'wide'"):
+        VAEDensity(prior="nonsense").fit(table)

@@ -1,0 +1,137 @@
+"""The linear-Gaussian model that training starts from."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from skvae.model import LinearStart
+from skvae.training import linear_start
+
+FLOOR = 1e-3
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, dtype=torch.float64, generator=generator)
+
+
+def start_of(
+    x: Tensor, n_components: int, weight: Tensor | None = None, seed: int = 0
+) -> LinearStart:
+    return linear_start(
+        x,
+        torch.ones(len(x), dtype=torch.float64) if weight is None else weight,
+        n_components,
+        torch.full((x.shape[1],), FLOOR, dtype=torch.float64),
+        torch.Generator().manual_seed(seed),
+    )
+
+
+@pytest.fixture
+def table() -> Tensor:
+    return normal(2000, 2) @ normal(2, 5, seed=1) + 0.2 * normal(2000, 5, seed=2) + 3
+
+
+def test_encoder_whitens_the_rows(table: Tensor) -> None:
+    start = start_of(table, 3)
+    mean = table @ start.encoder_weight.T + start.encoder_bias
+    torch.testing.assert_close(mean.mean(0), torch.zeros(3).double())
+    covariance = torch.cov(mean.T, correction=0)
+    torch.testing.assert_close(covariance, torch.eye(3).double())
+
+
+def test_latents_are_draws_of_the_encoder(table: Tensor) -> None:
+    start = start_of(table, 3)
+    noise = start.z - table @ start.encoder_weight.T - start.encoder_bias
+    standard = noise @ torch.linalg.inv(start.encoder_tril).T
+    covariance = torch.cov(standard.T)
+    # Five standard errors of a covariance of 2,000 standard-normal rows.
+    assert (covariance - torch.eye(3)).abs().max() < 5 * (2 / 2000) ** 0.5
+    assert standard.mean(0).abs().max() < 5 * 2000**-0.5
+
+
+def test_residual_scale_is_what_the_decoder_leaves(table: Tensor) -> None:
+    start = start_of(table, 2)
+    residual = table - start.z @ start.decoder_weight.T - start.decoder_bias
+    torch.testing.assert_close(start.residual_scale, residual.square().mean(0).sqrt())
+    # No worse than the best for latents with noise of 0.3: the column's own noise
+    # and 0.09 / 1.09 of what the latents explain, to 5 %.
+    explained = table.var(0) - 0.2**2
+    best = (0.2**2 + explained * 0.09 / 1.09).sqrt()
+    assert (start.residual_scale < 1.05 * best).all()
+
+
+def test_decoder_cannot_be_improved_by_another_linear_map(table: Tensor) -> None:
+    start = start_of(table, 2)
+    design = torch.cat([start.z, torch.ones(len(table), 1)], 1)
+    best = table - design @ torch.linalg.lstsq(design, table).solution
+    ratio = start.residual_scale / best.square().mean(0).sqrt()
+    assert ((ratio >= 1 - 1e-9) & (ratio < 1.01)).all()
+
+
+def test_encoder_does_not_depend_on_the_order_of_rows_or_the_seed(
+    table: Tensor,
+) -> None:
+    one = start_of(table, 5)
+    order = torch.randperm(len(table), generator=torch.Generator().manual_seed(3))
+    other = start_of(table[order], 5, seed=1)
+    torch.testing.assert_close(one.encoder_weight, other.encoder_weight)
+    torch.testing.assert_close(one.encoder_bias, other.encoder_bias)
+
+
+def test_signs_of_the_directions_are_fixed(table: Tensor) -> None:
+    weight = start_of(table, 5).encoder_weight
+    assert (weight.gather(1, weight.abs().argmax(1)[:, None]) > 0).all()
+    mirrored = start_of(-table, 5).encoder_weight
+    torch.testing.assert_close(mirrored, weight)
+
+
+def test_same_seed_gives_the_same_latents(table: Tensor) -> None:
+    assert torch.equal(start_of(table, 3).z, start_of(table, 3).z)
+    assert not torch.equal(start_of(table, 3).z, start_of(table, 3, seed=1).z)
+
+
+def test_weights_are_repeated_rows(table: Tensor) -> None:
+    x = table[:200]
+    weight = torch.arange(200, dtype=torch.float64) % 3 + 1
+    weighted, repeated = (
+        start_of(x, 3, weight),
+        start_of(x.repeat_interleave(weight.long(), 0), 3),
+    )
+    for name in ("encoder_weight", "encoder_bias", "decoder_bias"):
+        torch.testing.assert_close(getattr(weighted, name), getattr(repeated, name))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_start_has_the_dtype_of_the_rows(table: Tensor, dtype: torch.dtype) -> None:
+    start = start_of(table.to(dtype), 3)
+    assert {value.dtype for value in vars(start).values()} == {dtype}
+
+
+def test_more_latents_than_columns_start_as_the_prior(table: Tensor) -> None:
+    start = start_of(table, 7)
+    assert start.z.shape == (2000, 7)
+    assert (start.encoder_weight[5:] == 0).all()
+    torch.testing.assert_close(
+        start.encoder_tril.diagonal()[5:], torch.ones(2).double()
+    )
+    assert start.decoder_weight[:, 5:].abs().max() < 0.2
+    assert (start.z[:, 5:].std(0) - 1).abs().max() < 0.1
+
+
+@pytest.mark.parametrize(
+    "kind", ["duplicated columns", "constant column", "one row", "fewer rows"]
+)
+def test_rank_deficient_tables_have_a_finite_start(table: Tensor, kind: str) -> None:
+    x = {
+        "duplicated columns": table[:, [0, 0, 0, 1]],
+        "constant column": torch.cat([table[:, :3], torch.ones(2000, 1)], 1),
+        "one row": table[:1],
+        "fewer rows": table[:3],
+    }[kind]
+    start = start_of(x, 4)
+    for name, value in vars(start).items():
+        assert value.isfinite().all(), name
+    assert (start.residual_scale >= FLOOR).all()
+    # No latent is far outside the range of the prior.
+    assert start.z.abs().max() < 10

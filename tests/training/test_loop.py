@@ -1,0 +1,254 @@
+"""The training loop."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from skvae.model import LatentDraw
+from skvae.training import EpochRecord, Schedule, Trainer
+from skvae.training.objectives import ELBO, IWAE, ObjectiveSpec
+
+MakeTrainer = Callable[..., Trainer]
+
+
+@torch.no_grad()
+def validation_bound(trainer: Trainer) -> float:
+    """Return the importance-weighted bound on the trainer's validation rows."""
+    draw = trainer.model.draw(trainer.data.x_valid, trainer.validation_noise)
+    log_w = draw.log_w.double()
+    return float((log_w.logsumexp(0) - math.log(len(log_w))).mean())
+
+
+class BreaksAt(ObjectiveSpec):
+    """The ELBO, but not a number at some of its calls."""
+
+    def __init__(self, calls: tuple[int, ...]) -> None:
+        self.calls = calls
+        self.n_calls = 0
+
+    def n_draws(self, progress: float) -> int:
+        return 1
+
+    def bound(self, draw: LatentDraw) -> Tensor:
+        self.n_calls += 1
+        factor = math.nan if self.n_calls in self.calls else 1.0
+        return factor * draw.log_w.mean(0)
+
+
+@pytest.mark.parametrize("objective", [ELBO(), IWAE(n_samples=4)], ids=repr)
+def test_training_improves_the_validation_bound(
+    objective: ObjectiveSpec, make_trainer: MakeTrainer
+) -> None:
+    trainer = make_trainer(objective, n_epochs=40)
+    before = validation_bound(trainer)
+    trainer.run()
+    assert validation_bound(trainer) > before + 0.1
+
+
+def test_training_improves_its_own_objective(make_trainer: MakeTrainer) -> None:
+    history = make_trainer(n_epochs=40).run().history
+    assert history[-1].objective > history[0].objective + 0.1
+
+
+def test_model_has_the_best_weights_of_the_history(
+    make_trainer: MakeTrainer,
+) -> None:
+    trainer = make_trainer(n_epochs=60, learning_rate=0.05, n_validations=20)
+    outcome = trainer.run()
+    evidence = [record.evidence for record in outcome.history]
+    best = int(np.nanargmax(evidence))
+    assert outcome.best_epoch == best + 1
+    assert validation_bound(trainer) == pytest.approx(evidence[best], abs=1e-6)
+    assert trainer.best_evidence == evidence[best]
+
+
+def test_averaged_weights_are_kept_where_they_are_better(
+    make_trainer: MakeTrainer,
+) -> None:
+    seen: list[tuple[float, float]] = []
+
+    def compare(record: EpochRecord, trainer: Trainer) -> bool:
+        if math.isfinite(record.evidence):
+            live = validation_bound(trainer)
+            with trainer.average.swapped_in():
+                seen.append((live, validation_bound(trainer)))
+            assert record.evidence == pytest.approx(max(seen[-1]), abs=1e-6)
+        return False
+
+    # A large rate that does not fall: the live weights are noisy.
+    trainer = make_trainer(
+        n_rows=2048,
+        n_valid=2000,
+        n_epochs=12,
+        batch_size=32,
+        learning_rate=0.01,
+        decay=False,
+        averaging=0.99,
+    )
+    trainer.run(compare)
+    live, averaged = (max(column) for column in zip(*seen, strict=True))
+    assert averaged > live
+    assert validation_bound(trainer) == pytest.approx(averaged, abs=1e-6)
+
+
+def test_start_stays_where_training_only_harms(make_trainer: MakeTrainer) -> None:
+    class Worse(ELBO):
+        def bound(self, draw: LatentDraw) -> Tensor:
+            return -super().bound(draw)
+
+    trainer = make_trainer(Worse(), n_epochs=5)
+    before = validation_bound(trainer)
+    outcome = trainer.run()
+    assert outcome.best_epoch == 0
+    assert validation_bound(trainer) == pytest.approx(before, abs=1e-9)
+
+
+def test_training_without_validation_rows_ends_with_averaged_weights(
+    make_trainer: MakeTrainer,
+) -> None:
+    trainer = make_trainer(n_valid=0, n_epochs=5)
+    outcome = trainer.run()
+    assert outcome.best_epoch == 5
+    assert all(math.isnan(record.evidence) for record in outcome.history)
+    average = trainer.average.average
+    for parameter, expected in zip(trainer.model.parameters(), average, strict=True):
+        assert torch.equal(parameter.detach(), expected)
+
+
+def test_same_seed_gives_the_same_weights(make_trainer: MakeTrainer) -> None:
+    one, other = make_trainer(), make_trainer()
+    for trainer in (one, other):
+        trainer.run()
+    for a, b in zip(one.model.parameters(), other.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_training_leaves_the_global_random_state_alone(
+    make_trainer: MakeTrainer,
+) -> None:
+    trainer = make_trainer(n_epochs=2)
+    before = torch.get_rng_state()
+    trainer.run()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_learning_rate_rises_linearly_then_falls_along_a_cosine(
+    make_trainer: MakeTrainer,
+) -> None:
+    # One step per epoch, so that the history has the rate of every step.
+    trainer = make_trainer(n_epochs=400, batch_size=256, warmup_steps=20)
+    rate = np.array([r.learning_rate for r in trainer.run().history]) / 4e-3
+    step = np.arange(400)
+    cosine = 0.5 * (1 + np.cos(np.pi * step / 400))
+    np.testing.assert_allclose(rate[20:], cosine[20:], rtol=1e-9)
+    np.testing.assert_allclose(rate[:20] / cosine[:20], (step[:20] + 1) / 20)
+    assert rate.argmax() in (19, 20)
+    assert rate[-1] < 1e-4
+
+
+def test_learning_rate_without_decay_is_constant_after_the_warm_up(
+    make_trainer: MakeTrainer,
+) -> None:
+    trainer = make_trainer(n_epochs=40, batch_size=256, warmup_steps=3, decay=False)
+    rate = [record.learning_rate for record in trainer.run().history]
+    assert rate[:2] == pytest.approx([4e-3 / 3, 8e-3 / 3])
+    assert rate[2:] == pytest.approx([4e-3] * 38)
+
+
+def test_training_stops_when_the_score_stops_improving(
+    make_trainer: MakeTrainer,
+) -> None:
+    trainer = make_trainer(n_epochs=50, tol=1e3, patience=3, n_validations=50)
+    outcome = trainer.run()
+    assert outcome.stopped_early
+    assert len(outcome.history) == 4
+
+
+def test_callback_sees_every_epoch_and_can_stop(make_trainer: MakeTrainer) -> None:
+    seen: list[int] = []
+
+    def stop_at_three(record: EpochRecord, trainer: Trainer) -> bool:
+        seen.append(record.epoch)
+        return record.epoch == 3
+
+    outcome = make_trainer().run(stop_at_three)
+    assert seen == [1, 2, 3]
+    assert len(outcome.history) == 3
+    assert not outcome.stopped_early
+
+
+def test_interrupt_leaves_the_best_weights_so_far(make_trainer: MakeTrainer) -> None:
+    def interrupt(record: EpochRecord, trainer: Trainer) -> bool:
+        if record.epoch == 4:
+            raise KeyboardInterrupt
+        return False
+
+    trainer = make_trainer(n_epochs=20, n_validations=20)
+    outcome = trainer.run(interrupt)
+    assert outcome.interrupted
+    assert validation_bound(trainer) == pytest.approx(trainer.best_evidence, abs=1e-6)
+
+
+def test_step_that_is_not_a_number_is_undone_at_half_the_rate(
+    make_trainer: MakeTrainer,
+) -> None:
+    trainer = make_trainer(BreaksAt((10, 11)), n_epochs=10, decay=False, warmup_steps=1)
+    outcome = trainer.run()
+    assert outcome.n_recoveries == 2
+    assert outcome.history[-1].learning_rate == pytest.approx(4e-3 / 4)
+    assert math.isnan(outcome.history[2].objective)
+    assert math.isfinite(outcome.history[-1].objective)
+    assert all(p.isfinite().all() for p in trainer.model.parameters())
+
+
+def test_recovery_goes_back_to_the_last_good_epoch(make_trainer: MakeTrainer) -> None:
+    weights: dict[int, list[Tensor]] = {}
+
+    def remember(record: EpochRecord, trainer: Trainer) -> bool:
+        weights[record.epoch] = [p.detach().clone() for p in trainer.model.parameters()]
+        return False
+
+    # Four steps an epoch: the tenth is in the middle of the third.
+    make_trainer(BreaksAt((10,)), n_epochs=4).run(remember)
+    for good, recovered in zip(weights[2], weights[3], strict=True):
+        assert torch.equal(good, recovered)
+    assert any(
+        not torch.equal(a, b) for a, b in zip(weights[3], weights[4], strict=True)
+    )
+
+
+def test_training_that_never_is_a_number_ends_at_the_start(
+    make_trainer: MakeTrainer,
+) -> None:
+    trainer = make_trainer(BreaksAt(tuple(range(1, 1000))), n_epochs=100)
+    before = validation_bound(trainer)
+    outcome = trainer.run()
+    assert len(outcome.history) < 100
+    assert outcome.best_epoch == 0
+    assert validation_bound(trainer) == pytest.approx(before, abs=1e-9)
+
+
+def test_history_is_of_the_parts_of_the_bound(make_trainer: MakeTrainer) -> None:
+    for record in make_trainer(n_epochs=3).run().history:
+        assert record.objective == pytest.approx(
+            record.reconstruction - record.kl, abs=1e-4
+        )
+        assert record.kl > 0
+        assert record.seconds > 0
+
+
+def test_validations_are_dense_first_and_end_with_the_last_epoch() -> None:
+    schedule = Schedule(
+        n_epochs=200, batch_size=1, learning_rate=1.0, weight_decay=0, n_validations=20
+    )
+    epochs = sorted(schedule.validation_epochs())
+    assert epochs[-1] == 200
+    assert len(epochs) <= 20
+    gaps = np.diff([0, *epochs])
+    assert gaps[:5].sum() < gaps[-5:].sum() / 2
+    short = Schedule(n_epochs=1, batch_size=1, learning_rate=1.0, weight_decay=0)
+    assert short.validation_epochs() == {1}

@@ -1,0 +1,86 @@
+"""A VAE that is linear and Gaussian is factor analysis."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from sklearn.decomposition import FactorAnalysis
+
+from skvae import GaussianLikelihood, MLPDecoder, VAEDensity
+from skvae.evidence import EncoderProposal, estimate_evidence, row_hash
+from skvae.model import VAE
+
+MakeVAE = Callable[..., VAE]
+Array = NDArray[np.float64]
+
+
+@pytest.fixture(scope="module")
+def table() -> Array:
+    rng = np.random.default_rng(0)
+    factors = rng.normal(size=(2000, 2)) @ rng.normal(size=(2, 5))
+    noise = rng.normal(size=(2000, 5)) * [0.3, 0.5, 0.8, 1.0, 0.4]
+    return factors + noise + [0, 1, 2, 3, 4]
+
+
+@pytest.fixture(scope="module")
+def factor_analysis(table: Array) -> FactorAnalysis:
+    return FactorAnalysis(2, max_iter=5000).fit(table[:1000])
+
+
+def log_density(vae: VAE, rows: Array, n_samples: int) -> Array:
+    estimate = estimate_evidence(
+        vae,
+        EncoderProposal(),
+        torch.from_numpy(rows),
+        row_hash(rows),
+        n_samples=n_samples,
+        max_samples=n_samples,
+        tol=0.1,
+    )
+    return estimate.log_density.numpy()
+
+
+@pytest.mark.parametrize("n_samples", [1, 16])
+def test_exact_encoder_gives_factor_analysis_on_every_row(
+    n_samples: int,
+    table: Array,
+    factor_analysis: FactorAnalysis,
+    linear_gaussian: MakeVAE,
+) -> None:
+    fa = factor_analysis
+    vae = linear_gaussian(fa.components_.T, fa.mean_, fa.noise_variance_**0.5)
+    rows = np.concatenate([table[1000:1100], 20 * table[1100:1110]])
+    expected = fa.score_samples(rows)
+    ours = log_density(vae, rows, n_samples)
+    np.testing.assert_allclose(ours, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_wrong_encoder_gives_factor_analysis_within_its_error(
+    table: Array, factor_analysis: FactorAnalysis, linear_gaussian: MakeVAE
+) -> None:
+    fa = factor_analysis
+    vae = linear_gaussian(
+        fa.components_.T, fa.mean_, fa.noise_variance_**0.5, inflation=1.2
+    )
+    rows = table[1000:1100]
+    ours = log_density(vae, rows, 4096)
+    np.testing.assert_allclose(ours, fa.score_samples(rows), rtol=0, atol=0.02)
+
+
+def test_fitted_linear_model_is_as_good_as_factor_analysis(
+    table: Array, factor_analysis: FactorAnalysis
+) -> None:
+    density = VAEDensity(
+        n_components=2,
+        prior="normal",
+        decoder=MLPDecoder(hidden_layer_sizes=()),
+        likelihood=GaussianLikelihood("column"),
+        marginal_transform=None,
+        hidden_layer_sizes=(16,),
+        max_iter=100,
+        random_state=0,
+    ).fit(table[:1000])
+    reference = factor_analysis.score(table[1000:])
+    assert density.score(table[1000:]) == pytest.approx(reference, abs=0.05)
