@@ -13,8 +13,8 @@ def split_weights(
 ) -> tuple[Tensor, Tensor]:
     """Divide row weights between training and validation.
 
-    One unit of weight is drawn at random from each of `n_valid` equal slices of the
-    cumulative weight: of a repeated row, some copies may train and others validate.
+    `n_valid` units of the cumulative weight are drawn without replacement: of a
+    repeated row, some copies may train and others validate.
 
     Parameters
     ----------
@@ -31,9 +31,9 @@ def split_weights(
         They sum to `weight`.
     """
     cumulative = weight.cumsum(0)
-    jitter = torch.rand(n_valid, dtype=torch.float64, generator=generator)
-    position = (torch.arange(n_valid) + jitter) * (cumulative[-1] / max(n_valid, 1))
-    index = torch.searchsorted(cumulative, position, right=True)
+    n_slots = round(float(cumulative[-1]))
+    slots = torch.randperm(n_slots, generator=generator)[:n_valid]
+    index = torch.searchsorted(cumulative, slots + 0.5, right=True)
     chosen = torch.bincount(index.clamp(max=len(weight) - 1), minlength=len(weight))
     valid = torch.minimum(chosen.double(), weight)
     return weight - valid, valid

@@ -327,6 +327,7 @@ class Trainer:
             [group for group in groups if group["params"]],
             lr=self.schedule.learning_rate,
             betas=(0.9, 0.99),
+            fused=True,
         )
 
     def _remember_good(self) -> None:

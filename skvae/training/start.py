@@ -5,50 +5,10 @@ from torch import Tensor
 
 from skvae.model import LinearStart
 
-__all__ = ["factor_analysis", "linear_start"]
+__all__ = ["linear_start"]
 
 POSTERIOR_SCALE = 0.3  # of a whitened latent, at the start
 RIDGE = 1e-3
-
-
-def factor_analysis(
-    covariance: Tensor, n_components: int, n_iterations: int = 50
-) -> tuple[Tensor, Tensor]:
-    r"""Fit :math:`S \approx W W^\top + \operatorname{diag} \psi` by maximum likelihood.
-
-    Alternates the two closed forms: W from the leading eigenvectors of
-    :math:`\psi^{-1/2} S \psi^{-1/2}`, ψ from the diagonal that remains.
-
-    Parameters
-    ----------
-    covariance : Tensor of shape (D, D)
-        S.
-    n_components : int
-        Number of factors, L.
-    n_iterations : int, default=50
-        Number of alternations.
-
-    Returns
-    -------
-    loadings : Tensor of shape (D, L)
-        W.
-    noise_variance : Tensor of shape (D,)
-        ψ.
-
-    References
-    ----------
-    D. Barber, 2012. Bayesian reasoning and machine learning, section 21.2.
-    """
-    diagonal = covariance.diagonal()
-    floor = 1e-6 * diagonal.clamp(min=1e-12)
-    psi = torch.maximum(diagonal, floor)
-    for _ in range(n_iterations):
-        root = psi.sqrt()
-        values, vectors = torch.linalg.eigh(covariance / root[:, None] / root)
-        values, vectors = values[-n_components:].flip(0), vectors[:, -n_components:]
-        loadings = root[:, None] * vectors.flip(1) * (values - 1).clamp(min=0).sqrt()
-        psi = torch.maximum(diagonal - loadings.square().sum(1), floor)
-    return loadings, psi
 
 
 def linear_start(
