@@ -18,6 +18,7 @@ from skvae.model.decoders import DecoderSpec
 from skvae.model.likelihoods import LikelihoodSpec
 from skvae.model.posteriors import PosteriorSpec
 from skvae.model.priors import PriorSpec
+from skvae.model.threads import one_thread
 from skvae.training import (
     EpochRecord,
     Schedule,
@@ -40,7 +41,7 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-MAX_DRAWS = 1_000_000
+MAX_DRAWS = 100_000
 PILOT_SHARE = 0.1  # of the training's steps, for each of the two margins
 
 
@@ -96,7 +97,7 @@ def plan_fit(
     partial: bool,
 ) -> FitPlan:
     """Resolve an estimator's parameters for a table of distinct, weighted rows."""
-    # Weights may count populations: an epoch is never longer than a million rows or
+    # Weights may count populations: an epoch is never longer than 100,000 rows or
     # one pass.
     most = max(MAX_DRAWS, len(rows))
     n_draws = round(min(max(float(sample_weight.sum()), len(rows)), most))
@@ -351,16 +352,11 @@ def _new_model(
 
 @contextmanager
 def training_settings() -> Iterator[None]:
-    """Let torch use one thread, and float32 unless told otherwise, within the block.
-
-    The layers are too small to share: two threads gain little on an idle machine and
-    lose a lot on a busy one. One thread also makes a fit the same on all machines.
-    """
-    n_threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
-    torch.set_num_threads(1)
+    """Let torch use one thread, and float32 unless told otherwise, within the block."""
+    dtype = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     try:
-        yield
+        with one_thread():
+            yield
     finally:
-        torch.set_num_threads(n_threads)
         torch.set_default_dtype(dtype)
