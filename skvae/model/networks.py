@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["INPUT_BOUND", "SkipMLP", "dropout_from"]
+__all__ = ["INPUT_BOUND", "SkipMLP", "dropout_from", "dropout_mask"]
 
 INPUT_BOUND = 8.0
 
@@ -73,14 +73,27 @@ class SkipMLP(nn.Module):
         for layer in self.hidden:
             activated = F.silu(layer(h))
             if self.dropout and self.dropout_generator is not None:
-                keep = torch.empty_like(activated).bernoulli_(
-                    1 - self.dropout, generator=self.dropout_generator
+                activated = activated * dropout_mask(
+                    activated, self.dropout, self.dropout_generator
                 )
-                activated = activated * keep / (1 - self.dropout)
             h = h + activated if activated.shape == h.shape else activated
         # One product for skip and output: [h, x] @ [V, S]ᵀ.
         weight = torch.cat([self.output, skip], 1)
         return F.linear(torch.cat([h, x], -1), weight, self.bias)
+
+
+def dropout_mask(like: Tensor, dropout: float, generator: torch.Generator) -> Tensor:
+    """Return zeros with probability `dropout`, else the reciprocal that keeps the mean.
+
+    One random byte per entry: torch draws 64 bits at a time, and a number for each
+    entry would cost more than the layer. The probability is rounded to 1/256.
+    """
+    threshold = round(256 * dropout)
+    n_words = -(-like.numel() // 8)
+    words = torch.empty(n_words, dtype=torch.int64, device=like.device)
+    words.random_(-(2**63), None, generator=generator)
+    keep = words.view(torch.uint8)[: like.numel()].view(like.shape) >= threshold
+    return keep.to(like.dtype).mul_(256 / (256 - threshold))
 
 
 def _linear(n_inputs: int, n_outputs: int, generator: torch.Generator) -> nn.Linear:
