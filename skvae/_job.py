@@ -41,6 +41,7 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
+FARTHEST = 1e12
 MAX_DRAWS = 100_000
 PILOT_SHARE = 0.1  # of the training's steps, for each of the two margins
 
@@ -201,9 +202,14 @@ def begin(
         choice = None
     seed = int(torch.randint(2**62, (), generator=generator))
 
+    # Validation rows take no part: margins that had seen them would flatter.
+    used = split[0] > 0
+
     def columns_for(margin: str | None) -> Columns:
         normal = margin == "normal"
-        return fit_columns(rows, sample_weight, binary=binary, normal_margins=normal)
+        return fit_columns(
+            rows[used], split[0][used], binary=binary, normal_margins=normal
+        )
 
     if choice == "auto":
         plain, mapped = columns_for(None), columns_for("normal")
@@ -267,6 +273,8 @@ def _is_better(
         if job.trainer.run().interrupted:
             return None
         log_p.append(job.validation_log_p())
+    if not np.isfinite(log_p).all():
+        return False
     lead = log_p[0] - log_p[1]
     weight = job.trainer.data.weight_valid.numpy()
     mean = float(np.average(lead, weights=weight))
@@ -284,7 +292,8 @@ def _job(
     resumed: Any = None,
 ) -> FitJob:
     u, log_jacobian = columns.to_model(rows)
-    x = torch.from_numpy(u).float()
+    # Farther rows would have no finite square in float32.
+    x = torch.from_numpy(u.clip(-FARTHEST, FARTHEST)).float()
     train, valid = (np.flatnonzero(weight > 0) for weight in split)
     x_train, x_valid = x[train], x[valid]
     w_train = torch.from_numpy(split[0][train])
