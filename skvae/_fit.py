@@ -3,7 +3,7 @@
 import copy
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from sklearn.exceptions import ConvergenceWarning
@@ -21,21 +21,18 @@ from skvae._progress import FitProgress
 from skvae._validation import check_binary, check_sample_weight, check_table
 from skvae.training import EpochRecord, Trainer, TrainingOutcome
 
-if TYPE_CHECKING:
-    from skvae.density import VAEDensity
-
 __all__ = ["fit_estimator"]
 
 
 def fit_estimator(
-    estimator: "VAEDensity",
+    estimator: Any,
     X: Any,
     y: Any,
     sample_weight: Any,
     *,
     warm: bool,
     partial: bool,
-) -> "VAEDensity":
+) -> Any:
     """Fit an estimator, or leave it as it was.
 
     Parameters
@@ -93,7 +90,7 @@ def fit_estimator(
     return estimator
 
 
-def _specs(estimator: "VAEDensity", *, warm: bool) -> Specs:
+def _specs(estimator: Any, *, warm: bool) -> Specs:
     """Return the components; the fitted model's, but for the objective, if warm."""
     specs = resolve_specs(estimator)
     if not warm:
