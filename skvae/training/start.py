@@ -21,7 +21,9 @@ def linear_start(
     """Fit the linear model that the components start from.
 
     The encoder maps rows to whitened principal components plus noise; the decoder
-    is the ridge regression of the rows on those noisy latents.
+    is the ridge regression of the rows on those noisy latents, its residuals the
+    noise of the columns, as in factor analysis. (Directions of a maximum-likelihood
+    factor analysis in their place end at the same densities.)
 
     Parameters
     ----------
