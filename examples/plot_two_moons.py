@@ -4,7 +4,7 @@ Two moons, three densities
 
 A curved density in two columns: what a Gaussian mixture, a kernel density and
 ``VAEDensity`` make of 1,000 rows. The kernel density and the mixture are tuned by
-cross-validated log-density; the figures in the titles are means over 10,000 fresh
+cross-validated log-density; the figures in the titles are means over 5,000 fresh
 rows.
 
 Run it with ``python examples/plot_two_moons.py [FIGURE]``.
@@ -28,7 +28,7 @@ from sklearn.neighbors import KernelDensity
 from skvae import VAEDensity
 
 X, _ = make_moons(1000, noise=0.07, random_state=0)
-X_test, _ = make_moons(10_000, noise=0.07, random_state=1)
+X_test, _ = make_moons(5000, noise=0.07, random_state=1)
 
 # %%
 # Estimators
@@ -51,7 +51,7 @@ estimators = {
 # All panels share one colour scale, log p(x) in nats. Samples of the VAE are drawn
 # over its density.
 
-x, y = np.linspace(-1.6, 2.6, 161), np.linspace(-1.1, 1.6, 121)
+x, y = np.linspace(-1.6, 2.6, 127), np.linspace(-1.1, 1.6, 82)
 grid = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
 figure, axes = plt.subplots(
     1, 3, figsize=(10.5, 2.9), sharex=True, sharey=True, layout="constrained"
