@@ -10,8 +10,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skvae._callbacks import FitCallbacks
 from skvae._columns import merge_duplicates
-from skvae._job import FitJob, Specs, begin, plan_fit, resume, training_settings
+from skvae._job import FitJob, begin, plan_fit, resume, training_settings
 from skvae._parameters import (
+    Specs,
     check_device,
     check_parameters,
     resolve_specs,

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from skvae._columns import Columns, fit_columns
+from skvae._parameters import Specs
 from skvae._rules import FitSettings, fit_settings
 from skvae.model import VAE, BuildContext
-from skvae.model.decoders import DecoderSpec
-from skvae.model.likelihoods import LikelihoodSpec
-from skvae.model.posteriors import PosteriorSpec
-from skvae.model.priors import PriorSpec
 from skvae.model.threads import one_thread
 from skvae.training import (
     EpochRecord,
@@ -27,12 +25,11 @@ from skvae.training import (
     linear_start,
     split_weights,
 )
-from skvae.training.objectives import ELBO, ObjectiveSpec
+from skvae.training.objectives import ELBO
 
 __all__ = [
     "FitJob",
     "FitPlan",
-    "Specs",
     "begin",
     "plan_fit",
     "resume",
@@ -41,20 +38,9 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-FARTHEST = 1e12
+FARTHEST_IN_FLOAT32 = 1e12  # model units; its square over a floor's is a number
 MAX_DRAWS = 100_000
 PILOT_SHARE = 0.1  # of the training's steps, for each of the two margins
-
-
-@dataclass(frozen=True)
-class Specs:
-    """The five components of an estimator."""
-
-    prior: PriorSpec
-    posterior: PosteriorSpec
-    decoder: DecoderSpec
-    likelihood: LikelihoodSpec
-    objective: ObjectiveSpec
 
 
 @dataclass(frozen=True)
@@ -162,16 +148,19 @@ class FitJob:
 
     def in_input_units(self, record: EpochRecord) -> EpochRecord:
         """Return the record with log-densities in the units of the input."""
-        evidence = record.evidence
-        if len(self.log_jacobian_valid):
-            weight = self.trainer.data.weight_valid.numpy()
-            evidence += float(np.average(self.log_jacobian_valid, weights=weight))
         return replace(
             record,
             objective=record.objective + self.log_jacobian,
             reconstruction=record.reconstruction + self.log_jacobian,
-            evidence=evidence,
+            evidence=record.evidence + self._mean_log_jacobian_valid,
         )
+
+    @cached_property
+    def _mean_log_jacobian_valid(self) -> float:
+        if not len(self.log_jacobian_valid):
+            return 0.0
+        weight = self.trainer.data.weight_valid.numpy()
+        return float(np.average(self.log_jacobian_valid, weights=weight))
 
     def validation_log_p(self) -> Array:
         """Return each validation row's bound, in the units of the input."""
@@ -218,7 +207,8 @@ def begin(
     else:
         better, columns = False, columns_for(choice)
     job = _job(plan, columns, rows, split, torch.Generator().manual_seed(seed))
-    job.trainer.outcome.interrupted = better is None
+    if better is None:
+        job.trainer.interrupt()
     return job
 
 
@@ -292,8 +282,8 @@ def _job(
     resumed: Any = None,
 ) -> FitJob:
     u, log_jacobian = columns.to_model(rows)
-    # Farther rows would have no finite square in float32.
-    x = torch.from_numpy(u.clip(-FARTHEST, FARTHEST)).float()
+    u = u.clip(-FARTHEST_IN_FLOAT32, FARTHEST_IN_FLOAT32)
+    x = torch.from_numpy(u).float()
     train, valid = (np.flatnonzero(weight > 0) for weight in split)
     x_train, x_valid = x[train], x[valid]
     w_train = torch.from_numpy(split[0][train])

@@ -1,5 +1,6 @@
 """Checks of parameters, with errors that name them and what is allowed."""
 
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
@@ -7,7 +8,6 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-from skvae._job import Specs
 from skvae.model.decoders import DecoderSpec
 from skvae.model.likelihoods import LikelihoodSpec
 from skvae.model.posteriors import PosteriorSpec
@@ -16,6 +16,7 @@ from skvae.model.spec import resolve
 from skvae.training.objectives import ObjectiveSpec
 
 __all__ = [
+    "Specs",
     "check_device",
     "check_number",
     "check_parameters",
@@ -130,6 +131,17 @@ def check_choice(value: object, name: str, choices: tuple[object, ...]) -> None:
     if not _is_one_of(value, choices):
         allowed = ", ".join(map(repr, choices))
         raise ValueError(f"{name} must be one of {allowed}, got {value!r}.")
+
+
+@dataclass(frozen=True)
+class Specs:
+    """The five components of an estimator."""
+
+    prior: PriorSpec
+    posterior: PosteriorSpec
+    decoder: DecoderSpec
+    likelihood: LikelihoodSpec
+    objective: ObjectiveSpec
 
 
 def resolve_specs(estimator: Any) -> Specs:

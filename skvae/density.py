@@ -1,6 +1,7 @@
 """VAEDensity: the scikit-learn face of the variational autoencoder."""
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.utils.validation import check_array, check_is_fitted
+from torch import Tensor
 
 from skvae._callbacks import CallbackSupportMixin, with_callbacks
 from skvae._fit import fit_estimator
@@ -439,11 +441,8 @@ default="mixture"
         """
         check_is_fitted(self)
         table = self._check_rows(X)
-        model, device = self._model_on_device()
         u, _ = self.columns_.to_model(table)
-        with torch.no_grad():
-            blocks = torch.from_numpy(u).split(BLOCK_ROWS)
-            return torch.cat([model.embed(b.to(device)).cpu() for b in blocks]).numpy()
+        return self._in_blocks(VAE.embed, u)
 
     def inverse_transform(self, Z: ArrayLike) -> Array:
         """Return the decoder's mean row of each latent vector.
@@ -466,11 +465,16 @@ default="mixture"
                 f"Z has {latents.shape[1]} columns, but the model has "
                 f"n_components_={self.n_components_} latents."
             )
+        return self.columns_.to_table(self._in_blocks(VAE.decode, latents))
+
+    def _in_blocks(self, method: Callable[[VAE, Tensor], Tensor], rows: Array) -> Array:
+        """Apply a method of the model to rows, a block at a time."""
         model, device = self._model_on_device()
         with torch.no_grad():
-            blocks = torch.from_numpy(latents).split(BLOCK_ROWS)
-            u = torch.cat([model.decode(b.to(device)).cpu() for b in blocks]).numpy()
-        return self.columns_.to_table(u)
+            blocks = torch.from_numpy(rows).split(BLOCK_ROWS)
+            return torch.cat(
+                [method(model, b.to(device)).cpu() for b in blocks]
+            ).numpy()
 
     def _check_rows(self, X: ArrayLike) -> Array:
         table = check_table(self, X, reset=False)

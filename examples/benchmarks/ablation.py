@@ -12,24 +12,14 @@ all choices. Differences are to the first value, paired by row, ± their standar
 """
 
 import argparse
-import ast
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
-import numpy as np
 import torch
 from _data import load_split, set_names
+from density import mean_and_error, parse_param, plus_minus, read_value
 
 from skvae import VAEDensity
-
-
-def read_value(text: str) -> Any:
-    """Read a Python literal, or take the text as it is."""
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -40,7 +30,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="folder of npz files; else bundled")
     parser.add_argument("--sets", nargs="+", metavar="NAME", help="default: all")
     parser.add_argument("--vary", nargs="+", required=True, metavar="PARAMETER VALUE")
-    parser.add_argument("--fix", nargs="*", default=[], metavar="KEY=VALUE")
+    parser.add_argument(
+        "--fix", type=parse_param, nargs="*", default=[], metavar="KEY=VALUE"
+    )
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
@@ -50,8 +42,7 @@ def main() -> None:
     arguments = parse_arguments()
     torch.set_num_threads(1)
     parameter, *values = arguments.vary
-    pairs = (text.split("=", 1) for text in arguments.fix)
-    fixed = {key: read_value(value) for key, value in pairs}
+    fixed = dict(arguments.fix)
     print(f"| set | {parameter} | nats per row | difference | fit s |")
     print("|---|---|---|---|---|")
     for name in arguments.sets or set_names(arguments.data):
@@ -65,11 +56,9 @@ def main() -> None:
             seconds = perf_counter() - start
             scores = density.score_samples(split.valid)
             first = scores if first is None else first
-            lead = scores - first
-            error = lead.std(ddof=1) / np.sqrt(len(lead))
+            lead = plus_minus(*mean_and_error(scores - first), "+")
             print(
-                f"| {name} | {value} | {scores.mean():.3f} | "
-                f"{lead.mean():+.3f} ± {error:.3f} | {seconds:.0f} |",
+                f"| {name} | {value} | {scores.mean():.3f} | {lead} | {seconds:.0f} |",
                 flush=True,
             )
 

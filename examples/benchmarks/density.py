@@ -297,15 +297,20 @@ def report_markdown(results: list[Result], threads: int) -> str:
     )
 
 
+def read_value(text: str) -> Any:
+    """Read a Python literal, or take the text as it is."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
 def parse_param(text: str) -> tuple[str, Any]:
     """Split ``KEY=VALUE`` and read the value as a Python literal where it is one."""
     key, equals, value = text.partition("=")
     if not key or not equals:
         raise argparse.ArgumentTypeError(f"expected KEY=VALUE, got {text!r}")
-    try:
-        return key, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return key, value
+    return key, read_value(value)
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -201,9 +201,13 @@ class Trainer:
             if not outcome.interrupted:
                 self._run_epochs(on_epoch)
         except KeyboardInterrupt:
-            outcome.interrupted = True
+            self.interrupt()
         self.model.load_state_dict(self.best_state())
         return outcome
+
+    def interrupt(self) -> None:
+        """Mark the training as interrupted; a later `run` trains no epoch."""
+        self.outcome.interrupted = True
 
     def best_state(self) -> dict[str, Tensor]:
         """Return a copy of the best weights so far."""
