@@ -1,7 +1,20 @@
 """Densities of tables by variational autoencoders, at home in scikit-learn."""
 
 from skvae.density import VAEDensity
-from skvae.evidence import Evidence
+from skvae.evidence import (
+    DefensiveProposal,
+    EncoderProposal,
+    Evidence,
+    PriorProposal,
+    Proposal,
+    QuadratureProposal,
+    RefinedProposal,
+)
+from skvae.model.backgrounds import (
+    BackgroundSpec,
+    IndependentBackground,
+    StudentTBackground,
+)
 from skvae.model.decoders import DecoderSpec, MLPDecoder
 from skvae.model.likelihoods import (
     BernoulliLikelihood,
@@ -18,12 +31,16 @@ __version__ = "0.1.0"
 __all__ = [
     "ELBO",
     "IWAE",
+    "BackgroundSpec",
     "BernoulliLikelihood",
     "DecoderSpec",
+    "DefensiveProposal",
     "DiagonalPosterior",
+    "EncoderProposal",
     "Evidence",
     "FullPosterior",
     "GaussianLikelihood",
+    "IndependentBackground",
     "LikelihoodSpec",
     "MLPDecoder",
     "MixtureLikelihood",
@@ -31,6 +48,11 @@ __all__ = [
     "NormalPrior",
     "ObjectiveSpec",
     "PosteriorSpec",
+    "PriorProposal",
     "PriorSpec",
+    "Proposal",
+    "QuadratureProposal",
+    "RefinedProposal",
+    "StudentTBackground",
     "VAEDensity",
 ]

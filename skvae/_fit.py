@@ -107,6 +107,7 @@ def _specs(estimator: Any, *, warm: bool) -> Specs:
         decoder=estimator.decoder_,
         likelihood=estimator.likelihood_,
         objective=specs.objective,
+        background=estimator.background_,
     )
 
 

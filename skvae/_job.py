@@ -40,6 +40,9 @@ Array = NDArray[np.float64]
 
 FARTHEST_IN_FLOAT32 = 1e12  # model units; its square over a floor's is a number
 MAX_DRAWS = 100_000
+# Model units. Wider noise than the column's own is the background's part; without
+# this, the decoder keeps latents for it, and their modes are hard to find.
+SCALE_CEILING = 1.5
 PILOT_SHARE = 0.1  # of the training's steps, for each of the two margins
 
 
@@ -325,6 +328,7 @@ def _new_model(
     generator: torch.Generator,
 ) -> VAE:
     """Build the components and move them to the linear start of the rows."""
+    specs = plan.specs
     floor = torch.from_numpy(columns.floor).float()
     context = BuildContext(
         n_features=x.shape[1],
@@ -335,17 +339,24 @@ def _new_model(
         scale_floor=floor,
         column_scale=torch.from_numpy(columns.scale).float(),
         generator=generator,
+        scale_ceiling=math.inf if specs.background is None else SCALE_CEILING,
     )
-    specs = plan.specs
     # Our components draw first weights from the context's generator; a user's own
     # may use torch's global one, whose state is put back.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(generator.initial_seed())
         model = VAE.build(
-            context, specs.prior, specs.posterior, specs.decoder, specs.likelihood
+            context,
+            specs.prior,
+            specs.posterior,
+            specs.decoder,
+            specs.likelihood,
+            specs.background,
         )
     n_components = plan.settings.n_components
     model.initialise(linear_start(x, weight, n_components, floor, generator))
+    if model.background is not None:
+        model.background.initialise(x, weight)
     return model.to(plan.device)
 
 

@@ -8,6 +8,11 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
+from skvae.model.backgrounds import (
+    BackgroundSpec,
+    IndependentBackground,
+    StudentTBackground,
+)
 from skvae.model.decoders import DecoderSpec
 from skvae.model.likelihoods import LikelihoodSpec
 from skvae.model.posteriors import PosteriorSpec
@@ -135,24 +140,42 @@ def check_choice(value: object, name: str, choices: tuple[object, ...]) -> None:
 
 @dataclass(frozen=True)
 class Specs:
-    """The five components of an estimator."""
+    """The components of an estimator."""
 
     prior: PriorSpec
     posterior: PosteriorSpec
     decoder: DecoderSpec
     likelihood: LikelihoodSpec
     objective: ObjectiveSpec
+    background: BackgroundSpec | None
 
 
 def resolve_specs(estimator: Any) -> Specs:
     """Return the estimator's components as specs, aliases resolved."""
+    likelihood = resolve(estimator.likelihood, LikelihoodSpec)
     return Specs(
         prior=resolve(estimator.prior, PriorSpec),
         posterior=resolve(estimator.posterior, PosteriorSpec),
         decoder=resolve(estimator.decoder, DecoderSpec),
-        likelihood=resolve(estimator.likelihood, LikelihoodSpec),
+        likelihood=likelihood,
         objective=resolve(estimator.objective, ObjectiveSpec),
+        background=_resolve_background(estimator.background, likelihood.support),
     )
+
+
+def _resolve_background(value: object, support: str) -> BackgroundSpec | None:
+    """Return the background; "auto" is the one for these columns."""
+    if value is None:
+        return None
+    if isinstance(value, str) and value == "auto":
+        return StudentTBackground() if support == "real" else IndependentBackground()
+    background = resolve(value, BackgroundSpec)
+    if background.support != support:
+        raise ValueError(
+            f"background={value!r} is for {background.support} columns, but the "
+            f"likelihood is for {support} ones. Use 'auto' or None."
+        )
+    return background
 
 
 def seed_from(random_state: int | np.random.RandomState | None) -> int:

@@ -12,6 +12,7 @@ import pytest
 
 import skvae
 from skvae import VAEDensity
+from skvae.model.backgrounds import BackgroundSpec
 from skvae.model.decoders import DecoderSpec
 from skvae.model.likelihoods import LikelihoodSpec
 from skvae.model.posteriors import PosteriorSpec
@@ -24,6 +25,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 MAX_LINES = 500
 
 FAMILIES: dict[str, type[ComponentSpec]] = {
+    "model/backgrounds": BackgroundSpec,
     "model/priors": PriorSpec,
     "model/posteriors": PosteriorSpec,
     "model/decoders": DecoderSpec,

@@ -1,18 +1,36 @@
 """How is log p(x) read? By importance sampling, row by row, with its error."""
 
-from skvae.evidence.adaptive import estimate_evidence
-from skvae.evidence.importance import Estimate, summarise
-from skvae.evidence.noise import row_hash
-from skvae.evidence.proposals import EncoderProposal, PriorProposal, Proposal
+from skvae.evidence.adaptive import (
+    RowEvidence,
+    Stage,
+    default_stages,
+    estimate_evidence,
+)
+from skvae.evidence.noise import RowNoise, row_hash
+from skvae.evidence.proposals import (
+    DefensiveProposal,
+    EncoderProposal,
+    PriorProposal,
+    Proposal,
+    QuadratureProposal,
+    RefinedProposal,
+)
 from skvae.evidence.record import Evidence
+from skvae.evidence.sampling import Budget
 
 __all__ = [
+    "Budget",
+    "DefensiveProposal",
     "EncoderProposal",
-    "Estimate",
     "Evidence",
     "PriorProposal",
     "Proposal",
+    "QuadratureProposal",
+    "RefinedProposal",
+    "RowEvidence",
+    "RowNoise",
+    "Stage",
+    "default_stages",
     "estimate_evidence",
     "row_hash",
-    "summarise",
 ]

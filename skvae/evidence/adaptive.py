@@ -1,139 +1,151 @@
-"""Per-row sample counts: rows whose error is too large get more samples."""
+"""From rows to log-densities: cheap proposals first, better ones where needed."""
 
-import math
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
+from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from skvae.evidence.importance import Estimate, summarise
-from skvae.evidence.noise import RowNoise, SobolPoints
-from skvae.evidence.proposals import Proposal
+from skvae.evidence.importance import Estimate
+from skvae.evidence.noise import RowNoise
+from skvae.evidence.pareto import pareto_k_limit
+from skvae.evidence.proposals import EncoderProposal, Proposal, RefinedProposal
+from skvae.evidence.sampling import BLOCK_DRAWS, Budget
 from skvae.model import VAE
 from skvae.model.threads import one_thread
 
-__all__ = ["estimate_evidence"]
+__all__ = ["RowEvidence", "Stage", "default_stages", "estimate_evidence"]
 
-# Rows × samples at a time: activations that stay in a processor's cache, or enough
-# work to keep a GPU busy.
-BLOCK_DRAWS = {"cpu": 2048, "cuda": 2**18}
-GROWTH = 4
+# The background's share of a row above which modes of the latent part may be missing.
+DOUBTFUL_SHARE = 0.1
+# How far, in nats, the latent part may lie below the background before a search for
+# better modes is given up.
+HOPELESS = 100.0
+# The latent part's share of a row below which its error does not matter.
+NEGLIGIBLE_SHARE = 0.05
 
 
+@dataclass(frozen=True)
+class Stage:
+    """A proposal and what may be spent on it."""
+
+    proposal: Proposal
+    budget: Budget
+
+
+@dataclass(frozen=True)
+class RowEvidence:
+    """What is known about B rows, all of shape (B,); see `skvae.Evidence`."""
+
+    log_density: Tensor
+    standard_error: Tensor
+    effective_sample_size: Tensor
+    pareto_k: Tensor
+    n_samples: Tensor
+    n_stages: Tensor
+    background_share: Tensor
+    unreliable: Tensor
+
+
+def default_stages(budget: Budget) -> list[Stage]:
+    """Return proposals in order of their cost.
+
+    The encoder; a Gaussian fitted to the row; a mixture adapted to the weights of its
+    draws; the same with modes from the prior.
+    """
+
+    def impatient(max_samples: int) -> Budget:
+        most = min(max_samples, budget.max_samples)
+        return replace(budget, max_samples=most, patient=False)
+
+    return [
+        Stage(EncoderProposal(), impatient(4 * budget.n_samples)),
+        Stage(RefinedProposal(), impatient(2048)),
+        Stage(RefinedProposal(n_rounds=2), budget),
+        Stage(RefinedProposal(n_rounds=2, n_annealed_steps=64), budget),
+    ]
+
+
+@torch.no_grad()
 def estimate_evidence(
-    model: VAE,
-    proposal: Proposal,
-    x: Tensor,
-    row_hash: NDArray[np.uint64],
-    n_samples: int,
-    max_samples: int,
-    tol: float,
-) -> Estimate:
+    model: VAE, x: Tensor, noise: RowNoise, stages: Sequence[Stage]
+) -> RowEvidence:
     """Estimate log p(x), row by row, in blocks of bounded size, a thread each.
 
-    Every row gets `n_samples` draws. A row whose standard error then exceeds `tol`
-    gets two or four times as many in all, again and again up to `max_samples`. The
-    decision reads the row alone, so its value does not depend on the others.
+    All rows go through the first stage. Those that it leaves unsettled go on to the
+    next: rows with heavy-tailed weights, rows that the background explains better,
+    and, unless the stage's budget is patient, rows whose error is too large. All
+    decisions read the row alone, so its value does not depend on the others.
 
     Parameters
     ----------
     model : VAE
         The density.
-    proposal : Proposal
-        Where the latents come from.
     x : Tensor of shape (B, D)
         Rows, in model units.
-    row_hash : ndarray of shape (B,)
-        Keys of the rows' noise.
-    n_samples, max_samples : int
-        First and largest number of draws per row.
-    tol : float
-        Standard error, in nats, that is small enough.
+    noise : RowNoise
+        The rows' noise.
+    stages : sequence of Stage
+        Proposals, the cheapest first.
     """
-    sobol = SobolPoints(proposal.noise_dim(model, x))
-    block_rows = max(1, BLOCK_DRAWS[x.device.type] // n_samples)
-
-    def estimate_from(begin: int) -> Estimate:
-        rows = slice(begin, begin + block_rows)
-        noise = RowNoise.of(row_hash[rows], sobol)
-        return _estimate_block(
-            model, proposal, x[rows], noise, n_samples, max_samples, tol
-        )
-
-    begins = range(0, len(x), block_rows)
-    with one_thread() as n_threads:
-        if n_threads == 1 or len(begins) == 1 or x.device.type != "cpu":
-            blocks = [estimate_from(begin) for begin in begins]
-        else:
-            with ThreadPoolExecutor(n_threads) as pool:
-                blocks = list(pool.map(estimate_from, begins))
-    return Estimate(
-        *(torch.cat([getattr(b, f.name) for b in blocks]) for f in fields(Estimate))
-    )
-
-
-@torch.no_grad()
-def _estimate_block(
-    model: VAE,
-    proposal: Proposal,
-    x: Tensor,
-    noise: RowNoise,
-    n_samples: int,
-    max_samples: int,
-    tol: float,
-) -> Estimate:
-    log_w = _draw_log_w(model, proposal, x, noise, 0, n_samples)
-    result = summarise(log_w)
+    log_background = model.background_log_share(x).double()
+    result: Estimate | None = None
+    n_stages = torch.zeros(len(x), dtype=torch.int64, device=x.device)
     rows = torch.arange(len(x), device=x.device)
-    block_draws = BLOCK_DRAWS[x.device.type]
-    pending = [(rows, log_w)]
-    while pending:
-        rows, log_w = pending.pop()
-        for total, group in _next_stage(result, rows, log_w, max_samples, tol).items():
-            begin = len(log_w)
-            more = [
-                _draw_log_w(model, proposal, x[part], noise.select(part), begin, total)
-                for part in rows[group].split(max(1, block_draws // (total - begin)))
-            ]
-            joined = torch.cat([log_w[:, group], torch.cat(more, 1)])
-            for name, values in vars(summarise(joined)).items():
-                getattr(result, name)[rows[group]] = values
-            pending.append((rows[group], joined))
-    return result
+    for number, stage in enumerate(stages):
+        stream = noise.stream(number)
+
+        @torch.no_grad()  # once more: the setting belongs to a thread
+        def estimate_of(
+            part: Tensor, stage: Stage = stage, noise: RowNoise = stream
+        ) -> Estimate:
+            return stage.proposal.estimate(model, x[part], noise[part], stage.budget)
+
+        estimate = _in_blocks(estimate_of, rows, stage.proposal.draws_at_once)
+        n_stages[rows] += 1
+        if result is None:
+            result = estimate
+        else:
+            result.update(rows, estimate)
+        share = model.latent_share(estimate.log_density, log_background[rows])
+        settled = ~(estimate.pareto_k > pareto_k_limit(estimate.n_samples))
+        settled &= 1 - share <= DOUBTFUL_SHARE
+        if not stage.budget.patient:
+            settled &= share * estimate.standard_error <= stage.budget.tol
+        if number:
+            settled |= estimate.log_density < log_background[rows] - HOPELESS
+        rows = rows[~settled]
+        if not len(rows):
+            break
+    assert result is not None, "there is no stage"
+    return _finish(model, x, result, log_background, n_stages)
 
 
-def _next_stage(
-    result: Estimate, rows: Tensor, log_w: Tensor, max_samples: int, tol: float
-) -> dict[int, Tensor]:
-    """Return which of the rows need more samples, by how many in all.
-
-    The error falls with the square root of the samples, which says how many are
-    needed; but it is itself estimated, so no stage is more than `GROWTH` times the
-    last.
-    """
-    n_samples = len(log_w)
-    if n_samples >= max_samples:
-        return {}
-    error = result.standard_error[rows]
-    # Not "> tol": a row whose error is not a number needs more samples, too.
-    poor = ~(error <= tol)
-    need = torch.where(error.isfinite(), (error / tol).square(), GROWTH)
-    doublings = need.log2().ceil().clamp(1, math.log2(GROWTH)).long()
-    groups: dict[int, Tensor] = {}
-    for doubling in doublings[poor].unique().tolist():
-        total = min(n_samples << doubling, max_samples)
-        chosen = poor & (doublings == doubling)
-        if total in groups:
-            chosen |= groups[total]
-        groups[total] = chosen
-    return {total: chosen.nonzero().squeeze(1) for total, chosen in groups.items()}
+def _in_blocks(
+    function: Callable[[Tensor], Estimate], rows: Tensor, n_draws: int
+) -> Estimate:
+    """Apply a function to blocks of rows, in as many threads as torch may use."""
+    parts = rows.split(max(1, BLOCK_DRAWS[rows.device.type] // n_draws))
+    with one_thread() as n_threads:
+        if n_threads == 1 or len(parts) == 1 or rows.device.type != "cpu":
+            return Estimate.concatenate([function(part) for part in parts])
+        with ThreadPoolExecutor(n_threads) as pool:
+            return Estimate.concatenate(list(pool.map(function, parts)))
 
 
-def _draw_log_w(
-    model: VAE, proposal: Proposal, x: Tensor, noise: RowNoise, begin: int, end: int
-) -> Tensor:
-    """Return log weights number `begin` to `end` of every row, in float64."""
-    return proposal.draw(model, x, noise.points(begin, end, like=x)).log_w.double()
+def _finish(
+    model: VAE, x: Tensor, latent: Estimate, log_background: Tensor, n_stages: Tensor
+) -> RowEvidence:
+    share = model.latent_share(latent.log_density, log_background)
+    poor = latent.pareto_k > pareto_k_limit(latent.n_samples)
+    return RowEvidence(
+        log_density=model.with_background(latent.log_density, x),
+        standard_error=share * latent.standard_error,
+        effective_sample_size=latent.effective_sample_size,
+        pareto_k=latent.pareto_k,
+        n_samples=latent.n_samples,
+        n_stages=n_stages,
+        background_share=1 - share,
+        unreliable=poor & (share >= NEGLIGIBLE_SHARE),
+    )

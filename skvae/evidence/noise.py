@@ -6,26 +6,29 @@ from the row itself: errors of different rows are about independent, errors of o
 row always the same.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["RowNoise", "SobolPoints", "row_hash"]
+__all__ = ["RowNoise", "row_hash"]
+
+Words = NDArray[np.uint64]
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
-def _mix(h: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def _mix(h: Words) -> Words:
     """Scramble 64-bit words (the finaliser of SplitMix64)."""
     h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return h ^ (h >> np.uint64(31))
 
 
-def row_hash(rows: NDArray[np.float64], seed: int = 0) -> NDArray[np.uint64]:
+def row_hash(rows: NDArray[np.float64], seed: int = 0) -> Words:
     """Hash every row to a 64-bit word.
 
     Parameters
@@ -48,31 +51,17 @@ def row_hash(rows: NDArray[np.float64], seed: int = 0) -> NDArray[np.uint64]:
     return h
 
 
-class SobolPoints:
-    """Scrambled Sobol points, the same for all rows; drawn once for all blocks.
-
-    Parameters
-    ----------
-    n_dims : int
-        Numbers per point.
+@lru_cache(maxsize=64)
+def _sobol(n_dims: int, begin: int, end: int) -> Tensor:
+    """Return scrambled Sobol points number `begin` to `end`, always the same.
 
     References
     ----------
     I. M. Sobol, 1967. On the distribution of points in a cube and the approximate
     evaluation of integrals.
     """
-
-    def __init__(self, n_dims: int) -> None:
-        self.n_dims = n_dims
-        self._drawn: dict[tuple[int, int], Tensor] = {}
-
-    def between(self, begin: int, end: int) -> Tensor:
-        """Return points number `begin` to `end`, shape (K, n_dims), in [0, 1)."""
-        if (begin, end) not in self._drawn:
-            sobol = torch.quasirandom.SobolEngine(self.n_dims, scramble=True, seed=0)
-            points = sobol.fast_forward(begin).draw(end - begin, dtype=torch.float64)
-            self._drawn[begin, end] = points
-        return self._drawn[begin, end]
+    sobol = torch.quasirandom.SobolEngine(n_dims, scramble=True, seed=0)
+    return sobol.fast_forward(begin).draw(end - begin, dtype=torch.float64)
 
 
 @dataclass(frozen=True)
@@ -81,10 +70,11 @@ class RowNoise:
 
     Attributes
     ----------
-    sobol : SobolPoints
-        Points before the shift.
-    shift : Tensor of shape (B, n_dims)
-        Each row's shift, in [0, 1).
+    key : ndarray of shape (B,)
+        Hashes of the rows.
+    quasi : bool
+        Whether a row's points are Sobol points, with a random shift of its own.
+        Else they are independent.
 
     References
     ----------
@@ -92,26 +82,32 @@ class RowNoise:
     methods for multiple integration.
     """
 
-    sobol: SobolPoints
-    shift: Tensor
+    key: Words
+    quasi: bool = True
 
     @classmethod
-    def of(cls, row_hash: NDArray[np.uint64], sobol: SobolPoints) -> "RowNoise":
-        """Return the noise of rows with these hashes."""
-        with np.errstate(over="ignore"):
-            steps = np.arange(1, sobol.n_dims + 1, dtype=np.uint64) * GOLDEN
-            words = _mix(row_hash[:, None] + steps)
-        return cls(sobol, torch.from_numpy((words >> np.uint64(11)) * 2.0**-53))
+    def shared(cls) -> "RowNoise":
+        """Return the noise of one row that stands for all."""
+        return cls(np.zeros(1, dtype=np.uint64))
 
-    def select(self, rows: Tensor) -> "RowNoise":
+    def __getitem__(self, rows: slice | Tensor) -> "RowNoise":
         """Return the noise of some of the rows."""
-        return RowNoise(self.sobol, self.shift[rows.cpu()])
+        index = rows if isinstance(rows, slice) else rows.cpu().numpy()
+        return replace(self, key=self.key[index])
 
-    def points(self, begin: int, end: int, like: Tensor) -> Tensor:
+    def stream(self, number: int) -> "RowNoise":
+        """Return noise that is independent of this one, for another use."""
+        with np.errstate(over="ignore"):
+            key = _mix(self.key + np.uint64(number) * GOLDEN) ^ GOLDEN
+        return replace(self, key=key)
+
+    def points(self, n_dims: int, begin: int, end: int, like: Tensor) -> Tensor:
         """Return points number `begin` to `end` of every row.
 
         Parameters
         ----------
+        n_dims : int
+            Numbers per point.
         begin, end : int
             Which points.
         like : Tensor
@@ -122,7 +118,19 @@ class RowNoise:
         points : Tensor of shape (end - begin, B, n_dims)
             Standard-normal numbers.
         """
-        uniform = (self.sobol.between(begin, end)[:, None] + self.shift) % 1.0
+        if self.quasi:
+            shift = self._uniform(0, 1, n_dims)
+            uniform = (_sobol(n_dims, begin, end)[:, None] + shift) % 1.0
+        else:
+            uniform = self._uniform(begin, end, n_dims)
         # Half a step of the hash away from 0 and 1, where the quantile is infinite.
         uniform = uniform.clamp(2.0**-54, 1 - 2.0**-53)
         return torch.special.ndtri(uniform).to(like)
+
+    def _uniform(self, begin: int, end: int, n_dims: int) -> Tensor:
+        """Return the rows' own uniform numbers, shape (end - begin, B, n_dims)."""
+        count = np.arange(1 + begin * n_dims, 1 + end * n_dims, dtype=np.uint64)
+        with np.errstate(over="ignore"):
+            steps = (count * GOLDEN).reshape(end - begin, 1, n_dims)
+            words = _mix(self.key[:, None] + steps)
+        return torch.from_numpy((words >> np.uint64(11)) * 2.0**-53)

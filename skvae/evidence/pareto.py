@@ -3,7 +3,18 @@
 import torch
 from torch import Tensor
 
-__all__ = ["pareto_k"]
+__all__ = ["pareto_k", "pareto_k_limit"]
+
+
+def pareto_k_limit(n_samples: Tensor) -> Tensor:
+    """Return the k̂ above which an estimate from so many weights is not reliable.
+
+    References
+    ----------
+    A. Vehtari, D. Simpson, A. Gelman, Y. Yao and J. Gabry, 2024. Pareto smoothed
+    importance sampling.
+    """
+    return (1 - 1 / n_samples.double().clamp(min=2).log10()).clamp(max=0.7)
 
 
 def pareto_k(log_w: Tensor) -> Tensor:

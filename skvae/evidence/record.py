@@ -22,10 +22,18 @@ class Evidence:
         (Σ w)² / Σ w² of the importance weights: how many equal weights would be as
         good.
     pareto_k : ndarray of shape (n,)
-        Tail shape k̂ of the importance weights. Above min(1 − 1/log₁₀ n_samples, 0.7)
-        the value is best read as a lower bound.
+        Tail shape k̂ of the importance weights.
     n_samples : ndarray of int of shape (n,)
-        Importance samples that the row got.
+        Importance samples that the value is made of.
+    n_stages : ndarray of int of shape (n,)
+        How many proposals were tried: 1 the encoder, 2 a Gaussian fitted to the row,
+        3 a mixture adapted to it, 4 the same with modes searched for from the prior.
+    background_share : ndarray of shape (n,)
+        Probability that the row comes from the background, given the row; 0 without
+        a background.
+    unreliable : ndarray of bool of shape (n,)
+        Whether k̂ is above min(1 − 1/log₁₀ n_samples, 0.7) and the background does
+        not make up for it: then the value is a lower bound.
     """
 
     log_density: NDArray[np.float64]
@@ -33,3 +41,6 @@ class Evidence:
     effective_sample_size: NDArray[np.float64]
     pareto_k: NDArray[np.float64]
     n_samples: NDArray[np.int64]
+    n_stages: NDArray[np.int64]
+    background_share: NDArray[np.float64]
+    unreliable: NDArray[np.bool_]

@@ -1,5 +1,6 @@
 """What a component is told when it is built and when it is initialised."""
 
+import math
 from dataclasses import dataclass
 
 from torch import Generator, Tensor
@@ -30,6 +31,9 @@ class BuildContext:
         One model unit of each column, in the units of the input.
     generator : torch.Generator
         Source of first weights, on the CPU.
+    scale_ceiling : float
+        Largest standard deviation that a likelihood may give a column, in model
+        units. Finite where a background takes the rows that would need a larger one.
     """
 
     n_features: int
@@ -40,6 +44,7 @@ class BuildContext:
     scale_floor: Tensor
     column_scale: Tensor
     generator: Generator
+    scale_ceiling: float = math.inf
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,11 @@ from torch import Tensor
 
 __all__ = [
     "CholeskyGaussian",
+    "CholeskyGaussianMixture",
     "DiagonalGaussian",
     "DiagonalGaussianMixture",
     "LatentDistribution",
+    "MixtureOfDistributions",
     "StandardNormal",
 ]
 
@@ -46,6 +48,10 @@ class LatentDistribution(ABC):
     @abstractmethod
     def mean(self) -> Tensor:
         """Mean, shape (L,) or (B, L)."""
+
+    @abstractmethod
+    def select(self, rows: Tensor) -> "LatentDistribution":
+        """Return the distribution of some of the rows; all, if they share one."""
 
     def entropy(self) -> Tensor | None:
         """Entropy in nats, shape () or (B,); None where there is no closed form."""
@@ -85,6 +91,10 @@ class StandardNormal(LatentDistribution):
         """Zero."""
         return self._zero
 
+    def select(self, rows: Tensor) -> "StandardNormal":
+        """Return itself."""
+        return self
+
     def expected_log_prob(self, q: LatentDistribution) -> Tensor | None:
         """Return −½ Σ E_q[z²] − ½ L log 2π."""
         moment = q.second_moment()
@@ -115,6 +125,12 @@ class DiagonalGaussian(LatentDistribution):
     def mean(self) -> Tensor:
         """μ."""
         return self._mean
+
+    def select(self, rows: Tensor) -> "DiagonalGaussian":
+        """Return the Gaussians of some of the rows."""
+        if self._mean.dim() == 1:
+            return self
+        return DiagonalGaussian(self._mean[rows], self.scale[rows])
 
     def entropy(self) -> Tensor:
         """Return Σ log σ + ½ L (1 + log 2π)."""
@@ -152,6 +168,10 @@ class CholeskyGaussian(LatentDistribution):
     def mean(self) -> Tensor:
         """μ."""
         return self._mean
+
+    def select(self, rows: Tensor) -> "CholeskyGaussian":
+        """Return the Gaussians of some of the rows."""
+        return CholeskyGaussian(self._mean[rows], self.tril[rows])
 
     def entropy(self) -> Tensor:
         """Return log det T + ½ L (1 + log 2π)."""
@@ -200,3 +220,135 @@ class DiagonalGaussianMixture(LatentDistribution):
     def mean(self) -> Tensor:
         """Σ_c π_c μ_c."""
         return self.log_weight.exp() @ self._means
+
+    def select(self, rows: Tensor) -> "DiagonalGaussianMixture":
+        """Return itself."""
+        return self
+
+
+class CholeskyGaussianMixture(LatentDistribution):
+    r"""A few Gaussians per row, each at several widths.
+
+    .. math:: \sum_j w_j \sum_f a_f\, N(\mu_j, s_f^2\, T_j T_j^\top)
+
+    Parameters
+    ----------
+    log_weight : Tensor of shape (B, J)
+        log w.
+    means : Tensor of shape (B, J, L)
+        μ.
+    tril : Tensor of shape (B, J, L, L)
+        T, lower triangular.
+    widths, shares : Tensor of shape (F,)
+        s and a, the same for all.
+    """
+
+    def __init__(
+        self,
+        log_weight: Tensor,
+        means: Tensor,
+        tril: Tensor,
+        widths: Tensor,
+        shares: Tensor,
+    ) -> None:
+        self.log_weight, self._means, self.tril = log_weight, means, tril
+        self.widths, self.shares = widths, shares
+        n_latents = means.shape[-1]
+        self.noise_dim = n_latents + 1
+        eye = torch.eye(n_latents, dtype=tril.dtype, device=tril.device)
+        self._inverse = torch.linalg.solve_triangular(
+            tril, eye.expand_as(tril), upper=False
+        )
+        log_det = tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        log_width = widths.log() * n_latents - shares.log()
+        self._constant = (
+            (log_weight - log_det)[..., None] - log_width - n_latents * HALF_LOG_2PI
+        )  # (B, J, F)
+
+    def rsample(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Choose Gaussian and width by the last number, move it by the others."""
+        share = self.log_weight.exp()[..., None] * self.shares  # (B, J, F)
+        edges = share.flatten(1).cumsum(1)
+        uniform = torch.special.ndtr(noise[..., -1]).T.contiguous()  # (B, K)
+        cell = torch.searchsorted(edges, uniform).clamp(max=edges.shape[1] - 1).T
+        n_widths = len(self.widths)
+        mode = cell.div(n_widths, rounding_mode="floor")
+        row = torch.arange(len(edges), device=noise.device)
+        step = noise[..., :-1] * self.widths[cell % n_widths].unsqueeze(-1)
+        if self.tril.shape[1] == 1:
+            shift = torch.einsum("bij,kbj->kbi", self.tril[:, 0], step)
+        else:
+            shift = (self.tril[row, mode] @ step.unsqueeze(-1)).squeeze(-1)
+        z = self._means[row, mode] + shift
+        return z, self.log_prob(z)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Return the log-density of the mixture."""
+        centred = z.unsqueeze(2) - self._means  # (K, B, J, L)
+        standard = torch.einsum("bjil,kbjl->kbji", self._inverse, centred)
+        distance = -0.5 * standard.square().sum(-1, keepdim=True)
+        exponent = distance / self.widths.square() + self._constant
+        return exponent.flatten(-2).logsumexp(-1)
+
+    @property
+    def mean(self) -> Tensor:
+        """Σ_j w_j μ_j."""
+        return torch.einsum("bj,bjl->bl", self.log_weight.exp(), self._means)
+
+    def select(self, rows: Tensor) -> "CholeskyGaussianMixture":
+        """Return the mixtures of some of the rows."""
+        return CholeskyGaussianMixture(
+            self.log_weight[rows],
+            self._means[rows],
+            self.tril[rows],
+            self.widths,
+            self.shares,
+        )
+
+
+class MixtureOfDistributions(LatentDistribution):
+    """A mixture of any distributions; a draw is weighed by all of them.
+
+    Parameters
+    ----------
+    log_weight : Tensor of shape (J,)
+        Log weights.
+    parts : tuple of LatentDistribution
+        What is mixed.
+    """
+
+    def __init__(
+        self, log_weight: Tensor, parts: tuple[LatentDistribution, ...]
+    ) -> None:
+        self.log_weight, self.parts = log_weight, parts
+        self.noise_dim = max(part.noise_dim for part in parts) + 1
+
+    def rsample(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Choose a part by the last number of the noise, draw by the others."""
+        uniform = torch.special.ndtr(noise[..., -1].contiguous())
+        edges = self.log_weight.exp().cumsum(0)
+        chosen = torch.searchsorted(edges, uniform).clamp(max=len(edges) - 1)
+        drawn = [part.rsample(noise[..., : part.noise_dim])[0] for part in self.parts]
+        z = torch.zeros_like(drawn[0])
+        for number, candidate in enumerate(drawn):
+            z = torch.where((chosen == number).unsqueeze(-1), candidate, z)
+        return z, self.log_prob(z)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Return the log-density of the mixture."""
+        parts = [part.log_prob(z) for part in self.parts]
+        return (torch.stack(parts, -1) + self.log_weight).logsumexp(-1)
+
+    @property
+    def mean(self) -> Tensor:
+        """Weighted mean of the parts' means."""
+        weights = self.log_weight.exp()
+        total = weights[0] * self.parts[0].mean
+        for weight, part in zip(weights[1:], self.parts[1:], strict=True):
+            total = total + weight * part.mean
+        return total
+
+    def select(self, rows: Tensor) -> "MixtureOfDistributions":
+        """Return the mixtures of some of the rows."""
+        parts = tuple(part.select(rows) for part in self.parts)
+        return MixtureOfDistributions(self.log_weight, parts)

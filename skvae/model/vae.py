@@ -1,8 +1,11 @@
-"""The variational autoencoder: four components and the draws they make."""
+"""The variational autoencoder: its components and the draws they make."""
+
+import math
 
 import torch
 from torch import Tensor, nn
 
+from skvae.model.backgrounds import BackgroundModule, BackgroundSpec
 from skvae.model.context import BuildContext, LinearStart
 from skvae.model.decoders import DecoderModule, DecoderSpec
 from skvae.model.distributions import LatentDistribution
@@ -20,6 +23,9 @@ class VAE(nn.Module):
     .. math:: p(x) = \int p(x \mid z)\, p(z)\, dz, \qquad q(z \mid x) \approx
               p(z \mid x)
 
+    With a background, this is the latent part of a mixture: p(x) is 1 − ε times the
+    integral plus ε p₀(x). Draws and their weights are always the latent part's.
+
     Tensors in, tensors out: rows are in model units (standardised columns), noise
     comes from outside, and nothing here knows how it is trained or scored.
 
@@ -33,6 +39,8 @@ class VAE(nn.Module):
         Latents to raw likelihood parameters.
     likelihood : LikelihoodModule
         p(x | z), given the raw parameters.
+    background : BackgroundModule or None, default=None
+        ε and p₀.
     """
 
     def __init__(
@@ -41,12 +49,14 @@ class VAE(nn.Module):
         posterior: PosteriorModule,
         decoder: DecoderModule,
         likelihood: LikelihoodModule,
+        background: BackgroundModule | None = None,
     ) -> None:
         super().__init__()
         self.prior = prior
         self.posterior = posterior
         self.decoder = decoder
         self.likelihood = likelihood
+        self.background = background
 
     @classmethod
     def build(
@@ -56,8 +66,9 @@ class VAE(nn.Module):
         posterior: PosteriorSpec,
         decoder: DecoderSpec,
         likelihood: LikelihoodSpec,
+        background: BackgroundSpec | None = None,
     ) -> "VAE":
-        """Build the modules of four specs for a table of these sizes."""
+        """Build the modules of these specs for a table of these sizes."""
         likelihood_module = likelihood.build(context)
         return cls(
             prior.build(context),
@@ -66,10 +77,11 @@ class VAE(nn.Module):
                 context, likelihood_module.n_parameters, likelihood_module.n_linear
             ),
             likelihood_module,
+            None if background is None else background.build(context),
         )
 
     def initialise(self, start: LinearStart) -> None:
-        """Move every component to the linear start."""
+        """Move the components of the latent part to the linear start."""
         self.prior.initialise(start)
         self.posterior.initialise(start)
         self.decoder.initialise(*self.likelihood.initialise(start))
@@ -108,6 +120,31 @@ class VAE(nn.Module):
             kl=prior.kl_from(proposal),
         )
 
+    def background_log_share(self, x: Tensor) -> Tensor:
+        """Return log ε p₀(x), shape (B,); −inf without a background."""
+        if self.background is None:
+            return x.new_full((len(x),), -torch.inf)
+        return self.background.log_share(x)
+
+    def with_background(self, log_p: Tensor, x: Tensor) -> Tensor:
+        """Return log p(x), shape (B,), given log p of the latent part or a bound."""
+        if self.background is None:
+            return log_p
+        return self.background.mix(log_p, self.background.log_share(x))
+
+    def latent_share(self, log_p: Tensor, log_background: Tensor) -> Tensor:
+        """Return the probability that a row comes from the latent part, given it.
+
+        Parameters
+        ----------
+        log_p, log_background : Tensor of shape (B,)
+            Log p(x) of the latent part, and `background_log_share`.
+        """
+        if self.background is None:
+            return torch.ones_like(log_p)
+        log_latent = log_p + math.log1p(-self.background.weight)
+        return (log_latent - log_background).sigmoid()
+
     def embed(self, x: Tensor) -> Tensor:
         """Return the encoder's mean, (B, D) to (B, L)."""
         return self.posterior(x).mean
@@ -124,4 +161,10 @@ class VAE(nn.Module):
             1, n_samples, prior.noise_dim, dtype=like.dtype, device=like.device
         ).normal_(generator=generator)
         z, _ = prior.rsample(noise)
-        return self.likelihood.sample(self.decoder(z), generator).squeeze(0)
+        rows = self.likelihood.sample(self.decoder(z), generator).squeeze(0)
+        if self.background is None:
+            return rows
+        uniform = torch.empty(n_samples, 1, device=rows.device)
+        uniform.uniform_(generator=generator)
+        others = self.background.sample(n_samples, generator)
+        return torch.where(uniform < self.background.weight, others, rows)

@@ -282,7 +282,7 @@ class Trainer:
             self.objective.n_draws(progress), len(x), self.noise_dim, device=self.device
         ).normal_(generator=self.noise_generator)
         draw = self.model.draw(x, noise)
-        bound = self.objective.bound(draw).mean()
+        bound = self.model.with_background(self.objective.bound(draw), x).mean()
         self.optimiser.zero_grad()
         (-bound).backward()
         norm = torch.nn.utils.clip_grad_norm_(
@@ -384,6 +384,8 @@ class Trainer:
         for begin in range(0, len(self.data.x_valid), VALIDATION_BLOCK):
             rows = slice(begin, begin + VALIDATION_BLOCK)
             noise = self.validation_noise[:, rows]
-            log_w = self.model.draw(self.data.x_valid[rows], noise).log_w.double()
-            log_p.append(log_w.logsumexp(0).cpu() - math.log(VALIDATION_DRAWS))
+            x = self.data.x_valid[rows]
+            log_w = self.model.draw(x, noise).log_w.double()
+            latent = log_w.logsumexp(0) - math.log(VALIDATION_DRAWS)
+            log_p.append(self.model.with_background(latent, x).cpu())
         return torch.cat(log_p)

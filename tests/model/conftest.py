@@ -1,5 +1,6 @@
 """Sizes, perturbations and tables from which the components' tests are built."""
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from skvae.model import VAE, BuildContext
+from skvae.model.backgrounds import BackgroundSpec
 from skvae.model.decoders import DecoderSpec, MLPDecoder
 from skvae.model.likelihoods import LikelihoodSpec
 from skvae.model.posteriors import PosteriorSpec
@@ -25,16 +27,19 @@ def make_context() -> Callable[..., BuildContext]:
         hidden_layer_sizes: tuple[int, ...] = (8, 8),
         dropout: float = 0.0,
         seed: int = 0,
+        n_rows: int = 200,
+        scale_ceiling: float = math.inf,
     ) -> BuildContext:
         return BuildContext(
             n_features=n_features,
             n_components=n_components,
-            n_rows=200,
+            n_rows=n_rows,
             hidden_layer_sizes=hidden_layer_sizes,
             dropout=dropout,
             scale_floor=torch.full((n_features,), FLOOR),
             column_scale=torch.linspace(1, 2, n_features),
             generator=torch.Generator().manual_seed(seed),
+            scale_ceiling=scale_ceiling,
         )
 
     return make
@@ -59,7 +64,7 @@ def perturb() -> Callable[..., nn.Module]:
 def make_vae(
     make_context: Callable[..., BuildContext], perturb: Callable[..., nn.Module]
 ) -> Callable[..., VAE]:
-    """Return a function that builds a perturbed VAE of four specs."""
+    """Return a function that builds a perturbed VAE of its specs."""
 
     def make(
         prior: PriorSpec,
@@ -67,6 +72,7 @@ def make_vae(
         likelihood: LikelihoodSpec,
         decoder: DecoderSpec | None = None,
         seed: int = 0,
+        background: BackgroundSpec | None = None,
     ) -> VAE:
         vae = VAE.build(
             make_context(seed=seed),
@@ -74,6 +80,7 @@ def make_vae(
             posterior,
             MLPDecoder() if decoder is None else decoder,
             likelihood,
+            background,
         )
         return perturb(vae, seed=seed + 1)
 

@@ -40,6 +40,8 @@ learnt_scales = pytest.mark.parametrize(
     ids=repr,
 )
 
+with_and_without_ceiling = pytest.mark.parametrize("ceiling", [math.inf, 0.8])
+
 MakeContext = Callable[..., BuildContext]
 Perturb = Callable[..., nn.Module]
 Rows = Callable[..., Tensor]
@@ -141,11 +143,13 @@ def test_mean_is_the_mean_of_samples(
 
 
 @every_likelihood
+@with_and_without_ceiling
 def test_samples_follow_the_density(
-    spec: LikelihoodSpec, make_context: MakeContext, perturb: Perturb
+    spec: LikelihoodSpec, ceiling: float, make_context: MakeContext, perturb: Perturb
 ) -> None:
     """One test a column: Kolmogorov-Smirnov or binomial, false-alarm rate 1e-4."""
-    module = with_units(perturb(spec.build(make_context()).double()))
+    context = make_context(scale_ceiling=ceiling)
+    module = with_units(perturb(spec.build(context).double()))
     raw = raw_for(module, 1, D, seed=4)
     n = 20_000
     with torch.no_grad():
@@ -308,57 +312,106 @@ def test_no_scale_falls_below_the_floor(
 
 
 @learnt_scales
+@pytest.mark.parametrize("value", [5.0, 60.0, 1e4])
+def test_large_scales_are_the_floor_and_the_ceiling(
+    spec: LikelihoodSpec, value: float, make_context: MakeContext
+) -> None:
+    context = make_context(scale_ceiling=1.5)
+    module = spec.build(context).double()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.fill_(value)
+        raw = torch.full((1, 1, module.n_parameters, D), value, dtype=torch.float64)
+        raw[:, :, : module.n_linear] = 0
+        x = torch.linspace(-9, 9, D, dtype=torch.float64)[None]
+        ours = module.column_log_prob(x, raw)[0, 0]
+    scale = context.scale_floor.double() + 1.5
+    expected = stats.norm.logpdf(x[0].numpy(), scale=scale.numpy())
+    np.testing.assert_allclose(ours.numpy(), expected, rtol=1e-9)
+
+
+@learnt_scales
+def test_ceiling_leaves_smaller_scales_alone(
+    spec: LikelihoodSpec, make_context: MakeContext, rows: Rows
+) -> None:
+    free, capped = (
+        spec.build(make_context(scale_ceiling=ceiling)).double()
+        for ceiling in (math.inf, 1.5)
+    )
+    raw = raw_for(free, K, B, D).clamp(max=0.4)  # exp(0.4) is below 1.5
+    x = rows("real").double()
+    assert torch.equal(free.log_prob(x, raw), capped.log_prob(x, raw))
+
+
+@learnt_scales
+@with_and_without_ceiling
 @pytest.mark.parametrize("value", [-1e4, 1e4])
 def test_densities_and_gradients_of_extreme_parameters_are_finite(
-    spec: LikelihoodSpec, value: float, make_context: MakeContext, rows: Rows
+    spec: LikelihoodSpec,
+    ceiling: float,
+    value: float,
+    make_context: MakeContext,
+    rows: Rows,
 ) -> None:
-    module = spec.build(make_context())
+    module = spec.build(make_context(scale_ceiling=ceiling))
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.fill_(value)
     raw = torch.full((K, B, module.n_parameters, D), value, requires_grad=True)
-    module.log_prob(rows("real"), raw).sum().backward()
-    assert module.log_prob(rows("real"), raw).isfinite().all()
-    assert raw.grad.isfinite().all()
+    log_p = module.log_prob(rows("real"), raw)
+    assert log_p.isfinite().all()
+    log_p.sum().backward()
+    for tensor in (raw, *module.parameters()):
+        assert tensor.grad.isfinite().all()
 
 
-def plain_mixture(x: Tensor, raw: Tensor, unit: Tensor, floor: Tensor) -> Tensor:
+def plain_mixture(
+    x: Tensor, raw: Tensor, unit: Tensor, floor: Tensor, ceiling: float
+) -> Tensor:
     location, log_scale, logit = raw.chunk(3, -2)
     parts = torch.distributions.Normal(
-        unit * location, unit * log_scale.clamp(max=8).exp() + floor
+        unit * location, (unit * log_scale.exp()).clamp(max=ceiling) + floor
     ).log_prob(x.unsqueeze(-2))
     return (logit.log_softmax(-2) + parts).logsumexp(-2)
 
 
 @pytest.mark.parametrize("n_modes", [1, 3])
 @pytest.mark.parametrize("n_draws", [1, 4])
+@with_and_without_ceiling
 def test_fused_mixture_gradient_passes_gradcheck(
-    n_modes: int, n_draws: int, make_context: MakeContext
+    n_modes: int, n_draws: int, ceiling: float, make_context: MakeContext
 ) -> None:
-    module = with_units(
-        MixtureLikelihood(n_modes=n_modes).build(make_context()).double()
-    )
+    context = make_context(scale_ceiling=ceiling)
+    module = with_units(MixtureLikelihood(n_modes=n_modes).build(context).double())
     raw = raw_for(module, n_draws, 2, D).requires_grad_()
     x = normal(2, D, seed=2).requires_grad_()
     assert torch.autograd.gradcheck(module.column_log_prob, (x, raw))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@with_and_without_ceiling
 def test_fused_mixture_gradient_equals_autograd(
-    dtype: torch.dtype, make_context: MakeContext
+    ceiling: float, dtype: torch.dtype, make_context: MakeContext
 ) -> None:
-    module = with_units(MixtureLikelihood(n_modes=3).build(make_context()).double())
+    context = make_context(scale_ceiling=ceiling)
+    module = with_units(MixtureLikelihood(n_modes=3).build(context).double())
     module = module.to(dtype)
     raw = (3 * raw_for(module, K, B, D)).to(dtype)
-    raw[0, 0, 3:6] = 9.0  # beyond the largest log-scale, where the gradient is zero
+    # The largest scale without a ceiling is 1e4; beyond it the gradient is zero.
+    raw[0, 0, 3:6] = 12.0
     x, outer = normal(B, D, dtype=dtype), normal(K, B, D, dtype=dtype, seed=3)
+    largest = min(ceiling, 1e4)
     gradients = []
     for log_prob in (
         module.column_log_prob,
-        lambda x, raw: plain_mixture(x, raw, module.unit, module.floor),
+        lambda x, raw: plain_mixture(x, raw, module.unit, module.floor, largest),
     ):
         inputs = x.clone().requires_grad_(), raw.clone().requires_grad_()
         gradients.append(torch.autograd.grad(log_prob(*inputs), inputs, outer))
     tolerance = 1e-9 if dtype == torch.float64 else 2e-4
     for ours, theirs in zip(*gradients, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
+    assert (gradients[0][1][0, 0, 3:6] == 0).all()
 
 
 def test_fused_mixture_leaves_its_inputs_alone(make_context: MakeContext) -> None:

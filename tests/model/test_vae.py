@@ -3,13 +3,17 @@
 import itertools
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor
 
 from skvae.model import VAE, LatentDraw
+from skvae.model.backgrounds import IndependentBackground, StudentTBackground
 from skvae.model.decoders import DecoderSpec
 from skvae.model.likelihoods import (
+    BernoulliLikelihood,
     GaussianLikelihood,
     LikelihoodSpec,
     MixtureLikelihood,
@@ -34,6 +38,15 @@ every_combination = pytest.mark.parametrize(
 )
 every_objective = pytest.mark.parametrize(
     "objective", registered(ObjectiveSpec).values()
+)
+
+with_each_background = pytest.mark.parametrize(
+    ("likelihood", "background"),
+    [
+        (GaussianLikelihood(), StudentTBackground(weight=0.3)),
+        (BernoulliLikelihood(), IndependentBackground(weight=0.3)),
+    ],
+    ids=repr,
 )
 
 MakeVAE = Callable[..., VAE]
@@ -162,3 +175,71 @@ def test_log_weight_is_joint_over_proposal() -> None:
         log_q_z=torch.tensor([[-4.0]]),
     )
     assert draw.log_w.item() == 1.0
+
+
+# Backgrounds
+
+
+@with_each_background
+def test_background_is_one_part_of_a_mixture(
+    likelihood: LikelihoodSpec,
+    background: StudentTBackground | IndependentBackground,
+    make_vae: MakeVAE,
+    rows: Rows,
+) -> None:
+    vae = make_vae(
+        NormalPrior(), FullPosterior(), likelihood, background=background
+    ).double()
+    x = rows(likelihood.support, n_rows=B).double()
+    log_p = torch.linspace(-9, 0, B, dtype=torch.float64)
+    share = 0.3 * vae.background.log_prob(x).exp()
+    torch.testing.assert_close(vae.background_log_share(x).exp(), share)
+    mixed = vae.with_background(log_p, x)
+    torch.testing.assert_close(mixed.exp(), 0.7 * log_p.exp() + share)
+
+
+def test_without_background_the_latent_part_is_all(
+    make_vae: MakeVAE, rows: Rows
+) -> None:
+    vae = make_vae(NormalPrior(), FullPosterior(), GaussianLikelihood())
+    x = rows("real", n_rows=B)
+    log_p = torch.linspace(-9, 0, B)
+    assert vae.background is None
+    assert torch.equal(vae.with_background(log_p, x), log_p)
+    assert (vae.background_log_share(x) == -torch.inf).all()
+
+
+def test_rows_are_drawn_from_the_background_at_its_rate(make_vae: MakeVAE) -> None:
+    """Binomial test; false-alarm rate 1e-4."""
+    vae = make_vae(
+        NormalPrior(),
+        FullPosterior(),
+        GaussianLikelihood("column"),
+        background=StudentTBackground(weight=0.3),
+    ).double()
+    n = 5000
+    with torch.no_grad():
+        vae.background.location.fill_(1e6)
+        far = vae.generate(n, torch.Generator().manual_seed(0)) > 1e5
+    assert torch.equal(far.all(1), far.any(1))
+    assert stats.binomtest(int(far[:, 0].sum()), n, 0.3).pvalue > 1e-4
+
+
+def test_rows_of_the_background_do_not_pull_the_latent_part(
+    make_vae: MakeVAE, rows: Rows
+) -> None:
+    vae = make_vae(
+        NormalPrior(),
+        FullPosterior(),
+        GaussianLikelihood("column"),
+        background=StudentTBackground(),
+    ).double()
+    x = 1e4 * rows("real", n_rows=B).double()
+    largest = []
+    for mix in (lambda log_p, x: log_p, vae.with_background):
+        vae.zero_grad()
+        log_p = vae.draw(x, noise_for(vae, x)).log_w.logsumexp(0) - np.log(K)
+        mix(log_p, x).mean().backward()
+        largest.append(max(float(p.grad.abs().max()) for p in vae.parameters()))
+    assert largest[0] > 1
+    assert largest[1] < 1e-9

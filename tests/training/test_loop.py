@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from skvae.model import LatentDraw
+from skvae.model import BuildContext, LatentDraw
+from skvae.model.backgrounds import StudentTBackground
 from skvae.training import EpochRecord, Schedule, Trainer
 from skvae.training.objectives import ELBO, IWAE, ObjectiveSpec
 
@@ -239,6 +240,28 @@ def test_history_is_of_the_parts_of_the_bound(make_trainer: MakeTrainer) -> None
         )
         assert record.kl > 0
         assert record.seconds > 0
+
+
+def test_bounds_are_mixed_with_the_background(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer()
+    x = trainer.data.x_valid
+    latent = trainer.validation_log_p().numpy()
+    context = BuildContext(
+        n_features=2,
+        n_components=1,
+        n_rows=len(x),
+        hidden_layer_sizes=(),
+        dropout=0.0,
+        scale_floor=torch.full((2,), 1e-3),
+        column_scale=torch.ones(2),
+        generator=torch.Generator(),
+    )
+    background = StudentTBackground(weight=0.2).build(context)
+    background.initialise(x, torch.ones(len(x)))
+    trainer.model.background = background
+    share = math.log(0.2) + background.log_prob(x).numpy()
+    expected = np.logaddexp(math.log(0.8) + latent, share)
+    np.testing.assert_allclose(trainer.validation_log_p(), expected, atol=1e-6)
 
 
 def test_validations_are_dense_first_and_end_with_the_last_epoch() -> None:

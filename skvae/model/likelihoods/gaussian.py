@@ -14,7 +14,7 @@ from skvae.model.likelihoods._base import LikelihoodModule, LikelihoodSpec
 __all__ = ["GaussianLikelihood"]
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
-MAX_LOG_SCALE = 8.0
+LARGEST_SCALE = 1e4  # model units, where the context has no smaller ceiling
 
 
 class GaussianLikelihood(LikelihoodSpec):
@@ -34,8 +34,9 @@ class GaussianLikelihood(LikelihoodSpec):
 
     Notes
     -----
-    A learnt σ is never below the column's floor (see `VAEDensity`): without one the
-    likelihood of a continuous table is unbounded.
+    A learnt σ is never below the column's floor: without one the likelihood of a
+    continuous table is unbounded. With a background, it is never above the ceiling,
+    either (see `VAEDensity`).
 
     References
     ----------
@@ -54,7 +55,7 @@ class GaussianLikelihood(LikelihoodSpec):
         scale = self.scale
         if isinstance(scale, str) and scale in LEARNT_SCALES:
             return GaussianLikelihoodModule(
-                LEARNT_SCALES[scale](context.scale_floor), context.n_features
+                LEARNT_SCALES[scale](context), context.n_features
             )
         if (
             isinstance(scale, Real)
@@ -108,18 +109,21 @@ class FixedScale(Scale):
 
 
 class LearntScale(Scale):
-    """A learnt standard deviation per column, above the floor."""
+    """A learnt standard deviation per column, between floor and ceiling."""
 
     floor: Tensor
 
-    def __init__(self, floor: Tensor) -> None:
+    def __init__(self, context: BuildContext) -> None:
         super().__init__()
-        self.register_buffer("floor", floor)
-        self.log_scale = nn.Parameter(torch.zeros_like(floor))
+        self.register_buffer("floor", context.scale_floor)
+        self.log_ceiling = math.log(min(context.scale_ceiling, LARGEST_SCALE))
+        self.log_scale = nn.Parameter(torch.zeros_like(context.scale_floor))
 
     def forward(self, raw: Tensor) -> Tensor:
-        """Return floor + exp(log_scale + log factor)."""
-        return (self.log_scale + self.log_factor(raw)).exp() + self.floor
+        """Return floor + exp(log_scale + log factor), at most floor + ceiling."""
+        log_scale = self.log_scale + self.log_factor(raw)
+        # Clamped before the exponential: its gradient is never infinity times zero.
+        return log_scale.clamp(max=self.log_ceiling).exp() + self.floor
 
     @abstractmethod
     def log_factor(self, raw: Tensor) -> Tensor:
@@ -147,7 +151,7 @@ class CellScale(LearntScale):
 
     def log_factor(self, raw: Tensor) -> Tensor:
         """Return the decoder's output."""
-        return raw[..., 0, :].clamp(max=MAX_LOG_SCALE)
+        return raw[..., 0, :]
 
 
 class RowScale(LearntScale):
@@ -157,10 +161,10 @@ class RowScale(LearntScale):
 
     def log_factor(self, raw: Tensor) -> Tensor:
         """Return the mean of the decoder's outputs over columns."""
-        return raw[..., 0, :].mean(-1, keepdim=True).clamp(max=MAX_LOG_SCALE)
+        return raw[..., 0, :].mean(-1, keepdim=True)
 
 
-LEARNT_SCALES: dict[str, Callable[[Tensor], Scale]] = {
+LEARNT_SCALES: dict[str, Callable[[BuildContext], Scale]] = {
     "cell": CellScale,
     "row": RowScale,
     "column": ColumnScale,

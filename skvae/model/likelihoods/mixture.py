@@ -14,7 +14,7 @@ from skvae.model.spec import positive_int
 __all__ = ["MixtureLikelihood"]
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
-MAX_LOG_SCALE = 8.0
+LARGEST_SCALE = 1e4  # model units, where the context has no smaller ceiling
 
 
 class MixtureLikelihood(LikelihoodSpec):
@@ -33,7 +33,8 @@ class MixtureLikelihood(LikelihoodSpec):
 
     Notes
     -----
-    No σ is below the column's floor (see `VAEDensity`).
+    No σ is below the column's floor, nor, with a background, above its ceiling (see
+    `VAEDensity`).
 
     References
     ----------
@@ -53,7 +54,9 @@ class MixtureLikelihood(LikelihoodSpec):
             n_modes = positive_int(
                 self.n_modes, "n_modes of MixtureLikelihood", also=" or 'auto'"
             )
-        return MixtureLikelihoodModule(n_modes, context.scale_floor)
+        return MixtureLikelihoodModule(
+            n_modes, context.scale_floor, context.scale_ceiling
+        )
 
 
 class _MixtureLogDensity(torch.autograd.Function):
@@ -66,10 +69,10 @@ class _MixtureLogDensity(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, raw: Tensor, unit: Tensor, floor: Tensor
+        ctx: Any, x: Tensor, raw: Tensor, unit: Tensor, floor: Tensor, ceiling: float
     ) -> Tensor:
         location, log_scale, logit = raw.chunk(3, -2)
-        free = log_scale.clamp(max=MAX_LOG_SCALE).exp_().mul_(unit)
+        free = log_scale.exp().mul_(unit).clamp_(max=ceiling)
         scale = free + floor
         standard = (location * -unit).add_(x.unsqueeze(-2)).div_(scale)
         joint = standard.square().mul_(-0.5).add_(logit).sub_(scale.log())
@@ -78,6 +81,7 @@ class _MixtureLogDensity(torch.autograd.Function):
         ctx.save_for_backward(
             raw, unit, free, scale, standard, joint, log_joint, log_normaliser
         )
+        ctx.ceiling = ceiling
         return log_joint - log_normaliser - HALF_LOG_2PI
 
     @staticmethod
@@ -86,7 +90,7 @@ class _MixtureLogDensity(torch.autograd.Function):
         raw, unit, free, scale, standard, joint, log_joint, log_normaliser = (
             ctx.saved_tensors
         )
-        _, log_scale, logit = raw.chunk(3, -2)
+        logit = raw.chunk(3, -2)[2]
         outer = gradient.unsqueeze(-2)
         share = (joint - log_joint.unsqueeze(-2)).exp_().mul_(outer)
         to_raw = torch.empty_like(raw)
@@ -94,13 +98,13 @@ class _MixtureLogDensity(torch.autograd.Function):
         pull = (share * standard).div_(scale)  # d/dμ of each mode's part
         torch.mul(pull, unit, out=to_location)
         torch.mul(share, standard.square().sub_(1), out=to_log_scale)
-        to_log_scale.mul_(free).div_(scale).mul_(log_scale < MAX_LOG_SCALE)
+        to_log_scale.mul_(free).div_(scale).mul_(free < ctx.ceiling)
         weight = (logit - log_normaliser.unsqueeze(-2)).exp_().mul_(outer)
         torch.sub(share, weight, out=to_logit)
         to_x = None
         if ctx.needs_input_grad[0]:
             to_x = pull.sum(-2).neg_().sum_to_size(raw.shape[-3], raw.shape[-1])
-        return to_x, to_raw, None, None
+        return to_x, to_raw, None, None, None
 
 
 class MixtureLikelihoodModule(LikelihoodModule):
@@ -109,11 +113,12 @@ class MixtureLikelihoodModule(LikelihoodModule):
     unit: Tensor
     floor: Tensor
 
-    def __init__(self, n_modes: int, floor: Tensor) -> None:
+    def __init__(self, n_modes: int, floor: Tensor, ceiling: float) -> None:
         super().__init__()
         self.n_modes = n_modes
         self.n_parameters = 3 * n_modes
         self.n_linear = n_modes
+        self.ceiling = min(ceiling, LARGEST_SCALE)
         self.register_buffer("floor", floor)
         # Raw locations and scales are in units of the residual scale, so that one
         # learning rate suits every column.
@@ -122,12 +127,12 @@ class MixtureLikelihoodModule(LikelihoodModule):
     def _split(self, raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Split into locations, scales and logits, each (..., C, D)."""
         location, log_scale, logit = raw.chunk(3, -2)
-        scale = self.unit * log_scale.clamp(max=MAX_LOG_SCALE).exp() + self.floor
-        return self.unit * location, scale, logit
+        free = (self.unit * log_scale.exp()).clamp(max=self.ceiling)
+        return self.unit * location, free + self.floor, logit
 
     def column_log_prob(self, x: Tensor, raw: Tensor) -> Tensor:
         """Return the log-density of the mixture."""
-        return _MixtureLogDensity.apply(x, raw, self.unit, self.floor)
+        return _MixtureLogDensity.apply(x, raw, self.unit, self.floor, self.ceiling)
 
     def sample(self, raw: Tensor, generator: torch.Generator) -> Tensor:
         """Choose a mode by the Gumbel trick, then draw from it."""

@@ -1,0 +1,84 @@
+"""Log-densities of a table's rows, in the units of its columns."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from skvae._columns import Columns
+from skvae.evidence import (
+    Budget,
+    Evidence,
+    Proposal,
+    RowNoise,
+    Stage,
+    default_stages,
+    estimate_evidence,
+    row_hash,
+)
+from skvae.model import VAE
+from skvae.model.spec import resolve
+
+__all__ = ["score_rows", "scoring_plan", "warn_unreliable"]
+
+Array = NDArray[np.float64]
+
+BLOCK_ROWS = 8192  # rows in model units at a time
+
+
+def scoring_plan(
+    estimator: Any,
+    tol: float | None,
+    max_samples: int | None,
+    proposal: str | Proposal | None,
+) -> list[Stage]:
+    """Return what `VAEDensity.evidence` will do; None is the estimator's default."""
+    most = estimator.max_evidence_samples if max_samples is None else max_samples
+    budget = Budget(
+        n_samples=min(estimator.n_importance_samples, most),
+        max_samples=most,
+        tol=estimator.evidence_tol if tol is None else tol,
+    )
+    if proposal is None:
+        return default_stages(budget)
+    return [Stage(resolve(proposal, Proposal), budget)]
+
+
+def score_rows(
+    model: VAE,
+    columns: Columns,
+    table: Array,
+    stages: list[Stage],
+    device: torch.device,
+    seed: int,
+) -> Evidence:
+    """Return the evidence of every row, a bounded number of them at a time."""
+    parts = []
+    for begin in range(0, len(table), BLOCK_ROWS):
+        rows = table[begin : begin + BLOCK_ROWS]
+        u, log_jacobian = columns.to_model(rows)
+        noise = RowNoise(row_hash(rows, seed))
+        x = torch.from_numpy(u).to(device)
+        estimate = estimate_evidence(model, x, noise, stages)
+        part = {name: value.cpu().numpy() for name, value in vars(estimate).items()}
+        part["log_density"] = part["log_density"] + log_jacobian
+        parts.append(part)
+    return Evidence(
+        **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    )
+
+
+def warn_unreliable(evidence: Evidence) -> None:
+    """Say once how many rows have a lower bound instead of an estimate."""
+    n_unreliable = int(evidence.unreliable.sum())
+    if n_unreliable:
+        warnings.warn(
+            f"The log-density of {n_unreliable} of {len(evidence.unreliable)} rows is "
+            f"best read as a lower bound: their importance weights have too heavy a "
+            f"tail (see `unreliable` and `pareto_k` of `evidence`). A larger "
+            f"max_evidence_samples may help.",
+            UserWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,74 @@
+"""Lower bounds on log p(x): the ELBO and IWAE_K."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from skvae.evidence.noise import RowNoise
+from skvae.evidence.sampling import BLOCK_DRAWS
+from skvae.model import VAE
+from skvae.model.threads import one_thread
+
+__all__ = ["importance_bounds"]
+
+MIN_DRAWS = 64
+
+
+@torch.no_grad()
+def importance_bounds(
+    model: VAE, x: Tensor, noise: RowNoise, n_samples: Sequence[int]
+) -> Tensor:
+    r"""Estimate the importance-weighted bounds of each row, without bias.
+
+    .. math:: \mathcal{L}_K = E \log \left[(1 - \epsilon) \frac1K \sum_{k=1}^K w_k
+              + \epsilon\, p_0(x)\right], \quad
+              w_k = \frac{p(x \mid z_k)\, p(z_k)}{q(z_k \mid x)},
+              \quad z_k \sim q(z \mid x)
+
+    with independent draws from the encoder. All K share the draws, at least 64 and at
+    least the largest K, cut into groups of K whose logarithms are averaged.
+
+    Parameters
+    ----------
+    model : VAE
+        The density.
+    x : Tensor of shape (B, D)
+        Rows, in model units.
+    noise : RowNoise
+        The rows' noise; independent points, not Sobol's.
+    n_samples : sequence of int
+        The numbers K.
+
+    Returns
+    -------
+    bounds : Tensor of shape (len(n_samples), B)
+        Nats, in model units, float64.
+
+    References
+    ----------
+    Y. Burda, R. Grosse and R. Salakhutdinov, 2016. Importance weighted autoencoders.
+    """
+    n_draws = max(MIN_DRAWS, *n_samples)
+    parts = []
+    with one_thread():
+        for rows in torch.arange(len(x), device=x.device).split(
+            max(1, BLOCK_DRAWS[x.device.type] // n_draws)
+        ):
+            block, block_noise = x[rows], noise[rows]
+            encoder = model.posterior(block)
+            points = block_noise.points(encoder.noise_dim, 0, n_draws, like=x)
+            log_w = model.draw_from(encoder, block, points).log_w.double()
+            parts.append(
+                torch.stack([_bound(model, block, log_w, k) for k in n_samples])
+            )
+    return torch.cat(parts, 1)
+
+
+def _bound(model: VAE, x: Tensor, log_w: Tensor, n_samples: int) -> Tensor:
+    """Average log p̂ over groups of `n_samples` weights."""
+    n_groups = len(log_w) // n_samples
+    groups = log_w[: n_groups * n_samples].unflatten(0, (n_groups, n_samples))
+    log_p = groups.logsumexp(1) - math.log(n_samples)
+    return model.with_background(log_p, x).mean(0)

@@ -1,0 +1,120 @@
+"""Importance sampling of a block of rows, with as many samples as each one needs."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from skvae.evidence.importance import Estimate, summarise
+from skvae.evidence.noise import RowNoise
+from skvae.model import VAE
+from skvae.model.distributions import LatentDistribution
+
+__all__ = ["BLOCK_DRAWS", "Budget", "sample_within"]
+
+# Rows × samples at a time: activations that stay in a processor's cache, or enough
+# work to keep a GPU busy.
+BLOCK_DRAWS = {"cpu": 2048, "cuda": 2**18}
+GROWTH = 4
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many samples a row may get, and when they are enough.
+
+    Attributes
+    ----------
+    n_samples, max_samples : int
+        First and largest number of draws per row.
+    tol : float
+        Standard error, in nats, that is small enough.
+    patient : bool
+        Whether to spend the samples also on a row that would need more than
+        `max_samples`, and then to let it rest. Else it is left for a better proposal.
+    """
+
+    n_samples: int
+    max_samples: int
+    tol: float
+    patient: bool = True
+
+
+def sample_within(
+    budget: Budget,
+    model: VAE,
+    distribution: LatentDistribution,
+    x: Tensor,
+    noise: RowNoise,
+) -> Estimate:
+    """Draw latents until the error is small or the budget spent.
+
+    A row gets `n_samples` draws, then two or four times as many in all, again and
+    again, until its standard error is below `tol`. The decision reads the row alone.
+
+    Parameters
+    ----------
+    budget : Budget
+        Numbers of samples and the tolerance.
+    model : VAE
+        The density.
+    distribution : LatentDistribution
+        Where the latents come from.
+    x : Tensor of shape (B, D)
+        Rows, in model units.
+    noise : RowNoise
+        The rows' noise.
+    """
+    log_background = model.background_log_share(x).double()
+
+    def log_w(part: Tensor, begin: int, end: int) -> Tensor:
+        points = noise[part].points(distribution.noise_dim, begin, end, like=x)
+        proposal = distribution.select(part)
+        return model.draw_from(proposal, x[part], points).log_w.double()
+
+    rows = torch.arange(len(x), device=x.device)
+    block_draws = BLOCK_DRAWS[x.device.type]
+
+    def in_parts(rows: Tensor, begin: int, end: int) -> Tensor:
+        parts = rows.split(max(1, block_draws // (end - begin)))
+        return torch.cat([log_w(part, begin, end) for part in parts], 1)
+
+    first = in_parts(rows, 0, min(budget.n_samples, budget.max_samples))
+    result = summarise(first)
+    pending = [(rows, first)]
+    while pending:
+        rows, drawn = pending.pop()
+        share = model.latent_share(result.log_density[rows], log_background[rows])
+        error = share * result.standard_error[rows]
+        for total, group in _next_totals(error, len(drawn), budget).items():
+            more = in_parts(rows[group], len(drawn), total)
+            joined = torch.cat([drawn[:, group], more])
+            result.update(rows[group], summarise(joined))
+            pending.append((rows[group], joined))
+    return result
+
+
+def _next_totals(error: Tensor, n_samples: int, budget: Budget) -> dict[int, Tensor]:
+    """Return which of the rows need more samples, by how many in all.
+
+    The error falls with the square root of the samples, which says how many are
+    needed; but it is itself estimated, so no step is to more than `GROWTH` times
+    as many. A row that needs more than there are gets none, unless the budget is
+    patient.
+    """
+    if n_samples >= budget.max_samples:
+        return {}
+    # Not "> tol": a row whose error is not a number needs more samples, too.
+    poor = ~(error <= budget.tol)
+    need = torch.where(error.isfinite(), (error / budget.tol).square(), GROWTH)
+    if not budget.patient:
+        poor &= need * n_samples <= budget.max_samples
+    doublings = need.log2().ceil().clamp(1, math.log2(GROWTH)).long()
+    groups: dict[int, Tensor] = {}
+    for doubling in doublings[poor].unique().tolist():
+        total = min(n_samples << doubling, budget.max_samples)
+        chosen = poor & (doublings == doubling)
+        if total in groups:
+            chosen |= groups[total]
+        groups[total] = chosen
+    return {total: chosen.nonzero().squeeze(1) for total, chosen in groups.items()}

@@ -1,0 +1,12 @@
+"""Backgrounds p₀(x): where the rows that no latent explains come from."""
+
+from skvae.model.backgrounds._base import BackgroundModule, BackgroundSpec
+from skvae.model.backgrounds.independent import IndependentBackground
+from skvae.model.backgrounds.student_t import StudentTBackground
+
+__all__ = [
+    "BackgroundModule",
+    "BackgroundSpec",
+    "IndependentBackground",
+    "StudentTBackground",
+]

@@ -1,0 +1,80 @@
+"""The contract of a background."""
+
+import math
+from abc import ABC, abstractmethod
+from numbers import Real
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from skvae.model.context import BuildContext
+from skvae.model.spec import ComponentSpec
+
+__all__ = ["BackgroundModule", "BackgroundSpec"]
+
+
+class BackgroundModule(nn.Module, ABC):
+    r"""A broad density p₀ in closed form that takes the rows no latent explains.
+
+    .. math:: p(x) = (1 - \epsilon) \int p(x \mid z)\, p(z)\, dz + \epsilon\, p_0(x)
+
+    Parameters
+    ----------
+    weight : float
+        ε, the prior probability that a row comes from the background.
+    """
+
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self.weight = weight
+
+    @abstractmethod
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Log-density log p₀ of rows (B, D), shape (B,), nats."""
+
+    @abstractmethod
+    def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
+        """Draw rows from p₀, shape (n_samples, D)."""
+
+    @abstractmethod
+    def initialise(self, x: Tensor, sample_weight: Tensor) -> None:
+        """Fit p₀ to rows (N, D) with positive weights (N,)."""
+
+    def log_share(self, x: Tensor) -> Tensor:
+        """Return log ε p₀(x), shape (B,)."""
+        return self.log_prob(x) + math.log(self.weight)
+
+    def mix(self, log_p: Tensor, log_share: Tensor) -> Tensor:
+        """Return log p(x), given log p of the latent part and `log_share`."""
+        return torch.logaddexp(log_p + math.log1p(-self.weight), log_share)
+
+
+class BackgroundSpec(ComponentSpec, ABC):
+    """Hyper-parameters of a background p₀(x).
+
+    Attributes
+    ----------
+    support : {"real", "binary"}
+        The columns that it is for, as of a likelihood.
+    weight : float
+        ε, between 0 and 1.
+    """
+
+    family: ClassVar[str] = "background"
+    support: ClassVar[Literal["real", "binary"]] = "real"
+    weight: float
+
+    @abstractmethod
+    def build(self, context: BuildContext) -> BackgroundModule:
+        """Return the module for tables of these sizes."""
+
+    def checked_weight(self) -> float:
+        """Return `weight`; raise a ValueError unless it is between 0 and 1."""
+        weight = self.weight
+        if isinstance(weight, Real) and 0 < weight < 1:
+            return float(weight)
+        raise ValueError(
+            f"weight of {type(self).__name__} must be a number between 0 and 1, "
+            f"both excluded, got {weight!r}."
+        )
