@@ -1,7 +1,9 @@
 """Densities of tables by variational autoencoders, at home in scikit-learn."""
 
 from skvae.density import VAEDensity
+from skvae.diagnostics import Diagnosis
 from skvae.evidence import (
+    Bounds,
     DefensiveProposal,
     EncoderProposal,
     Evidence,
@@ -33,8 +35,10 @@ __all__ = [
     "IWAE",
     "BackgroundSpec",
     "BernoulliLikelihood",
+    "Bounds",
     "DecoderSpec",
     "DefensiveProposal",
+    "Diagnosis",
     "DiagonalPosterior",
     "EncoderProposal",
     "Evidence",

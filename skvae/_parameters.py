@@ -169,7 +169,7 @@ def _resolve_background(value: object, support: str) -> BackgroundSpec | None:
         return None
     if isinstance(value, str) and value == "auto":
         return StudentTBackground() if support == "real" else IndependentBackground()
-    background = resolve(value, BackgroundSpec)
+    background = resolve(value, BackgroundSpec, also="'auto', None, ")
     if background.support != support:
         raise ValueError(
             f"background={value!r} is for {background.support} columns, but the "

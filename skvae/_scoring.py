@@ -1,6 +1,7 @@
 """Log-densities of a table's rows, in the units of its columns."""
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from skvae._columns import Columns
 from skvae.evidence import (
+    Bounds,
     Budget,
     Evidence,
     Proposal,
@@ -16,12 +18,13 @@ from skvae.evidence import (
     Stage,
     default_stages,
     estimate_evidence,
+    importance_bounds,
     row_hash,
 )
 from skvae.model import VAE
 from skvae.model.spec import resolve
 
-__all__ = ["score_rows", "scoring_plan", "warn_unreliable"]
+__all__ = ["bound_rows", "score_rows", "scoring_plan", "warn_unreliable"]
 
 Array = NDArray[np.float64]
 
@@ -68,6 +71,27 @@ def score_rows(
     return Evidence(
         **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     )
+
+
+def bound_rows(
+    model: VAE,
+    columns: Columns,
+    table: Array,
+    n_samples: Sequence[int],
+    device: torch.device,
+    seed: int,
+) -> Bounds:
+    """Return the ELBO and the importance-weighted bounds of every row."""
+    parts = []
+    for begin in range(0, len(table), BLOCK_ROWS):
+        rows = table[begin : begin + BLOCK_ROWS]
+        u, log_jacobian = columns.to_model(rows)
+        noise = RowNoise(row_hash(rows, seed), quasi=False)
+        x = torch.from_numpy(u).to(device)
+        bounds = importance_bounds(model, x, noise, [1, *n_samples])
+        parts.append(bounds.cpu().numpy() + log_jacobian)
+    elbo, *iwae = np.concatenate(parts, axis=1)
+    return Bounds(tuple(n_samples), elbo, np.reshape(iwae, (len(n_samples), -1)))
 
 
 def warn_unreliable(evidence: Evidence) -> None:

@@ -20,13 +20,11 @@ from skvae._callbacks import CallbackSupportMixin, with_callbacks
 from skvae._fit import fit_estimator
 from skvae._parameters import (
     check_device,
-    check_parameters,
     check_positive_int,
     seed_from,
 )
-from skvae._scoring import score_rows, scoring_plan, warn_unreliable
-from skvae._validation import check_binary, check_sample_weight, check_table
-from skvae.evidence import Evidence, Proposal
+from skvae._reading import EvidenceMixin
+from skvae._validation import check_binary, check_table
 from skvae.model import VAE
 from skvae.model.backgrounds import BackgroundSpec
 from skvae.model.decoders import DecoderSpec
@@ -43,6 +41,7 @@ BLOCK_ROWS = 8192  # rows in model units at a time
 
 
 class VAEDensity(
+    EvidenceMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     DensityMixin,
@@ -164,13 +163,14 @@ default="auto"
     *Floors.* The likelihood of a continuous table is unbounded: a column with repeated
     values invites infinitely narrow spikes. No standard deviation falls below 10⁻³ of
     the column's, nor, where values repeat, below the rounding error step/√12 of the
-    smallest step between values.
+    smallest step between values. With a background, none is above 1.5 times the
+    column's: wider noise is the background's part.
 
     *Weights.* Integer `sample_weight` equal repeated rows exactly.
 
     *Far rows.* Beyond eight standard deviations networks see a clipped input and the
-    model continues as a linear one. There the encoder is a poor proposal: scores are
-    lower bounds whose standard errors are too small.
+    model continues as a linear one; far out, the background is all that is left, in
+    closed form. ``docs/evidence.md`` says how log p(x) is read, and how well.
 
     References
     ----------
@@ -295,89 +295,6 @@ default="auto"
         """
         warm = hasattr(self, "model_")
         return fit_estimator(self, X, y, sample_weight, warm=warm, partial=True)
-
-    def score_samples(self, X: ArrayLike) -> Array:
-        """Return the log-density of each row.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        log_density : ndarray of shape (n_samples,)
-            log p(x), nats, in the units of the columns. A row's value depends on the
-            fitted model and that row alone.
-        """
-        return self.evidence(X).log_density
-
-    def score(
-        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
-    ) -> float:
-        """Return the mean log-density of the rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-        y : Ignored
-            For scikit-learn's pipelines.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the mean.
-
-        Returns
-        -------
-        score : float
-            Nats per row (the mean, as for GaussianMixture; KernelDensity sums).
-        """
-        log_density = self.score_samples(X)
-        weight = check_sample_weight(sample_weight, len(log_density))
-        return float(np.average(log_density, weights=weight))
-
-    def evidence(
-        self,
-        X: ArrayLike,
-        *,
-        tol: float | None = None,
-        max_samples: int | None = None,
-        proposal: str | Proposal | None = None,
-        random_state: int | None = None,
-    ) -> Evidence:
-        """Return the log-density of each row with what is known about its error.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-        tol : float, default=None
-            Standard error, in nats, above which a row gets more samples; None is
-            `evidence_tol`.
-        max_samples : int, default=None
-            Largest number of samples per row; None is `max_evidence_samples`.
-        proposal : {"prior", "encoder", "defensive", "refined", "quadrature"}, \
-Proposal or None, default=None
-            Where the latents come from. None begins with the encoder and goes on, for
-            the rows where that is not good enough, to refined proposals.
-        random_state : int, default=None
-            None gives the values of `score_samples`; each integer gives an
-            independent repeat.
-
-        Returns
-        -------
-        evidence : Evidence
-            Log-densities, standard errors, effective sample sizes, Pareto k̂ and
-            sample counts, each of shape (n_samples,).
-        """
-        check_is_fitted(self)
-        check_parameters(self, tol=tol, max_samples=max_samples)
-        table = self._check_rows(X)
-        model, device = self._model_on_device()
-        stages = scoring_plan(self, tol, max_samples, proposal)
-        seed = 0 if random_state is None else 1 + seed_from(random_state)
-        evidence = score_rows(model, self.columns_, table, stages, device, seed)
-        warn_unreliable(evidence)
-        return evidence
 
     def sample(
         self,

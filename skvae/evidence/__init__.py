@@ -6,6 +6,7 @@ from skvae.evidence.adaptive import (
     default_stages,
     estimate_evidence,
 )
+from skvae.evidence.bounds import importance_bounds
 from skvae.evidence.noise import RowNoise, row_hash
 from skvae.evidence.proposals import (
     DefensiveProposal,
@@ -15,10 +16,11 @@ from skvae.evidence.proposals import (
     QuadratureProposal,
     RefinedProposal,
 )
-from skvae.evidence.record import Evidence
+from skvae.evidence.record import Bounds, Evidence
 from skvae.evidence.sampling import Budget
 
 __all__ = [
+    "Bounds",
     "Budget",
     "DefensiveProposal",
     "EncoderProposal",
@@ -32,5 +34,6 @@ __all__ = [
     "Stage",
     "default_stages",
     "estimate_evidence",
+    "importance_bounds",
     "row_hash",
 ]

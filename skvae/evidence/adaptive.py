@@ -9,9 +9,8 @@ from torch import Tensor
 
 from skvae.evidence.importance import Estimate
 from skvae.evidence.noise import RowNoise
-from skvae.evidence.pareto import pareto_k_limit
 from skvae.evidence.proposals import EncoderProposal, Proposal, RefinedProposal
-from skvae.evidence.sampling import BLOCK_DRAWS, Budget
+from skvae.evidence.sampling import BLOCK_DRAWS, NEGLIGIBLE_SHARE, Budget
 from skvae.model import VAE
 from skvae.model.threads import one_thread
 
@@ -22,8 +21,6 @@ DOUBTFUL_SHARE = 0.1
 # How far, in nats, the latent part may lie below the background before a search for
 # better modes is given up.
 HOPELESS = 100.0
-# The latent part's share of a row below which its error does not matter.
-NEGLIGIBLE_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -109,8 +106,7 @@ def estimate_evidence(
         else:
             result.update(rows, estimate)
         share = model.latent_share(estimate.log_density, log_background[rows])
-        settled = ~(estimate.pareto_k > pareto_k_limit(estimate.n_samples))
-        settled &= 1 - share <= DOUBTFUL_SHARE
+        settled = ~estimate.heavy_tailed() & (1 - share <= DOUBTFUL_SHARE)
         if not stage.budget.patient:
             settled &= share * estimate.standard_error <= stage.budget.tol
         if number:
@@ -138,7 +134,6 @@ def _finish(
     model: VAE, x: Tensor, latent: Estimate, log_background: Tensor, n_stages: Tensor
 ) -> RowEvidence:
     share = model.latent_share(latent.log_density, log_background)
-    poor = latent.pareto_k > pareto_k_limit(latent.n_samples)
     return RowEvidence(
         log_density=model.with_background(latent.log_density, x),
         standard_error=share * latent.standard_error,
@@ -147,5 +142,5 @@ def _finish(
         n_samples=latent.n_samples,
         n_stages=n_stages,
         background_share=1 - share,
-        unreliable=poor & (share >= NEGLIGIBLE_SHARE),
+        unreliable=latent.heavy_tailed() & (share >= NEGLIGIBLE_SHARE),
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from skvae.evidence.pareto import pareto_k
+from skvae.evidence.pareto import pareto_k, pareto_k_limit
 
 __all__ = ["Estimate", "summarise"]
 
@@ -36,6 +36,10 @@ class Estimate:
     effective_sample_size: Tensor
     pareto_k: Tensor
     n_samples: Tensor
+
+    def heavy_tailed(self) -> Tensor:
+        """Return for which rows k̂ is above its limit."""
+        return self.pareto_k > pareto_k_limit(self.n_samples)
 
     @classmethod
     def concatenate(cls, parts: "list[Estimate]") -> "Estimate":

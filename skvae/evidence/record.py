@@ -1,11 +1,11 @@
-"""The public record of an evidence estimate."""
+"""The public records of an evidence estimate."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Evidence"]
+__all__ = ["Bounds", "Evidence"]
 
 
 @dataclass(frozen=True)
@@ -44,3 +44,26 @@ class Evidence:
     n_stages: NDArray[np.int64]
     background_share: NDArray[np.float64]
     unreliable: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Lower bounds on the log-densities of n rows, in nats.
+
+    Each is estimated without bias from independent draws of the encoder. In
+    expectation, ELBO = IWAE₁ ≤ IWAE₂ ≤ … ≤ log p(x); one estimate need not be
+    monotone.
+
+    Attributes
+    ----------
+    n_samples : tuple of int
+        The numbers K.
+    elbo : ndarray of shape (n,)
+        Evidence lower bound, in the units of the input columns.
+    iwae : ndarray of shape (len(n_samples), n)
+        Importance-weighted bound for each K.
+    """
+
+    n_samples: tuple[int, ...]
+    elbo: NDArray[np.float64]
+    iwae: NDArray[np.float64]

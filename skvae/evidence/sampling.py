@@ -11,12 +11,14 @@ from skvae.evidence.noise import RowNoise
 from skvae.model import VAE
 from skvae.model.distributions import LatentDistribution
 
-__all__ = ["BLOCK_DRAWS", "Budget", "sample_within"]
+__all__ = ["BLOCK_DRAWS", "NEGLIGIBLE_SHARE", "Budget", "sample_within"]
 
 # Rows × samples at a time: activations that stay in a processor's cache, or enough
 # work to keep a GPU busy.
 BLOCK_DRAWS = {"cpu": 2048, "cuda": 2**18}
 GROWTH = 4
+# The latent part's share of a row below which its error does not matter.
+NEGLIGIBLE_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,8 @@ def sample_within(
         rows, drawn = pending.pop()
         share = model.latent_share(result.log_density[rows], log_background[rows])
         error = share * result.standard_error[rows]
-        for total, group in _next_totals(error, len(drawn), budget).items():
+        heavy = result.heavy_tailed()[rows] & (share >= NEGLIGIBLE_SHARE)
+        for total, group in _next_totals(error, heavy, len(drawn), budget).items():
             more = in_parts(rows[group], len(drawn), total)
             joined = torch.cat([drawn[:, group], more])
             result.update(rows[group], summarise(joined))
@@ -94,19 +97,23 @@ def sample_within(
     return result
 
 
-def _next_totals(error: Tensor, n_samples: int, budget: Budget) -> dict[int, Tensor]:
+def _next_totals(
+    error: Tensor, heavy: Tensor, n_samples: int, budget: Budget
+) -> dict[int, Tensor]:
     """Return which of the rows need more samples, by how many in all.
 
     The error falls with the square root of the samples, which says how many are
     needed; but it is itself estimated, so no step is to more than `GROWTH` times
-    as many. A row that needs more than there are gets none, unless the budget is
-    patient.
+    as many. A heavy tail may be chance, which more samples tell. A row that needs
+    more than there are gets none, unless the budget is patient.
     """
     if n_samples >= budget.max_samples:
         return {}
     # Not "> tol": a row whose error is not a number needs more samples, too.
     poor = ~(error <= budget.tol)
     need = torch.where(error.isfinite(), (error / budget.tol).square(), GROWTH)
+    need = torch.where(heavy, need.clamp(min=GROWTH), need)
+    poor |= heavy
     if not budget.patient:
         poor &= need * n_samples <= budget.max_samples
     doublings = need.log2().ceil().clamp(1, math.log2(GROWTH)).long()

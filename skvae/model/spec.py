@@ -36,7 +36,7 @@ def registered(family: type[SpecT]) -> dict[str, type[SpecT]]:
     return {spec.alias: spec for spec in family.__subclasses__() if spec.alias}
 
 
-def resolve(value: object, family: type[SpecT]) -> SpecT:
+def resolve(value: object, family: type[SpecT], *, also: str = "") -> SpecT:
     """Return a fresh spec for an alias or for a spec object.
 
     Parameters
@@ -45,6 +45,8 @@ def resolve(value: object, family: type[SpecT]) -> SpecT:
         An alias such as ``"mixture"``, or a spec, which is cloned.
     family : type
         The family that the spec has to belong to.
+    also : str, default=""
+        What else is allowed there, for the message, such as ``"'auto', None, "``.
 
     Raises
     ------
@@ -61,7 +63,7 @@ def resolve(value: object, family: type[SpecT]) -> SpecT:
             return variants[value]()
         raise ValueError(
             f"{family.family}={value!r} is unknown. Allowed: "
-            f"{', '.join(repr(alias) for alias in sorted(variants))}, "
+            f"{also}{', '.join(repr(alias) for alias in sorted(variants))}, "
             f"or an instance of a {family.__name__} subclass."
         )
     raise TypeError(

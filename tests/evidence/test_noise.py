@@ -1,19 +1,29 @@
 """Noise that depends on a row's values alone."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 import torch
 from scipy.stats import kstest
+from torch import Tensor
 
-from skvae.evidence import row_hash
-from skvae.evidence.noise import RowNoise, SobolPoints
+from skvae.evidence import RowNoise, row_hash
 
 FALSE_ALARM = 1e-4  # of one goodness-of-fit test, with other rows
 LIKE = torch.zeros(1, dtype=torch.float64)
 
+both_kinds = pytest.mark.parametrize("quasi", [True, False], ids=["quasi", "random"])
 
-def noise_of(rows: np.ndarray, n_dims: int = 3, seed: int = 0) -> RowNoise:
-    return RowNoise.of(row_hash(rows, seed), SobolPoints(n_dims))
+
+def noise_of(rows: np.ndarray, seed: int = 0, quasi: bool = True) -> RowNoise:
+    return RowNoise(row_hash(rows, seed), quasi)
+
+
+def correlations(numbers: Tensor) -> Tensor:
+    """Between the rows of a matrix, each times the root of its length."""
+    correlation = torch.corrcoef(numbers).fill_diagonal_(0)
+    return correlation * numbers.shape[1] ** 0.5
 
 
 @pytest.fixture
@@ -21,33 +31,101 @@ def rows() -> np.ndarray:
     return np.random.default_rng(0).normal(size=(2000, 4))
 
 
+@both_kinds
 @pytest.mark.parametrize("n_dims", [1, 3, 9])
-def test_points_of_many_rows_are_standard_normal(rows: np.ndarray, n_dims: int) -> None:
+@pytest.mark.parametrize("number", [0, 100])
+def test_points_of_many_rows_are_standard_normal(
+    number: int, n_dims: int, quasi: bool, rows: np.ndarray
+) -> None:
     """Kolmogorov-Smirnov in every dimension, false-alarm rate 1e-4 each."""
-    first = noise_of(rows, n_dims).points(0, 1, LIKE)[0]
-    for column in first.T:
+    points = noise_of(rows, quasi=quasi).points(n_dims, number, number + 1, LIKE)
+    for column in points[0].T:
         assert kstest(column.numpy(), "norm").pvalue > FALSE_ALARM
 
 
-def test_points_of_one_row_are_standard_normal(rows: np.ndarray) -> None:
-    """Quasi-random points are closer to the distribution than random ones."""
-    points = noise_of(rows[:5]).points(0, 1024, LIKE)
+def test_independent_points_of_one_row_are_standard_normal(rows: np.ndarray) -> None:
+    """Kolmogorov-Smirnov in every dimension, false-alarm rate 1e-4 each."""
+    points = noise_of(rows[:1], quasi=False).points(3, 0, 5000, LIKE)
+    for column in points[:, 0].T:
+        assert kstest(column.numpy(), "norm").pvalue > FALSE_ALARM
+
+
+def test_quasi_random_points_of_one_row_are_closer_to_the_normal(
+    rows: np.ndarray,
+) -> None:
+    """Than random ones, whose largest deviation is about 0.85 / √1024 = 0.027."""
+    points = noise_of(rows[:5]).points(3, 0, 1024, LIKE)
     for column in points.flatten(1).T:
         assert kstest(column.numpy(), "norm").statistic < 0.01
 
 
-def test_dimensions_of_a_row_are_uncorrelated(rows: np.ndarray) -> None:
-    points = noise_of(rows[:5]).points(0, 1024, LIKE)
+@both_kinds
+def test_dimensions_of_a_row_are_uncorrelated(quasi: bool, rows: np.ndarray) -> None:
+    """Fifteen correlations of 1,024 numbers, false-alarm rate 1e-4 if random."""
+    points = noise_of(rows[:5], quasi=quasi).points(3, 0, 1024, LIKE)
     for row in range(5):
-        correlation = torch.corrcoef(points[:, row].T) - torch.eye(3)
-        assert correlation.abs().max() < 0.05
+        assert correlations(points[:, row].T).abs().max() < 4.5
 
 
-def test_noise_of_different_rows_is_uncorrelated(rows: np.ndarray) -> None:
+@both_kinds
+def test_noise_of_different_rows_is_uncorrelated(quasi: bool, rows: np.ndarray) -> None:
     """Largest of 4,950 correlations of 600 numbers, false-alarm rate 1e-4."""
-    points = noise_of(rows[:100], 600).points(0, 1, LIKE)[0]
-    correlation = torch.corrcoef(points).fill_diagonal_(0)
-    assert correlation.abs().max() < 5.7 / 600**0.5
+    points = noise_of(rows[:100], quasi=quasi).points(600, 0, 1, LIKE)[0]
+    assert correlations(points).abs().max() < 5.7
+
+
+def test_independent_points_of_a_row_are_uncorrelated(rows: np.ndarray) -> None:
+    """Largest of 4,950 correlations of 2,000 numbers, false-alarm rate 1e-4."""
+    points = noise_of(rows, quasi=False).points(1, 0, 100, LIKE)[..., 0]
+    assert correlations(points).abs().max() < 5.7
+
+
+def test_quasi_random_points_of_a_row_share_one_shift(rows: np.ndarray) -> None:
+    """Their differences, modulo one, are the same for all rows."""
+    points = noise_of(rows[:50]).points(2, 0, 64, LIKE)
+    uniform = torch.special.ndtr(points)
+    steps = (uniform[1:] - uniform[:-1]) % 1.0
+    angle = 2 * torch.pi * (steps - steps[:, :1])
+    torch.testing.assert_close(angle.cos(), torch.ones_like(angle), rtol=0, atol=1e-9)
+    random = noise_of(rows[:50], quasi=False).points(2, 0, 64, LIKE)
+    uniform = torch.special.ndtr(random)
+    steps = (uniform[1:] - uniform[:-1]) % 1.0
+    assert (2 * torch.pi * (steps - steps[:, :1])).cos().mean() < 0.2
+
+
+@both_kinds
+def test_streams_are_independent(quasi: bool, rows: np.ndarray) -> None:
+    """Of each other, of their parent and of streams of streams.
+
+    Twenty-eight correlations of 2,000 rows, of the same point and of the next;
+    false-alarm rate 1e-4 for all.
+    """
+    noise = noise_of(rows, quasi=quasi)
+    family = [
+        noise,
+        noise.stream(0),
+        noise.stream(1),
+        noise.stream(2),
+        noise.stream(1).stream(0),
+        noise.stream(1).stream(1),
+        noise.stream(2).stream(1),
+        noise.stream(1).stream(2),
+    ]
+    points = torch.stack([one.points(1, 0, 2, LIKE)[..., 0] for one in family])
+    assert correlations(points[:, 0]).abs().max() < 4.7
+    for one, other in combinations(range(len(family)), 2):
+        pair = torch.stack([points[one, 0], points[other, 1]])
+        assert correlations(pair).abs().max() < 5
+
+
+@both_kinds
+def test_streams_are_standard_normal_and_of_the_same_kind(
+    quasi: bool, rows: np.ndarray
+) -> None:
+    stream = noise_of(rows, quasi=quasi).stream(3)
+    assert stream.quasi is quasi
+    first = stream.points(1, 0, 1, LIKE).flatten()
+    assert kstest(first.numpy(), "norm").pvalue > FALSE_ALARM
 
 
 def test_rows_with_any_other_value_get_other_noise(rows: np.ndarray) -> None:
@@ -66,55 +144,109 @@ def test_negative_zero_is_zero() -> None:
     assert row_hash(plus) == row_hash(minus)
 
 
-def test_noise_of_a_row_does_not_depend_on_the_batch(rows: np.ndarray) -> None:
-    together = noise_of(rows).points(0, 16, LIKE)
-    alone = noise_of(rows[7:8]).points(0, 16, LIKE)
+@both_kinds
+def test_noise_of_a_row_does_not_depend_on_the_batch(
+    quasi: bool, rows: np.ndarray
+) -> None:
+    together = noise_of(rows, quasi=quasi).points(3, 0, 16, LIKE)
+    alone = noise_of(rows[7:8], quasi=quasi).points(3, 0, 16, LIKE)
     assert torch.equal(together[:, 7:8], alone)
     order = np.random.default_rng(1).permutation(len(rows))
-    shuffled = noise_of(np.asfortranarray(rows[order])).points(0, 16, LIKE)
-    assert torch.equal(shuffled, together[:, torch.from_numpy(order)])
-
-
-def test_selected_rows_keep_their_noise(rows: np.ndarray) -> None:
-    chosen = torch.tensor([5, 3, 8])
-    whole = noise_of(rows[:10])
+    shuffled = noise_of(np.asfortranarray(rows[order]), quasi=quasi)
     assert torch.equal(
-        whole.select(chosen).points(0, 4, LIKE), whole.points(0, 4, LIKE)[:, chosen]
+        shuffled.points(3, 0, 16, LIKE), together[:, torch.from_numpy(order)]
     )
 
 
-@pytest.mark.parametrize(("begin", "end"), [(0, 1), (0, 64), (5, 9), (64, 256), (1, 2)])
-def test_points_can_be_streamed(rows: np.ndarray, begin: int, end: int) -> None:
-    noise = noise_of(rows[:3])
-    whole = noise.points(0, 256, LIKE)
-    assert torch.equal(noise.points(begin, end, LIKE), whole[begin:end])
-
-
-def test_seeds_give_unrelated_noise(rows: np.ndarray) -> None:
-    one, other = (
-        noise_of(rows, 1, seed).points(0, 1, LIKE)[0, :, 0] for seed in (0, 1)
+@both_kinds
+@pytest.mark.parametrize(
+    "chosen", [torch.tensor([5, 3, 8]), torch.tensor([4]), slice(2, 9, 3)], ids=repr
+)
+def test_selected_rows_keep_their_noise(
+    chosen: Tensor | slice, quasi: bool, rows: np.ndarray
+) -> None:
+    whole = noise_of(rows[:10], quasi=quasi)
+    some = whole[chosen]
+    assert some.quasi is quasi
+    assert torch.equal(
+        some.points(3, 0, 4, LIKE), whole.points(3, 0, 4, LIKE)[:, chosen]
     )
-    correlation = torch.corrcoef(torch.stack([one, other]))[0, 1]
-    assert correlation.abs() < 4 / len(rows) ** 0.5
+    assert torch.equal(
+        some.stream(2).points(3, 0, 4, LIKE),
+        whole.stream(2)[chosen].points(3, 0, 4, LIKE),
+    )
 
 
-def test_noise_has_the_dtype_asked_for_and_is_finite(rows: np.ndarray) -> None:
-    points = noise_of(rows).points(0, 64, torch.zeros(1, dtype=torch.float32))
+@both_kinds
+@pytest.mark.parametrize("n_dims", [1, 3])
+@pytest.mark.parametrize("middle", [1, 8, 100])
+def test_points_go_on_where_they_ended(
+    middle: int, n_dims: int, quasi: bool, rows: np.ndarray
+) -> None:
+    noise = noise_of(rows[:3], quasi=quasi)
+    whole = noise.points(n_dims, 0, 256, LIKE)
+    parts = [noise.points(n_dims, 0, middle, LIKE)]
+    parts += [noise.points(n_dims, middle, 2 * middle, LIKE)]
+    parts += [noise.points(n_dims, 2 * middle, 256, LIKE)]
+    assert torch.equal(torch.cat(parts), whole)
+
+
+@both_kinds
+def test_seeds_give_unrelated_noise(quasi: bool, rows: np.ndarray) -> None:
+    """Six correlations of 2,000 numbers, false-alarm rate 1e-4."""
+    points = [
+        noise_of(rows, seed, quasi).points(1, 0, 1, LIKE).flatten()
+        for seed in (0, 1, 2, 2**40)
+    ]
+    assert correlations(torch.stack(points)).abs().max() < 4.3
+
+
+@both_kinds
+def test_noise_has_the_dtype_asked_for_and_is_finite(
+    quasi: bool, rows: np.ndarray
+) -> None:
+    noise = noise_of(rows, quasi=quasi)
+    points = noise.points(3, 0, 64, torch.zeros(1, dtype=torch.float32))
+    assert points.shape == (64, 2000, 3)
     assert points.dtype == torch.float32
     assert points.isfinite().all()
 
 
-def test_noise_leaves_the_global_random_state_alone(rows: np.ndarray) -> None:
+@pytest.mark.parametrize("word", [0, 1, 2**64 - 1])
+def test_no_key_gives_an_infinite_number(word: int) -> None:
+    key = np.full(1, word, dtype=np.uint64)
+    for quasi in (True, False):
+        points = RowNoise(key, quasi).points(2, 0, 4096, LIKE)
+        assert points.isfinite().all()
+        assert points.abs().max() < 8.5
+
+
+@both_kinds
+def test_noise_leaves_the_global_random_state_alone(
+    quasi: bool, rows: np.ndarray
+) -> None:
     before = torch.get_rng_state()
-    noise_of(rows).points(0, 64, LIKE)
+    noise_of(rows, quasi=quasi).stream(1).points(3, 0, 64, LIKE)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_shared_noise_is_that_of_one_row_and_always_the_same() -> None:
+    one, other = (RowNoise.shared().points(2, 0, 512, LIKE) for _ in range(2))
+    assert one.shape == (512, 1, 2)
+    assert torch.equal(one, other)
+    for column in one.flatten(1).T:
+        assert kstest(column.numpy(), "norm").statistic < 0.02
 
 
 def test_quasi_random_points_integrate_better_than_random_ones(
     rows: np.ndarray,
 ) -> None:
     """Error of the mean of exp(z) over 256 points, root mean square over rows."""
-    points = noise_of(rows[:200], 1).points(0, 256, LIKE)[..., 0]
-    error = points.exp().mean(0) - np.exp(0.5)
-    random = (np.e * (np.e - 1) / 256) ** 0.5
-    assert error.square().mean().sqrt() < random / 2
+    deviation = (np.e * (np.e - 1) / 256) ** 0.5
+    errors = []
+    for quasi in (True, False):
+        points = noise_of(rows, quasi=quasi).points(1, 0, 256, LIKE)[..., 0]
+        error = points.exp().mean(0) - np.exp(0.5)
+        errors.append(error.square().mean().sqrt().item())
+    assert errors[0] < deviation / 2
+    assert errors[1] == pytest.approx(deviation, rel=0.1)

@@ -8,7 +8,7 @@ import torch
 from scipy.stats import genpareto
 from torch import Tensor
 
-from skvae.evidence.pareto import pareto_k
+from skvae.evidence.pareto import pareto_k, pareto_k_limit
 
 
 @pytest.mark.parametrize("k", [-0.3, 0.2, 0.7])
@@ -35,6 +35,23 @@ def test_heavier_tails_have_larger_shapes() -> None:
     assert estimates == sorted(estimates)
     assert estimates[0] < 0.2
     assert estimates[-1] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "limit"),
+    [(10, 0.0), (100, 0.5), (1000, 2 / 3), (2154, 0.7), (10**4, 0.7), (10**6, 0.7)],
+)
+def test_limit_grows_with_the_samples_to_seven_tenths(
+    n_samples: int, limit: float
+) -> None:
+    result = pareto_k_limit(torch.tensor([n_samples]))
+    assert result.item() == pytest.approx(limit, abs=1e-4)
+
+
+def test_limit_of_few_samples_is_a_number() -> None:
+    limit = pareto_k_limit(torch.tensor([1, 2, 3, 25]))
+    assert limit.isfinite().all()
+    assert (limit.diff() >= 0).all()
 
 
 def test_equal_weights_have_the_lightest_tail() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from skvae.evidence import PriorProposal, summarise
+from skvae.evidence.importance import summarise
 from skvae.model import VAE
 from skvae.training.objectives import ELBO, IWAE
 
@@ -42,10 +42,8 @@ def make_vae(linear_gaussian: MakeVAE) -> MakeVAE:
 def estimates(vae: VAE, *, from_prior: bool = False) -> Tensor:
     """Return independent values of p̂(0) from 100 random draws each."""
     x, noise = zeros(N_REPEATS), normal(100, N_REPEATS, 1)
-    if from_prior:
-        draw = PriorProposal().draw(vae, x, noise)
-    else:
-        draw = vae.draw_from(vae.posterior(x), x, noise)
+    proposal = vae.prior() if from_prior else vae.posterior(x)
+    draw = vae.draw_from(proposal, x, noise)
     return summarise(draw.log_w).log_density.exp()
 
 

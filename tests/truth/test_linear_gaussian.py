@@ -9,7 +9,16 @@ from numpy.typing import NDArray
 from sklearn.decomposition import FactorAnalysis
 
 from skvae import GaussianLikelihood, MLPDecoder, VAEDensity
-from skvae.evidence import EncoderProposal, estimate_evidence, row_hash
+from skvae.evidence import (
+    Budget,
+    EncoderProposal,
+    RowEvidence,
+    RowNoise,
+    Stage,
+    default_stages,
+    estimate_evidence,
+    row_hash,
+)
 from skvae.model import VAE
 
 MakeVAE = Callable[..., VAE]
@@ -29,17 +38,17 @@ def factor_analysis(table: Array) -> FactorAnalysis:
     return FactorAnalysis(2, max_iter=5000).fit(table[:1000])
 
 
-def log_density(vae: VAE, rows: Array, n_samples: int) -> Array:
-    estimate = estimate_evidence(
-        vae,
-        EncoderProposal(),
-        torch.from_numpy(rows),
-        row_hash(rows),
-        n_samples=n_samples,
-        max_samples=n_samples,
-        tol=0.1,
-    )
+def by_encoder(vae: VAE, rows: Array, n_samples: int) -> Array:
+    stage = Stage(EncoderProposal(), Budget(n_samples, n_samples, 0.1))
+    noise = RowNoise(row_hash(rows))
+    estimate = estimate_evidence(vae, torch.from_numpy(rows), noise, [stage])
     return estimate.log_density.numpy()
+
+
+def by_default(vae: VAE, rows: Array, tol: float) -> RowEvidence:
+    stages = default_stages(Budget(256, 4096, tol))
+    noise = RowNoise(row_hash(rows))
+    return estimate_evidence(vae, torch.from_numpy(rows), noise, stages)
 
 
 @pytest.mark.parametrize("n_samples", [1, 16])
@@ -53,7 +62,7 @@ def test_exact_encoder_gives_factor_analysis_on_every_row(
     vae = linear_gaussian(fa.components_.T, fa.mean_, fa.noise_variance_**0.5)
     rows = np.concatenate([table[1000:1100], 20 * table[1100:1110]])
     expected = fa.score_samples(rows)
-    ours = log_density(vae, rows, n_samples)
+    ours = by_encoder(vae, rows, n_samples)
     np.testing.assert_allclose(ours, expected, rtol=1e-6, atol=1e-6)
 
 
@@ -65,8 +74,28 @@ def test_wrong_encoder_gives_factor_analysis_within_its_error(
         fa.components_.T, fa.mean_, fa.noise_variance_**0.5, inflation=1.2
     )
     rows = table[1000:1100]
-    ours = log_density(vae, rows, 4096)
+    ours = by_encoder(vae, rows, 4096)
     np.testing.assert_allclose(ours, fa.score_samples(rows), rtol=0, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    "encoder", [{}, {"inflation": 0.3}, {"inflation": 4.0}, {"shift": 3.0}], ids=repr
+)
+def test_default_stages_give_factor_analysis_with_any_encoder(
+    encoder: dict[str, float],
+    table: Array,
+    factor_analysis: FactorAnalysis,
+    linear_gaussian: MakeVAE,
+) -> None:
+    fa = factor_analysis
+    vae = linear_gaussian(fa.components_.T, fa.mean_, fa.noise_variance_**0.5, **encoder)
+    rows = np.concatenate([table[1000:1100], 20 * table[1100:1110]])
+    result = by_default(vae, rows, tol=0.01)
+    error = np.abs(result.log_density.numpy() - fa.score_samples(rows))
+    assert not result.unreliable.any()
+    assert (result.standard_error <= 0.01).all()
+    assert error.max() < 0.03
+    assert np.sqrt(np.square(error).mean()) < 0.01
 
 
 def test_fitted_linear_model_is_as_good_as_factor_analysis(

@@ -26,13 +26,13 @@ class QuadratureProposal(Proposal):
 
     with h the volume of a cell. It needs no encoder, misses no mode that is wider
     than a cell, and decodes the grid once for many rows. The standard error is the
-    difference from the grid with twice the step; where it is large, the posterior is
-    narrower than the cells.
+    difference from the grid with twice the step; where it is above the tolerance, the
+    posterior is narrower than the cells, and k̂ is infinite: the row is unreliable.
 
     Parameters
     ----------
     n_points : int or "auto", default="auto"
-        Points per latent. "auto" is 4096 for one latent and 512 for two.
+        Points per latent. "auto" is 4096 for one latent and 256 for two.
 
     References
     ----------
@@ -53,7 +53,7 @@ class QuadratureProposal(Proposal):
     def estimate(
         self, model: VAE, x: Tensor, noise: RowNoise, budget: Budget
     ) -> Estimate:
-        """Sum over the grid; the budget does not matter."""
+        """Sum over the grid; of the budget, only the tolerance matters."""
         prior = self.prepare(model, x, noise)
         grid, log_cell, is_coarse = self._grid(prior, x)
         log_prior = prior.log_prob(grid[:, None]).squeeze(1)
@@ -75,11 +75,12 @@ class QuadratureProposal(Proposal):
         n_latents = grid.shape[1]
         log_density = log_sum + log_cell
         difference = log_density - (log_coarse + log_cell + n_latents * math.log(2))
+        error = difference.abs().nan_to_num(torch.inf)
         return Estimate(
             log_density=log_density,
-            standard_error=difference.abs().nan_to_num(torch.inf),
+            standard_error=error,
             effective_sample_size=(2 * log_sum - log_square).exp(),
-            pareto_k=torch.full_like(log_density, torch.nan),
+            pareto_k=torch.where(error <= budget.tol, torch.nan, torch.inf),
             n_samples=torch.full_like(log_density, len(grid), dtype=torch.int64),
         )
 
@@ -96,7 +97,7 @@ class QuadratureProposal(Proposal):
                 f"{n_latents}. Use proposal='refined'."
             )
         if self.n_points == "auto":
-            n_points = 4096 if n_latents == 1 else 512
+            n_points = 4096 if n_latents == 1 else 256
         else:
             name = "n_points of QuadratureProposal"
             n_points = positive_int(self.n_points, name, also=" or 'auto'")

@@ -68,6 +68,23 @@ class LikelihoodModule(nn.Module, ABC):
         """Log-density of each row, the sum over its columns, shape (K, B)."""
         return self.column_log_prob(x, raw).sum(-1)
 
+    def floor_share(self, raw: Tensor, factor: float) -> Tensor | None:
+        """Probability that a cell's standard deviation is near its floor, given z.
+
+        Parameters
+        ----------
+        raw : Tensor of shape (..., P, D)
+            Parameters from the decoder.
+        factor : float
+            Up to how many times the floor is near.
+
+        Returns
+        -------
+        share : Tensor of shape (..., D) or None
+            Between 0 and 1; None where standard deviations have no floor.
+        """
+        return None
+
 
 class LikelihoodSpec(ComponentSpec, ABC):
     """Hyper-parameters of a likelihood p(x | z).

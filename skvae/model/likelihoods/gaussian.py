@@ -90,6 +90,10 @@ class Scale(nn.Module, ABC):
     def initialise(self, residual_scale: Tensor) -> None:
         """Start at the residual standard deviations (D,)."""
 
+    def is_near_floor(self, raw: Tensor, factor: float) -> Tensor | None:
+        """Say where σ is at most `factor` floors; None without a floor."""
+        return None
+
 
 class FixedScale(Scale):
     """Known standard deviations."""
@@ -124,6 +128,10 @@ class LearntScale(Scale):
         log_scale = self.log_scale + self.log_factor(raw)
         # Clamped before the exponential: its gradient is never infinity times zero.
         return log_scale.clamp(max=self.log_ceiling).exp() + self.floor
+
+    def is_near_floor(self, raw: Tensor, factor: float) -> Tensor:
+        """Say where σ is at most `factor` floors."""
+        return self(raw) <= factor * self.floor
 
     @abstractmethod
     def log_factor(self, raw: Tensor) -> Tensor:
@@ -200,6 +208,11 @@ class GaussianLikelihoodModule(LikelihoodModule):
     def mean(self, raw: Tensor) -> Tensor:
         """Return μ."""
         return self.unit * raw[..., 0, :]
+
+    def floor_share(self, raw: Tensor, factor: float) -> Tensor | None:
+        """Return 1 where σ is near the floor and 0 elsewhere."""
+        near = self.scale.is_near_floor(raw[..., 1:, :], factor)
+        return None if near is None else near.to(raw).expand_as(raw[..., 0, :])
 
     def initialise(self, start: LinearStart) -> tuple[Tensor, Tensor]:
         """Start at the linear map and its residual scale."""

@@ -149,6 +149,11 @@ class MixtureLikelihoodModule(LikelihoodModule):
         location, _, logit = self._split(raw)
         return (logit.softmax(-2) * location).sum(-2)
 
+    def floor_share(self, raw: Tensor, factor: float) -> Tensor:
+        """Return the weight of the modes whose σ is near the floor."""
+        _, scale, logit = self._split(raw)
+        return (logit.softmax(-2) * (scale <= factor * self.floor)).sum(-2)
+
     def initialise(self, start: LinearStart) -> tuple[Tensor, Tensor]:
         """Start with C Gaussians around the linear map, together about N(0, s²)."""
         self.unit.copy_(start.residual_scale)

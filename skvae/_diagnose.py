@@ -1,0 +1,277 @@
+"""How the health report of a fitted density is computed, and what it advises."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from skvae._scoring import bound_rows, score_rows, scoring_plan
+from skvae.diagnostics import Diagnosis
+from skvae.evidence import Evidence, RowNoise, row_hash
+from skvae.evidence.diagnosis import RowCheck, check_rows
+from skvae.model import VAE
+
+__all__ = ["diagnose_density"]
+
+Array = NDArray[np.float64]
+
+N_DRAWN = 1000  # rows from the model, where none are given
+MAX_ROWS = 1000
+MAX_BOUND_ROWS = 500
+BOUND_SAMPLES = (1, 5, 25, 100)
+QUANTILES = (0.05, 0.5, 0.95)
+SEED = 0
+NEAR_FLOOR = 2.0  # floors
+ACTIVE = 0.01  # of the latent's variance (Burda et al., 2016)
+
+COLLAPSED = 0.01  # nat
+FEW_ROWS = 100
+TOO_FEW_ROWS = 10  # for the spread of latents between rows
+MANY = 0.05  # of the rows
+MANY_AT_FLOOR = 0.2  # of a column's cells
+LARGE_GAP = 0.5  # nat
+LARGE_GAP_ERRORS = 3.0  # standard errors
+LAST_PART = 0.25  # of the epochs
+STILL_RISING = 0.2  # nat
+
+
+def diagnose_density(
+    estimator: Any, table: Array | None, model: VAE, device: torch.device
+) -> Diagnosis:
+    """Check a fitted density on rows, or on rows of its own where there are none.
+
+    Parameters
+    ----------
+    estimator : VAEDensity
+        Fitted.
+    table : ndarray of shape (n, D) or None
+        Checked rows.
+    model : VAE
+        The estimator's, on the device.
+    device : torch.device
+        Where to compute.
+    """
+    drawn = table is None
+    if table is None:
+        table = estimator.sample(N_DRAWN, random_state=SEED)
+    rows = _subset(table, MAX_ROWS)
+    stages = scoring_plan(estimator, None, None, None)
+    evidence = score_rows(model, estimator.columns_, rows, stages, device, SEED)
+    log_density = evidence.log_density
+    mean, error = _mean_and_error(log_density)
+    training_bound, validation_evidence = _best_epoch(estimator)
+    diagnosis = Diagnosis(
+        n_rows=len(table),
+        n_rows_used=len(rows),
+        drawn_from_model=drawn,
+        n_features=rows.shape[1],
+        n_components=estimator.n_components_,
+        feature_names=_feature_names(estimator),
+        log_density=mean,
+        log_density_error=error,
+        **_latents_and_columns(estimator, rows, evidence, model, device),
+        quantiles=QUANTILES,
+        effective_sample_size=_quantiles(evidence.effective_sample_size),
+        pareto_k=_quantiles(evidence.pareto_k),
+        stage_share=tuple(
+            float(np.mean(evidence.n_stages == 1 + i)) for i in range(len(stages))
+        ),
+        unreliable_share=float(evidence.unreliable.mean()),
+        background_share=float((evidence.background_share > 0.5).mean()),
+        **_bounds(estimator, rows, log_density, model, device),
+        n_iter=estimator.n_iter_,
+        best_iter=estimator.best_iter_,
+        training_bound=training_bound,
+        validation_evidence=validation_evidence,
+        validation_gap=training_bound - validation_evidence,
+    )
+    return replace(diagnosis, warnings=tuple(_advice(diagnosis, estimator.history_)))
+
+
+def _subset(rows: Array, most: int) -> Array:
+    """Return all rows, or as many as allowed: always the same ones, in order."""
+    if len(rows) <= most:
+        return rows
+    chosen = np.random.default_rng(SEED).choice(len(rows), most, replace=False)
+    return rows[np.sort(chosen)]
+
+
+def _mean_and_error(values: Array) -> tuple[float, float]:
+    error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return float(values.mean()), float(error)
+
+
+def _quantiles(values: Array) -> tuple[float, ...]:
+    """Return entries of the sorted values: these may be infinite, or all nan."""
+    ordered = np.sort(values[~np.isnan(values)])
+    if not len(ordered):
+        return (math.nan,) * len(QUANTILES)
+    return tuple(float(ordered[round(q * (len(ordered) - 1))]) for q in QUANTILES)
+
+
+def _feature_names(estimator: Any) -> tuple[str, ...]:
+    names = getattr(estimator, "feature_names_in_", None)
+    if names is None:
+        return tuple(f"x{j}" for j in range(estimator.n_features_in_))
+    return tuple(str(name) for name in names)
+
+
+def _latents_and_columns(
+    estimator: Any,
+    rows: Array,
+    evidence: Evidence,
+    model: VAE,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Check encoder and decoder on the rows that are the latent part's, if any are."""
+    latent = evidence.background_share <= 0.5
+    rows = rows[latent] if latent.any() else rows
+    columns = estimator.columns_
+    u, log_jacobian = columns.to_model(rows)
+    noise = RowNoise(row_hash(rows, SEED))
+    checked = check_rows(model, torch.from_numpy(u).to(device), noise, NEAR_FLOOR)
+    check = RowCheck(**{name: value.cpu() for name, value in vars(checked).items()})
+    between = check.mean.var(0, correction=0)
+    total = check.variance.mean(0) + between
+    kl = 0.5 * (total.log() - check.variance.log().mean(0))
+    activity = between / total
+    spread = columns.scale
+    if estimator.likelihood_.support == "binary":
+        share = rows.mean(0)
+        spread = np.sqrt(share * (1 - share))
+        spread = np.where(spread > 0, spread, 1.0)
+    with np.errstate(over="ignore"):
+        wrong = columns.to_table(check.reconstruction.numpy()) / spread - rows / spread
+        reconstruction_error = np.sqrt(np.square(wrong).mean(0))
+    return {
+        "log_likelihood": float((check.log_likelihood.numpy() + log_jacobian).mean()),
+        "kl": float(check.kl.mean()),
+        "latent_kl": tuple(kl.tolist()),
+        "latent_activity": tuple(activity.tolist()),
+        "n_active": int((activity > ACTIVE).sum()),
+        "reconstruction_error": tuple(reconstruction_error.tolist()),
+        "floor_share": tuple(check.floor_share.mean(0).tolist()),
+    }
+
+
+def _bounds(
+    estimator: Any,
+    rows: Array,
+    log_density: Array,
+    model: VAE,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Compare the bounds with the log-densities of the same rows."""
+    log_density = _subset(log_density, MAX_BOUND_ROWS)
+    rows = _subset(rows, MAX_BOUND_ROWS)
+    bounds = bound_rows(model, estimator.columns_, rows, BOUND_SAMPLES, device, SEED)
+    bound, bound_error = zip(*map(_mean_and_error, bounds.iwae), strict=True)
+    gap, gap_error = zip(
+        *(_mean_and_error(log_density - values) for values in bounds.iwae), strict=True
+    )
+    return {
+        "n_bound_rows": len(rows),
+        "bound_samples": BOUND_SAMPLES,
+        "bound": bound,
+        "bound_error": bound_error,
+        "bound_gap": gap,
+        "bound_gap_error": gap_error,
+    }
+
+
+def _best_epoch(estimator: Any) -> tuple[float, float]:
+    """Return objective and validation evidence of the epoch that won."""
+    for record in estimator.history_:
+        if record["epoch"] == estimator.best_iter_:
+            return float(record["objective"]), float(record["evidence"])
+    return math.nan, math.nan
+
+
+def _advice(diagnosis: Diagnosis, history: list[dict[str, Any]]) -> Iterator[str]:
+    """Say in plain words what is not in order, and what to do."""
+    if diagnosis.n_rows < FEW_ROWS:
+        yield (
+            f"X has {diagnosis.n_rows} rows only: shares and means are rough. Pass at "
+            f"least {FEW_ROWS}."
+        )
+    yield from _advice_on_latents(diagnosis)
+    yield from _advice_on_rows(diagnosis)
+    for name, share in zip(diagnosis.feature_names, diagnosis.floor_share, strict=True):
+        if share > MANY_AT_FLOOR:
+            yield (
+                f"Column {name!r} has {share:.0%} of its standard deviations near the "
+                f"smallest one allowed: its values repeat, are rounded, or follow from "
+                f"other columns. Its part of the log-density depends on that floor. "
+                f"Add noise as wide as the rounding, or drop the column."
+            )
+    yield from _advice_on_training(diagnosis, history)
+
+
+def _advice_on_latents(diagnosis: Diagnosis) -> Iterator[str]:
+    if (1 - diagnosis.background_share) * diagnosis.n_rows_used < TOO_FEW_ROWS:
+        return
+    n_collapsed = sum(kl < COLLAPSED for kl in diagnosis.latent_kl)
+    if 2 * n_collapsed > diagnosis.n_components:
+        yield (
+            f"Posterior collapse: {n_collapsed} of {diagnosis.n_components} latents "
+            f"carry less than {COLLAPSED:g} nat about the row. If columns depend on "
+            f"each other, try objective='iwae', a likelihood with fewer modes, a "
+            f"longer training or another random_state; if not, fewer n_components do."
+        )
+
+
+def _advice_on_rows(diagnosis: Diagnosis) -> Iterator[str]:
+    if diagnosis.unreliable_share > MANY:
+        yield (
+            f"{diagnosis.unreliable_share:.0%} of the rows have log-densities that are "
+            f"lower bounds only: their importance weights have too heavy a tail. Raise "
+            f"max_evidence_samples, or train longer for a better encoder."
+        )
+    if diagnosis.background_share > MANY:
+        yield (
+            f"The background takes {diagnosis.background_share:.0%} of the rows. Look "
+            f"at them (background_share of `evidence`): if they are odd, or unlike "
+            f"those of `fit`, this is its task; if they are not, the latent part "
+            f"underfits: raise n_components, hidden_layer_sizes or max_iter."
+        )
+
+
+def _advice_on_training(
+    diagnosis: Diagnosis, history: list[dict[str, Any]]
+) -> Iterator[str]:
+    # The spread of these rows stands for that of the validation rows.
+    error = diagnosis.log_density_error
+    gap = diagnosis.validation_gap
+    if gap > LARGE_GAP and not gap <= LARGE_GAP_ERRORS * error:
+        yield (
+            f"The training bound is {gap:.2f} nat above the validation evidence: the "
+            f"model overfits. More rows, a larger weight_decay or dropout, narrower "
+            f"hidden_layer_sizes or fewer n_components may help."
+        )
+    rise = _last_rise(history)
+    if diagnosis.best_iter == diagnosis.n_iter and rise > STILL_RISING:
+        yield (
+            f"The last epoch is the best, and the validation evidence rose by "
+            f"{rise:.2f} nat in the last {LAST_PART:.0%} of the epochs: training had "
+            f"not ended. Raise max_iter."
+        )
+    n_recoveries = sum(not math.isfinite(record["objective"]) for record in history)
+    if n_recoveries:
+        yield (
+            f"Training met non-finite values {n_recoveries} time(s) and went back to "
+            f"earlier weights each time. Lower learning_rate, or look for extreme "
+            f"values in the table."
+        )
+
+
+def _last_rise(history: list[dict[str, Any]]) -> float:
+    """Return how much the validation evidence rose in the last part of training."""
+    before = (1 - LAST_PART) * len(history)
+    curve = [(i, r["evidence"]) for i, r in enumerate(history, 1)]
+    curve = [(i, evidence) for i, evidence in curve if math.isfinite(evidence)]
+    earlier = [evidence for i, evidence in curve if i <= before]
+    return curve[-1][1] - earlier[-1] if earlier else math.nan

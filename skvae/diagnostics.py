@@ -1,0 +1,311 @@
+"""The health report of a fitted density."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from html import escape
+from textwrap import wrap
+from typing import Any
+
+__all__ = ["Diagnosis"]
+
+WIDTH = 79
+MAX_LINES = 20  # of the tables of latents and of columns
+
+
+@dataclass(frozen=True, repr=False)
+class Diagnosis:
+    r"""What is known about the health of a fitted density.
+
+    Printing it gives a table and advice; `to_dict` gives plain numbers. Log-densities
+    are in nats per row and in the units of the columns.
+
+    Attributes
+    ----------
+    n_rows, n_rows_used : int
+        Rows that were given, and how many of them the report is made of.
+    drawn_from_model : bool
+        Whether rows were drawn from the model, because none were given. They tell
+        how well log-densities are read, not how well the model fits a table.
+    n_features, n_components : int
+        Numbers of columns and latents.
+    feature_names : tuple of str
+        Names of the columns.
+    log_density, log_density_error : float
+        Mean log p(x) and its standard error over rows.
+    log_likelihood : float
+        Mean of log p(x | z) over rows and over the encoder's latents.
+    kl : float
+        Mean of KL(q(z | x) ‖ p(z)) over rows.
+    latent_kl : tuple of float
+        For each latent, the mean over rows of KL(q(z_l | x) ‖ r(z_l)) with r the
+        Gaussian that has the moments of the encoder's latents of all rows,
+        ½ (log Var z_l − E log Var[z_l | x]): an upper bound of the mutual information
+        of latent and row where the encoder is Gaussian. Unlike the KL from a mixture
+        prior it splits into latents; these do not sum to `kl`.
+    latent_activity : tuple of float
+        For each latent, Var E[z_l | x] / Var z_l, between 0 (the encoder ignores the
+        row) and 1.
+    n_active : int
+        Number of active latents: those with an activity above 0.01.
+    reconstruction_error : tuple of float
+        For each column, the root-mean-square difference between rows and the
+        decoder's means at the encoder's means, in standard deviations of the column.
+    floor_share : tuple of float
+        For each column, the share of cells whose standard deviation, given the
+        encoder's mean, is at most twice the smallest one that the model allows; nan
+        where there is no floor.
+    quantiles : tuple of float
+        Levels of the next two.
+    effective_sample_size, pareto_k : tuple of float
+        Quantiles over rows; see `Evidence`.
+    stage_share : tuple of float
+        Share of the rows that were settled by the first, second, ... proposal.
+    unreliable_share : float
+        Share of the rows whose log-density is a lower bound only.
+    background_share : float
+        Share of the rows that are more likely to come from the background than from
+        the latent part. Latents and columns are checked on the other rows.
+    n_bound_rows : int
+        Rows on which the next five are computed.
+    bound_samples : tuple of int
+        Numbers K of the importance-weighted bounds; K = 1 is the ELBO.
+    bound, bound_error : tuple of float
+        Mean bound for each K, and its standard error over rows.
+    bound_gap, bound_gap_error : tuple of float
+        How far each bound is below the log-density, and the standard error over rows
+        of this paired difference.
+    n_iter, best_iter : int
+        Number of epochs and the epoch whose weights the model has.
+    training_bound, validation_evidence : float
+        Objective on the training rows and bound on the validation rows in the best
+        epoch; nan where there is none.
+    validation_gap : float
+        Their difference; nan without validation rows. Their numbers of importance
+        samples differ and training uses dropout: a gap below the bounds' differences
+        says nothing.
+    warnings : tuple of str
+        What is not in order, and what to do about it.
+
+    References
+    ----------
+    Y. Burda, R. Grosse and R. Salakhutdinov, 2016. Importance weighted autoencoders.
+    (Active units; the bounds.)
+
+    M. D. Hoffman and M. J. Johnson, 2016. ELBO surgery: yet another way to carve up
+    the variational evidence lower bound.
+
+    S. R. Bowman et al., 2016. Generating sentences from a continuous space.
+    (Posterior collapse.)
+
+    A. Vehtari, D. Simpson, A. Gelman, Y. Yao and J. Gabry, 2024. Pareto smoothed
+    importance sampling.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skvae import VAEDensity
+    >>> table = np.random.default_rng(0).normal(size=(200, 2))
+    >>> density = VAEDensity(max_iter=2, hidden_layer_sizes=(8,), random_state=0)
+    >>> diagnosis = density.fit(table).diagnose(table)
+    >>> diagnosis.n_rows, diagnosis.n_features
+    (200, 2)
+    >>> len(diagnosis.to_dict()["latent_kl"])
+    2
+    """
+
+    n_rows: int
+    n_rows_used: int
+    drawn_from_model: bool
+    n_features: int
+    n_components: int
+    feature_names: tuple[str, ...]
+    log_density: float
+    log_density_error: float
+    log_likelihood: float
+    kl: float
+    latent_kl: tuple[float, ...]
+    latent_activity: tuple[float, ...]
+    n_active: int
+    reconstruction_error: tuple[float, ...]
+    floor_share: tuple[float, ...]
+    quantiles: tuple[float, ...]
+    effective_sample_size: tuple[float, ...]
+    pareto_k: tuple[float, ...]
+    stage_share: tuple[float, ...]
+    unreliable_share: float
+    background_share: float
+    n_bound_rows: int
+    bound_samples: tuple[int, ...]
+    bound: tuple[float, ...]
+    bound_error: tuple[float, ...]
+    bound_gap: tuple[float, ...]
+    bound_gap_error: tuple[float, ...]
+    n_iter: int
+    best_iter: int
+    training_bound: float
+    validation_evidence: float
+    validation_gap: float
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain numbers, strings and lists; None where a number is not finite.
+
+        Returns
+        -------
+        values : dict
+            Ready for ``json.dumps``; keys are the attributes.
+        """
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+    def __str__(self) -> str:
+        sections = [
+            self._summary(),
+            self._bounds(),
+            self._evidence(),
+            self._latents(),
+            self._columns(),
+            self._training(),
+            self._advice(),
+        ]
+        return "\n\n".join("\n".join(lines) for lines in sections)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
+
+    def _summary(self) -> list[str]:
+        rows = f"{self.n_rows:,}"
+        if self.drawn_from_model:
+            rows += " drawn from the model: pass X to see how it fits a table"
+        elif self.n_rows_used < self.n_rows:
+            rows = f"{self.n_rows_used:,}, drawn from the {rows} given"
+        return [
+            "Diagnosis of a density",
+            f"  rows       {rows}",
+            f"  columns    {self.n_features}",
+            f"  latents    {self.n_components}, of which {self.n_active} active",
+            "",
+            "Nats per row, in the units of the columns",
+            f"  log p(x)                {_number(self.log_density, 10)}"
+            f" ± {_number(self.log_density_error)}",
+            f"  log p(x | z)            {_number(self.log_likelihood, 10)}",
+            f"  KL(q(z | x) ‖ p(z))     {_number(self.kl, 10)}",
+        ]
+
+    def _bounds(self) -> list[str]:
+        columns = zip(
+            self.bound_samples,
+            self.bound,
+            self.bound_error,
+            self.bound_gap,
+            self.bound_gap_error,
+            strict=True,
+        )
+        return [
+            f"Importance-weighted bounds ({self.n_bound_rows:,} rows)",
+            "       K     bound ± error    below log p(x) ± error",
+            *(
+                f"  {k:>6}{_number(bound, 10)} ± {_number(error):<6}"
+                f"{_number(gap, 14)} ± {_number(gap_error)}"
+                for k, bound, error, gap, gap_error in columns
+            ),
+        ]
+
+    def _evidence(self) -> list[str]:
+        def line(name: str, values: Iterable[float], digits: int) -> str:
+            return f"  {name:<24}" + "".join(_number(v, 10, digits) for v in values)
+
+        stages = "".join(f"{_percent(share):>10}" for share in self.stage_share)
+        numbers = "".join(f"{i + 1:>10}" for i in range(len(self.stage_share)))
+        levels = "".join(f"{_percent(level, 0):>10}" for level in self.quantiles)
+        return [
+            "How log p(x) was read",
+            f"  {'quantile over rows':<24}{levels}",
+            line("effective sample size", self.effective_sample_size, 1),
+            line("Pareto k̂".ljust(25), self.pareto_k, 2),
+            f"  {'proposals tried':<24}{numbers}",
+            f"  {'share of rows':<24}{stages}",
+            f"  {'unreliable rows':<24}{_percent(self.unreliable_share):>10}",
+            f"  {'rows of the background':<24}{_percent(self.background_share):>10}",
+        ]
+
+    def _latents(self) -> list[str]:
+        order, more = _largest(self.latent_kl)
+        return [
+            f"Latents{more}",
+            "  latent           KL (nats)  activity",
+            *(
+                f"  {f'z{i}':<16}{_number(self.latent_kl[i], 10)}"
+                f"{_number(self.latent_activity[i], 10)}"
+                for i in order
+            ),
+        ]
+
+    def _columns(self) -> list[str]:
+        order, more = _largest(self.reconstruction_error)
+        width = max(16, *(min(32, len(self.feature_names[j])) + 1 for j in order))
+        return [
+            f"Columns{more}",
+            f"  {'column':<{width}}{'error':>10}{'at floor':>10}",
+            *(
+                f"  {_short(self.feature_names[j]):<{width}}"
+                f"{_number(self.reconstruction_error[j], 10)}"
+                f"{_percent(self.floor_share[j]):>10}"
+                for j in order
+            ),
+            "  error: root mean square of the reconstruction's, in standard deviations",
+        ]
+
+    def _training(self) -> list[str]:
+        return [
+            "Training",
+            f"  best epoch              {self.best_iter:>7} of {self.n_iter}",
+            f"  training bound          {_number(self.training_bound, 10)}",
+            f"  validation evidence     {_number(self.validation_evidence, 10)}",
+            f"  gap                     {_number(self.validation_gap, 10)}",
+        ]
+
+    def _advice(self) -> list[str]:
+        if not self.warnings:
+            return ["No warnings."]
+        lines = ["Warnings"]
+        for warning in self.warnings:
+            lines += wrap(
+                warning, WIDTH, initial_indent="  - ", subsequent_indent="    "
+            )
+        return lines
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _number(value: float, width: int = 0, digits: int = 3) -> str:
+    if math.isnan(value):
+        return f"{'-':>{width}}"
+    style = "g" if abs(value) >= 1e6 else "f"
+    return f"{value:>{width}.{digits}{style}}"
+
+
+def _percent(share: float, digits: int = 1) -> str:
+    return "-" if math.isnan(share) else f"{100 * share:.{digits}f} %"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 32 else name[:31] + "…"
+
+
+def _largest(values: Sequence[float]) -> tuple[list[int], str]:
+    """Return which entries to show, in order, and a remark if these are not all."""
+    everything = range(len(values))
+    if len(values) <= MAX_LINES:
+        return list(everything), ""
+    largest = sorted(everything, key=lambda i: -values[i])[:MAX_LINES]
+    return sorted(largest), f" ({MAX_LINES} largest of {len(values)})"
