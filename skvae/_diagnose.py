@@ -33,6 +33,7 @@ FEW_ROWS = 100
 TOO_FEW_ROWS = 10  # for the spread of latents between rows
 MANY = 0.05  # of the rows
 MANY_AT_FLOOR = 0.2  # of a column's cells
+MAX_NAMES = 5
 LARGE_GAP = 0.5  # nat
 LARGE_GAP_ERRORS = 3.0  # standard errors
 LAST_PART = 0.25  # of the epochs
@@ -200,14 +201,7 @@ def _advice(diagnosis: Diagnosis, history: list[dict[str, Any]]) -> Iterator[str
         )
     yield from _advice_on_latents(diagnosis)
     yield from _advice_on_rows(diagnosis)
-    for name, share in zip(diagnosis.feature_names, diagnosis.floor_share, strict=True):
-        if share > MANY_AT_FLOOR:
-            yield (
-                f"Column {name!r} has {share:.0%} of its standard deviations near the "
-                f"smallest one allowed: its values repeat, are rounded, or follow from "
-                f"other columns. Its part of the log-density depends on that floor. "
-                f"Add noise as wide as the rounding, or drop the column."
-            )
+    yield from _advice_on_columns(diagnosis)
     yield from _advice_on_training(diagnosis, history)
 
 
@@ -237,6 +231,27 @@ def _advice_on_rows(diagnosis: Diagnosis) -> Iterator[str]:
             f"at them (background_share of `evidence`): if they are odd, or unlike "
             f"those of `fit`, this is its task; if they are not, the latent part "
             f"underfits: raise n_components, hidden_layer_sizes or max_iter."
+        )
+
+
+def _advice_on_columns(diagnosis: Diagnosis) -> Iterator[str]:
+    hits = [
+        (name, share)
+        for name, share in zip(
+            diagnosis.feature_names, diagnosis.floor_share, strict=True
+        )
+        if share > MANY_AT_FLOOR
+    ]
+    if hits:
+        listed = ", ".join(
+            f"{name!r} ({share:.0%})" for name, share in hits[:MAX_NAMES]
+        )
+        more = len(hits) - MAX_NAMES
+        yield (
+            f"Standard deviations are near the smallest one allowed in {listed}"
+            f"{f' and {more} more columns' if more > 0 else ''}: values repeat, are "
+            f"rounded, or follow from other columns, and the log-density depends on "
+            f"that floor. Add noise as wide as the rounding, or drop such columns."
         )
 
 

@@ -143,6 +143,10 @@ Proposal or None, default=None
             ELBO and IWAE_K, nats, in the units of the columns.
         """
         check_is_fitted(self)
+        if not isinstance(n_samples, Sequence) or not len(n_samples):
+            raise TypeError(
+                f"n_samples must be a non-empty sequence of int, got {n_samples!r}."
+            )
         for number in n_samples:
             check_positive_int(number, "each of n_samples")
         table = self._check_rows(X)
@@ -156,7 +160,7 @@ Proposal or None, default=None
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), default=None
-            Rows, best held-out ones; at most 2,000 are used. None draws from the model.
+            Rows, best held-out ones; at most 1,000 are used. None draws from the model.
 
         Returns
         -------

@@ -45,7 +45,7 @@ def scoring_plan(
         tol=estimator.evidence_tol if tol is None else tol,
     )
     if proposal is None:
-        return default_stages(budget)
+        return default_stages(budget, estimator.n_components_)
     return [Stage(resolve(proposal, Proposal), budget)]
 
 

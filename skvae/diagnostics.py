@@ -205,7 +205,8 @@ class Diagnosis:
             strict=True,
         )
         return [
-            f"Importance-weighted bounds ({self.n_bound_rows:,} rows)",
+            f"Importance-weighted bounds ({self.n_bound_rows:,} rows, whose mean "
+            f"log p(x) is {_number(self.bound[0] + self.bound_gap[0])})",
             "       K     bound ± error    below log p(x) ± error",
             *(
                 f"  {k:>6}{_number(bound, 10)} ± {_number(error):<6}"
@@ -226,7 +227,7 @@ class Diagnosis:
             f"  {'quantile over rows':<24}{levels}",
             line("effective sample size", self.effective_sample_size, 1),
             line("Pareto k̂".ljust(25), self.pareto_k, 2),
-            f"  {'proposals tried':<24}{numbers}",
+            f"  {'settled by proposal':<24}{numbers}",
             f"  {'share of rows':<24}{stages}",
             f"  {'unreliable rows':<24}{_percent(self.unreliable_share):>10}",
             f"  {'rows of the background':<24}{_percent(self.background_share):>10}",

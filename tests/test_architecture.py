@@ -12,6 +12,7 @@ import pytest
 
 import skvae
 from skvae import VAEDensity
+from skvae.evidence import Proposal
 from skvae.model.backgrounds import BackgroundSpec
 from skvae.model.decoders import DecoderSpec
 from skvae.model.likelihoods import LikelihoodSpec
@@ -31,6 +32,7 @@ FAMILIES: dict[str, type[ComponentSpec]] = {
     "model/decoders": DecoderSpec,
     "model/likelihoods": LikelihoodSpec,
     "training/objectives": ObjectiveSpec,
+    "evidence/proposals": Proposal,
 }
 VARIANT_FILES = [
     path

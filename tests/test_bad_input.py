@@ -22,6 +22,7 @@ from skvae import (
     MixturePrior,
     MLPDecoder,
     NormalPrior,
+    PriorProposal,
     VAEDensity,
 )
 from tests.conftest import QUICK
@@ -442,7 +443,9 @@ def test_a_bad_number_of_rows_to_sample_is_an_error(
         ({"max_samples": 0}, "max_samples must be"),
         ({"max_samples": 8.0}, "max_samples must be"),
         ({"random_state": -1}, "[sS]eed"),
-        ({"proposal": "prior"}, "proposal must be"),
+        ({"proposal": 3}, "proposal must be a str or an instance of a Proposal"),
+        ({"proposal": PriorProposal}, "proposal must be a str or an instance"),
+        ({"proposal": "nonsense"}, "proposal='nonsense' is unknown. Allowed: 'def"),
     ],
 )
 def test_bad_arguments_of_evidence_are_an_error(

@@ -20,7 +20,7 @@ __all__ = ["RowEvidence", "Stage", "default_stages", "estimate_evidence"]
 DOUBTFUL_SHARE = 0.1
 # How far, in nats, the latent part may lie below the background before a search for
 # better modes is given up.
-HOPELESS = 100.0
+HOPELESS = 30.0
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class RowEvidence:
     unreliable: Tensor
 
 
-def default_stages(budget: Budget) -> list[Stage]:
+def default_stages(budget: Budget, n_latents: int) -> list[Stage]:
     """Return proposals in order of their cost.
 
     The encoder; a Gaussian fitted to the row; a mixture adapted to the weights of its
@@ -56,11 +56,12 @@ def default_stages(budget: Budget) -> list[Stage]:
         most = min(max_samples, budget.max_samples)
         return replace(budget, max_samples=most, patient=False)
 
+    n_annealed_steps = min(12 * n_latents, 64)
     return [
         Stage(EncoderProposal(), impatient(4 * budget.n_samples)),
         Stage(RefinedProposal(), impatient(2048)),
         Stage(RefinedProposal(n_rounds=2), budget),
-        Stage(RefinedProposal(n_rounds=2, n_annealed_steps=64), budget),
+        Stage(RefinedProposal(n_rounds=2, n_annealed_steps=n_annealed_steps), budget),
     ]
 
 
@@ -70,10 +71,11 @@ def estimate_evidence(
 ) -> RowEvidence:
     """Estimate log p(x), row by row, in blocks of bounded size, a thread each.
 
-    All rows go through the first stage. Those that it leaves unsettled go on to the
-    next: rows with heavy-tailed weights, rows that the background explains better,
-    and, unless the stage's budget is patient, rows whose error is too large. All
-    decisions read the row alone, so its value does not depend on the others.
+    All rows go through the first stage. Rows with heavy-tailed weights and, unless
+    the stage's budget is patient, rows whose error is too large go on to the next.
+    So do rows that the background explains better, and from the second stage on they
+    go to the last, unless the latent part is hopeless. All decisions read the row
+    alone, so its value does not depend on the others.
 
     Parameters
     ----------
@@ -89,8 +91,12 @@ def estimate_evidence(
     log_background = model.background_log_share(x).double()
     result: Estimate | None = None
     n_stages = torch.zeros(len(x), dtype=torch.int64, device=x.device)
-    rows = torch.arange(len(x), device=x.device)
+    # The stage that each row waits for; beyond the last, it is settled.
+    waits_for = torch.zeros_like(n_stages)
     for number, stage in enumerate(stages):
+        rows = (waits_for == number).nonzero().squeeze(1)
+        if not len(rows):
+            continue
         stream = noise.stream(number)
 
         @torch.no_grad()  # once more: the setting belongs to a thread
@@ -100,20 +106,23 @@ def estimate_evidence(
             return stage.proposal.estimate(model, x[part], noise[part], stage.budget)
 
         estimate = _in_blocks(estimate_of, rows, stage.proposal.draws_at_once)
-        n_stages[rows] += 1
         if result is None:
             result = estimate
         else:
             result.update(rows, estimate)
+        n_stages[rows] = number + 1
         share = model.latent_share(estimate.log_density, log_background[rows])
-        settled = ~estimate.heavy_tailed() & (1 - share <= DOUBTFUL_SHARE)
+        poor = estimate.heavy_tailed()
         if not stage.budget.patient:
-            settled &= share * estimate.standard_error <= stage.budget.tol
+            poor |= ~(share * estimate.standard_error <= stage.budget.tol)
+        doubtful = 1 - share > DOUBTFUL_SHARE
         if number:
-            settled |= estimate.log_density < log_background[rows] - HOPELESS
-        rows = rows[~settled]
-        if not len(rows):
-            break
+            doubtful &= estimate.log_density >= log_background[rows] - HOPELESS
+            poor &= share >= NEGLIGIBLE_SHARE
+        following = torch.where(poor, number + 1, len(stages))
+        # Better weights do not find other modes; the last stage looks for them.
+        elsewhere = max(number + 1, len(stages) - 1) if number else 1
+        waits_for[rows] = torch.where(doubtful, elsewhere, following)
     assert result is not None, "there is no stage"
     return _finish(model, x, result, log_background, n_stages)
 

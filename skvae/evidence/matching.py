@@ -74,10 +74,14 @@ def match_gaussians(
     value, gradient = log_density(z)
     z_mean, g_mean = z.mean(0), gradient.mean(0)
     z_scatter, g_scatter = _covariance(z - z_mean), _covariance(gradient - g_mean)
-    near = pull / (1 + pull)
+    # A gradient that does not average out says that the mode is far: then the pull is
+    # stronger, lest the gradient be taken for curvature and the Gaussian collapse.
+    slope = (tril.mT @ g_mean[..., None]).square().sum((1, 2))
+    strong = pull * (1 + slope)[:, None, None]
+    near = strong / (1 + strong)
     offset = mean - z_mean
-    u = pull * g_scatter + near * _outer(g_mean)
-    v = tril @ tril.mT + pull * z_scatter + near * _outer(offset)
+    u = strong * g_scatter + near * _outer(g_mean)
+    v = tril @ tril.mT + strong * z_scatter + near * _outer(offset)
     # The covariance Σ solves Σ U Σ + Σ = V.
     root, failed = torch.linalg.cholesky_ex(v)
     inner = (root.mT @ u @ root).nan_to_num(0.0, 0.0, 0.0)
@@ -85,6 +89,7 @@ def match_gaussians(
     shrunk = (2 / (1 + (1 + 4 * values.clamp(min=0)).sqrt())).sqrt()
     half = (root @ vectors) * shrunk[:, None, :]
     covariance = half @ half.mT
+    near = near.squeeze(-1)
     new_mean = (1 - near) * mean + near * (
         (covariance @ g_mean[..., None]).squeeze(-1) + z_mean
     )
@@ -93,6 +98,7 @@ def match_gaussians(
     jittered = covariance + JITTER * size[:, None, None] * eye
     new_tril, failed_too = torch.linalg.cholesky_ex(jittered)
     good = (failed == 0) & (failed_too == 0) & gradient.isfinite().all(-1).all(0)
+    good &= u.isfinite().flatten(1).all(-1)
     good &= new_mean.isfinite().all(-1) & new_tril.isfinite().flatten(1).all(-1)
     log_det = tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     log_q = -0.5 * noise.square().sum(-1) - log_det - n_latents * HALF_LOG_2PI

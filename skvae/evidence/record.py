@@ -26,8 +26,9 @@ class Evidence:
     n_samples : ndarray of int of shape (n,)
         Importance samples that the value is made of.
     n_stages : ndarray of int of shape (n,)
-        How many proposals were tried: 1 the encoder, 2 a Gaussian fitted to the row,
-        3 a mixture adapted to it, 4 the same with modes searched for from the prior.
+        Number of the proposal that the value comes from: 1 the encoder, 2 a Gaussian
+        fitted to the row, 3 a mixture adapted to it, 4 the same with modes searched
+        for from the prior.
     background_share : ndarray of shape (n,)
         Probability that the row comes from the background, given the row; 0 without
         a background.

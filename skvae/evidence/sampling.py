@@ -69,13 +69,17 @@ def sample_within(
     """
     log_background = model.background_log_share(x).double()
 
-    def log_w(part: Tensor, begin: int, end: int) -> Tensor:
-        points = noise[part].points(distribution.noise_dim, begin, end, like=x)
-        proposal = distribution.select(part)
-        return model.draw_from(proposal, x[part], points).log_w.double()
-
     rows = torch.arange(len(x), device=x.device)
     block_draws = BLOCK_DRAWS[x.device.type]
+
+    def log_w(part: Tensor, begin: int, end: int) -> Tensor:
+        proposal, drawn = distribution.select(part), []
+        for first in range(begin, end, block_draws):
+            last = min(first + block_draws, end)
+            points = noise[part].points(distribution.noise_dim, first, last, like=x)
+            draw = model.draw_from(proposal, x[part], points)
+            drawn.append(draw.log_w.double())
+        return torch.cat(drawn)
 
     def in_parts(rows: Tensor, begin: int, end: int) -> Tensor:
         parts = rows.split(max(1, block_draws // (end - begin)))

@@ -46,7 +46,7 @@ def by_encoder(vae: VAE, rows: Array, n_samples: int) -> Array:
 
 
 def by_default(vae: VAE, rows: Array, tol: float) -> RowEvidence:
-    stages = default_stages(Budget(256, 4096, tol))
+    stages = default_stages(Budget(256, 4096, tol), 2)
     noise = RowNoise(row_hash(rows))
     return estimate_evidence(vae, torch.from_numpy(rows), noise, stages)
 
@@ -88,7 +88,9 @@ def test_default_stages_give_factor_analysis_with_any_encoder(
     linear_gaussian: MakeVAE,
 ) -> None:
     fa = factor_analysis
-    vae = linear_gaussian(fa.components_.T, fa.mean_, fa.noise_variance_**0.5, **encoder)
+    vae = linear_gaussian(
+        fa.components_.T, fa.mean_, fa.noise_variance_**0.5, **encoder
+    )
     rows = np.concatenate([table[1000:1100], 20 * table[1100:1110]])
     result = by_default(vae, rows, tol=0.01)
     error = np.abs(result.log_density.numpy() - fa.score_samples(rows))

@@ -9,6 +9,9 @@ from scipy.stats import norm
 
 from skvae import GaussianLikelihood, MLPDecoder, VAEDensity
 
+# A row or two in thousands may have heavy-tailed weights.
+pytestmark = pytest.mark.filterwarnings("ignore:The log-density of")
+
 Array = NDArray[np.float64]
 Shortfall = Callable[[VAEDensity], float]
 
@@ -29,8 +32,8 @@ def log_density(x: Array) -> Array:
 
 @pytest.fixture(scope="module")
 def shortfall() -> Shortfall:
-    """Return a function: mean log-density lost on 20,000 fresh rows, in nats."""
-    table, fresh = draw(3000, seed=0), draw(20_000, seed=1)
+    """Return a function: mean log-density lost on 4,000 fresh rows, in nats."""
+    table, fresh = draw(3000, seed=0), draw(4000, seed=1)
 
     def of(density: VAEDensity) -> float:
         density.fit(table)

@@ -1,5 +1,7 @@
 """The encoder with insurance."""
 
+from numbers import Real
+
 import torch
 from torch import Tensor
 
@@ -41,7 +43,7 @@ class DefensiveProposal(Proposal):
     def prepare(self, model: VAE, x: Tensor, noise: RowNoise) -> LatentDistribution:
         """Return the mixture."""
         share = self.prior_share
-        if not 0 < share < 1:
+        if not isinstance(share, Real) or not 0 < share < 1:
             raise ValueError(
                 f"prior_share of DefensiveProposal must be between 0 and 1, "
                 f"got {share!r}."

@@ -1,6 +1,7 @@
 """A proposal that is searched for anew for every row."""
 
 import math
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -78,6 +79,13 @@ class RefinedProposal(Proposal):
 
     def prepare(self, model: VAE, x: Tensor, noise: RowNoise) -> LatentDistribution:
         """Search, and return the mixture."""
+        for name in ("n_steps", "n_annealed_steps", "n_rounds"):
+            number = getattr(self, name)
+            if not isinstance(number, Integral) or number < 0:
+                raise ValueError(
+                    f"{name} of RefinedProposal must be an int of at least 0, "
+                    f"got {number!r}."
+                )
         search = _Search(model, x)
         found = [search.from_encoder(noise.stream(1), self.n_steps)]
         if self.n_annealed_steps:
