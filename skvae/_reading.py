@@ -114,7 +114,7 @@ Proposal or None, default=None
         table = self._check_rows(X)
         model, device = self._model_on_device()
         stages = scoring_plan(self, tol, max_samples, proposal)
-        seed = 0 if random_state is None else 1 + seed_from(random_state)
+        seed = _noise_seed(random_state)
         evidence = score_rows(model, self.columns_, table, stages, device, seed)
         warn_unreliable(evidence)
         return evidence
@@ -151,7 +151,7 @@ Proposal or None, default=None
             check_positive_int(number, "each of n_samples")
         table = self._check_rows(X)
         model, device = self._model_on_device()
-        seed = 0 if random_state is None else 1 + seed_from(random_state)
+        seed = _noise_seed(random_state)
         return bound_rows(model, self.columns_, table, n_samples, device, seed)
 
     def diagnose(self, X: ArrayLike | None = None) -> Diagnosis:
@@ -170,3 +170,8 @@ Proposal or None, default=None
         check_is_fitted(self)
         table = None if X is None else self._check_rows(X)
         return diagnose_density(self, table, *self._model_on_device())
+
+
+def _noise_seed(random_state: int | None) -> int:
+    """Return the seed of the rows' noise; that of `score_samples` for None."""
+    return 0 if random_state is None else 1 + seed_from(random_state)

@@ -1,7 +1,7 @@
 """Log-densities of a table's rows, in the units of its columns."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from skvae.evidence import (
 from skvae.model import VAE
 from skvae.model.spec import resolve
 
-__all__ = ["bound_rows", "score_rows", "scoring_plan", "warn_unreliable"]
+__all__ = ["BLOCK_ROWS", "bound_rows", "score_rows", "scoring_plan", "warn_unreliable"]
 
 Array = NDArray[np.float64]
 
@@ -59,12 +59,8 @@ def score_rows(
 ) -> Evidence:
     """Return the evidence of every row, a bounded number of them at a time."""
     parts = []
-    for begin in range(0, len(table), BLOCK_ROWS):
-        rows = table[begin : begin + BLOCK_ROWS]
-        u, log_jacobian = columns.to_model(rows)
-        noise = RowNoise(row_hash(rows, seed))
-        x = torch.from_numpy(u).to(device)
-        estimate = estimate_evidence(model, x, noise, stages)
+    for x, log_jacobian, key in _blocks(columns, table, device, seed):
+        estimate = estimate_evidence(model, x, RowNoise(key), stages)
         part = {name: value.cpu().numpy() for name, value in vars(estimate).items()}
         part["log_density"] = part["log_density"] + log_jacobian
         parts.append(part)
@@ -83,15 +79,22 @@ def bound_rows(
 ) -> Bounds:
     """Return the ELBO and the importance-weighted bounds of every row."""
     parts = []
-    for begin in range(0, len(table), BLOCK_ROWS):
-        rows = table[begin : begin + BLOCK_ROWS]
-        u, log_jacobian = columns.to_model(rows)
-        noise = RowNoise(row_hash(rows, seed), quasi=False)
-        x = torch.from_numpy(u).to(device)
+    for x, log_jacobian, key in _blocks(columns, table, device, seed):
+        noise = RowNoise(key, quasi=False)
         bounds = importance_bounds(model, x, noise, [1, *n_samples])
         parts.append(bounds.cpu().numpy() + log_jacobian)
     elbo, *iwae = np.concatenate(parts, axis=1)
     return Bounds(tuple(n_samples), elbo, np.reshape(iwae, (len(n_samples), -1)))
+
+
+def _blocks(
+    columns: Columns, table: Array, device: torch.device, seed: int
+) -> Iterator[tuple[torch.Tensor, Array, NDArray[np.uint64]]]:
+    """Yield rows in model units, their log |det du/dx| and their noise's keys."""
+    for begin in range(0, len(table), BLOCK_ROWS):
+        rows = table[begin : begin + BLOCK_ROWS]
+        u, log_jacobian = columns.to_model(rows)
+        yield torch.from_numpy(u).to(device), log_jacobian, row_hash(rows, seed)
 
 
 def warn_unreliable(evidence: Evidence) -> None:

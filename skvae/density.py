@@ -24,6 +24,7 @@ from skvae._parameters import (
     seed_from,
 )
 from skvae._reading import EvidenceMixin
+from skvae._scoring import BLOCK_ROWS
 from skvae._validation import check_binary, check_table
 from skvae.model import VAE
 from skvae.model.backgrounds import BackgroundSpec
@@ -36,8 +37,6 @@ from skvae.training.objectives import ObjectiveSpec
 __all__ = ["VAEDensity"]
 
 Array = NDArray[np.float64]
-
-BLOCK_ROWS = 8192  # rows in model units at a time
 
 
 class VAEDensity(

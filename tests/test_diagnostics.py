@@ -268,7 +268,7 @@ def test_checks_do_not_depend_on_blocks(
     x = torch.from_numpy(trained.columns_.to_model(table)[0])
     noise = RowNoise(row_hash(table))
     whole = check_rows(trained.model_, x, noise, 2.0)
-    monkeypatch.setattr("skvae.evidence.diagnosis.BLOCK_DRAWS", {"cpu": 7 * 16})
+    monkeypatch.setattr("skvae.evidence.sampling.BLOCK_DRAWS", {"cpu": 7 * 16})
     parts = check_rows(trained.model_, x, noise, 2.0)
     for name, value in vars(whole).items():
         assert_allclose(getattr(parts, name), value, rtol=1e-9, atol=1e-12)

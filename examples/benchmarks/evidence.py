@@ -99,7 +99,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, help="folder with <set>.npz files")
-    parser.add_argument("--sets", nargs="+", help="sets to use; all by default")
+    parser.add_argument("--sets", nargs="+", help="sets to use; the first by default")
     parser.add_argument("--rows", type=int, default=200, help="test rows per shift")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)

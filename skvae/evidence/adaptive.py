@@ -1,7 +1,6 @@
 """From rows to log-densities: cheap proposals first, better ones where needed."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,9 +9,8 @@ from torch import Tensor
 from skvae.evidence.importance import Estimate
 from skvae.evidence.noise import RowNoise
 from skvae.evidence.proposals import EncoderProposal, Proposal, RefinedProposal
-from skvae.evidence.sampling import BLOCK_DRAWS, NEGLIGIBLE_SHARE, Budget
+from skvae.evidence.sampling import NEGLIGIBLE_SHARE, Budget, in_blocks
 from skvae.model import VAE
-from skvae.model.threads import one_thread
 
 __all__ = ["RowEvidence", "Stage", "default_stages", "estimate_evidence"]
 
@@ -99,13 +97,13 @@ def estimate_evidence(
             continue
         stream = noise.stream(number)
 
-        @torch.no_grad()  # once more: the setting belongs to a thread
         def estimate_of(
             part: Tensor, stage: Stage = stage, noise: RowNoise = stream
         ) -> Estimate:
             return stage.proposal.estimate(model, x[part], noise[part], stage.budget)
 
-        estimate = _in_blocks(estimate_of, rows, stage.proposal.draws_at_once)
+        parts = in_blocks(estimate_of, rows, stage.proposal.draws_at_once)
+        estimate = Estimate.concatenate(parts)
         if result is None:
             result = estimate
         else:
@@ -125,18 +123,6 @@ def estimate_evidence(
         waits_for[rows] = torch.where(doubtful, elsewhere, following)
     assert result is not None, "there is no stage"
     return _finish(model, x, result, log_background, n_stages)
-
-
-def _in_blocks(
-    function: Callable[[Tensor], Estimate], rows: Tensor, n_draws: int
-) -> Estimate:
-    """Apply a function to blocks of rows, in as many threads as torch may use."""
-    parts = rows.split(max(1, BLOCK_DRAWS[rows.device.type] // n_draws))
-    with one_thread() as n_threads:
-        if n_threads == 1 or len(parts) == 1 or rows.device.type != "cpu":
-            return Estimate.concatenate([function(part) for part in parts])
-        with ThreadPoolExecutor(n_threads) as pool:
-            return Estimate.concatenate(list(pool.map(function, parts)))
 
 
 def _finish(

@@ -7,16 +7,14 @@ import torch
 from torch import Tensor
 
 from skvae.evidence.noise import RowNoise
-from skvae.evidence.sampling import BLOCK_DRAWS
+from skvae.evidence.sampling import in_blocks
 from skvae.model import VAE
-from skvae.model.threads import one_thread
 
 __all__ = ["importance_bounds"]
 
 MIN_DRAWS = 64
 
 
-@torch.no_grad()
 def importance_bounds(
     model: VAE, x: Tensor, noise: RowNoise, n_samples: Sequence[int]
 ) -> Tensor:
@@ -51,19 +49,15 @@ def importance_bounds(
     Y. Burda, R. Grosse and R. Salakhutdinov, 2016. Importance weighted autoencoders.
     """
     n_draws = max(MIN_DRAWS, *n_samples)
-    parts = []
-    with one_thread():
-        for rows in torch.arange(len(x), device=x.device).split(
-            max(1, BLOCK_DRAWS[x.device.type] // n_draws)
-        ):
-            block, block_noise = x[rows], noise[rows]
-            encoder = model.posterior(block)
-            points = block_noise.points(encoder.noise_dim, 0, n_draws, like=x)
-            log_w = model.draw_from(encoder, block, points).log_w.double()
-            parts.append(
-                torch.stack([_bound(model, block, log_w, k) for k in n_samples])
-            )
-    return torch.cat(parts, 1)
+    every_row = torch.arange(len(x), device=x.device)
+
+    def bounds_of(rows: Tensor) -> Tensor:
+        encoder = model.posterior(x[rows])
+        points = noise[rows].points(encoder.noise_dim, 0, n_draws, like=x)
+        log_w = model.draw_from(encoder, x[rows], points).log_w.double()
+        return torch.stack([_bound(model, x[rows], log_w, k) for k in n_samples])
+
+    return torch.cat(in_blocks(bounds_of, every_row, n_draws), 1)
 
 
 def _bound(model: VAE, x: Tensor, log_w: Tensor, n_samples: int) -> Tensor:

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from skvae.evidence.noise import RowNoise
-from skvae.evidence.sampling import BLOCK_DRAWS
+from skvae.evidence.sampling import in_blocks
 from skvae.model import VAE
-from skvae.model.threads import one_thread
 
 __all__ = ["RowCheck", "check_rows"]
 
@@ -42,7 +41,6 @@ class RowCheck:
     floor_share: Tensor
 
 
-@torch.no_grad()
 def check_rows(model: VAE, x: Tensor, noise: RowNoise, factor: float) -> RowCheck:
     """Pass rows through encoder and decoder, in blocks of bounded size.
 
@@ -57,12 +55,11 @@ def check_rows(model: VAE, x: Tensor, noise: RowNoise, factor: float) -> RowChec
     factor : float
         Up to how many times its floor a standard deviation is near it.
     """
-    n_rows = max(1, BLOCK_DRAWS[x.device.type] // N_DRAWS)
-    with one_thread():
-        parts = [
-            _check_block(model, x[rows], noise[rows], factor)
-            for rows in torch.arange(len(x), device=x.device).split(n_rows)
-        ]
+
+    def check_of(rows: Tensor) -> RowCheck:
+        return _check_block(model, x[rows], noise[rows], factor)
+
+    parts = in_blocks(check_of, torch.arange(len(x), device=x.device), N_DRAWS)
     return RowCheck(
         *(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(RowCheck))
     )

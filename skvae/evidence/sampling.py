@@ -1,7 +1,10 @@
 """Importance sampling of a block of rows, with as many samples as each one needs."""
 
 import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -10,8 +13,9 @@ from skvae.evidence.importance import Estimate, summarise
 from skvae.evidence.noise import RowNoise
 from skvae.model import VAE
 from skvae.model.distributions import LatentDistribution
+from skvae.model.threads import one_thread
 
-__all__ = ["BLOCK_DRAWS", "NEGLIGIBLE_SHARE", "Budget", "sample_within"]
+__all__ = ["BLOCK_DRAWS", "NEGLIGIBLE_SHARE", "Budget", "in_blocks", "sample_within"]
 
 # Rows × samples at a time: activations that stay in a processor's cache, or enough
 # work to keep a GPU busy.
@@ -40,6 +44,33 @@ class Budget:
     max_samples: int
     tol: float
     patient: bool = True
+
+
+Result = TypeVar("Result")
+
+
+def in_blocks(
+    function: Callable[[Tensor], Result], rows: Tensor, n_draws: int
+) -> list[Result]:
+    """Apply a function to blocks of rows, in as many threads as torch may use.
+
+    Parameters
+    ----------
+    function : callable
+        Row numbers to a result; runs without gradients.
+    rows : Tensor of shape (B,)
+        Row numbers.
+    n_draws : int
+        Latents per row that the function looks at together: sets the rows of a block.
+    """
+    parts = rows.split(max(1, BLOCK_DRAWS[rows.device.type] // n_draws))
+    # Gradients are a setting of each thread.
+    apply = torch.no_grad()(function)
+    with one_thread() as n_threads:
+        if n_threads == 1 or len(parts) == 1 or rows.device.type != "cpu":
+            return [apply(part) for part in parts]
+        with ThreadPoolExecutor(n_threads) as pool:
+            return list(pool.map(apply, parts))
 
 
 def sample_within(
