@@ -354,7 +354,16 @@ def _new_model(
             specs.background,
         )
     n_components = plan.settings.n_components
-    model.initialise(linear_start(x, weight, n_components, floor, generator))
+    features = model.features(x)
+    model.initialise(
+        linear_start(
+            features,
+            weight,
+            n_components,
+            floor[model.features.owner],
+            generator,
+        )
+    )
     if model.background is not None:
         model.background.initialise(x, weight)
     return model.to(plan.device)

@@ -133,7 +133,7 @@ def test_latents_by_their_definition(trained: VAEDensity, table: np.ndarray) -> 
     report = density.diagnose(table)
     u, _ = density.columns_.to_model(table)
     with torch.no_grad():
-        q = density.model_.posterior(torch.from_numpy(u))
+        q = density.model_.encode(torch.from_numpy(u))
         variance = q.tril.square().sum(-1).numpy()
     mean = q.mean.numpy()
     m, v = mean.mean(0), variance.mean(0) + mean.var(0)

@@ -52,7 +52,7 @@ def importance_bounds(
     every_row = torch.arange(len(x), device=x.device)
 
     def bounds_of(rows: Tensor) -> Tensor:
-        encoder = model.posterior(x[rows])
+        encoder = model.encode(x[rows])
         points = noise[rows].points(encoder.noise_dim, 0, n_draws, like=x)
         log_w = model.draw_from(encoder, x[rows], points).log_w.double()
         return torch.stack([_bound(model, x[rows], log_w, k) for k in n_samples])

@@ -66,14 +66,14 @@ def check_rows(model: VAE, x: Tensor, noise: RowNoise, factor: float) -> RowChec
 
 
 def _check_block(model: VAE, x: Tensor, noise: RowNoise, factor: float) -> RowCheck:
-    encoder = model.posterior(x)
+    encoder = model.encode(x)
     points = noise.points(encoder.noise_dim, 0, N_DRAWS, like=x)
     draw = model.draw_from(encoder, x, points)
     mean, moment = encoder.mean, encoder.second_moment()
     if moment is None:
         mean, moment = draw.z.mean(0), draw.z.square().mean(0)
     kl = (draw.log_q_z - draw.log_p_z).mean(0) if draw.kl is None else draw.kl
-    raw = model.decoder(encoder.mean[None], x)
+    raw = model.raw(x, encoder.mean[None])
     share = model.likelihood.floor_share(raw, factor)
     if share is None:
         share = torch.full_like(x, torch.nan)[None]
@@ -82,6 +82,6 @@ def _check_block(model: VAE, x: Tensor, noise: RowNoise, factor: float) -> RowCh
         variance=(moment - mean.square()).clamp(min=0),
         kl=kl,
         log_likelihood=draw.log_p_x.mean(0),
-        reconstruction=model.decode(encoder.mean),
+        reconstruction=model.likelihood.mean(raw).squeeze(0),
         floor_share=share.squeeze(0),
     )

@@ -1,9 +1,11 @@
 """What a component is told when it is built and when it is initialised."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Generator, Tensor
+
+from skvae.model.features import ColumnKind, RowFeatures
 
 __all__ = ["BuildContext", "LinearStart"]
 
@@ -15,7 +17,7 @@ class BuildContext:
     Attributes
     ----------
     n_features : int
-        Number of columns, D.
+        Number of columns that have a density, D.
     n_components : int
         Number of latents, L.
     n_rows : int
@@ -34,6 +36,9 @@ class BuildContext:
     scale_ceiling : float
         Largest standard deviation that a likelihood may give a column, in model
         units. Finite where a background takes the rows that would need a larger one.
+    kinds : tuple of ColumnKind
+        What each column of a row holds; all are real where empty. Columns beyond
+        the first D are given: they condition the density and have none of their own.
     """
 
     n_features: int
@@ -45,29 +50,49 @@ class BuildContext:
     column_scale: Tensor
     generator: Generator
     scale_ceiling: float = math.inf
+    kinds: tuple[ColumnKind, ...] = ()
+
+    def features(self) -> RowFeatures:
+        """Return the map from rows to what networks read of them."""
+        return RowFeatures(self.kinds or (ColumnKind(),) * self.n_features)
+
+    @property
+    def n_inputs(self) -> int:
+        """How many numbers networks read of a row, F."""
+        if not self.kinds:
+            return self.n_features
+        return sum(kind.n_features for kind in self.kinds)
+
+    @property
+    def n_given_inputs(self) -> int:
+        """How many of them, counted from the last, are of given columns."""
+        return sum(kind.n_features for kind in self.kinds[self.n_features :])
 
 
 @dataclass(frozen=True)
 class LinearStart:
     """A linear-Gaussian model of the table, from which every component starts.
 
-    The encoder is ``z | x ~ N(A x + a, T Tᵀ)`` and the decoder
-    ``x | z ~ N(W z + b, diag(s²))``; `z` holds one draw of the encoder per row.
+    The encoder is ``z | f ~ N(A f + a, T Tᵀ)`` and the decoder
+    ``f | z ~ N(W z + b, diag(s²))``, where f is what networks read of a row, for real
+    columns the row itself; `z` holds one draw of the encoder per row.
 
     Attributes
     ----------
-    encoder_weight : Tensor of shape (L, D)
+    encoder_weight : Tensor of shape (L, F)
         A.
     encoder_bias : Tensor of shape (L,)
         a.
     encoder_tril : Tensor of shape (L, L)
         T, lower triangular.
-    decoder_weight : Tensor of shape (D, L)
+    decoder_weight : Tensor of shape (F, L)
         W.
-    decoder_bias : Tensor of shape (D,)
+    decoder_bias : Tensor of shape (F,)
         b.
-    residual_scale : Tensor of shape (D,)
+    residual_scale : Tensor of shape (F,)
         s.
+    features : Tensor of shape (N, F)
+        What networks read of the training rows.
     z : Tensor of shape (N, L)
         Latents of the training rows.
     sample_weight : Tensor of shape (N,)
@@ -80,5 +105,17 @@ class LinearStart:
     decoder_weight: Tensor
     decoder_bias: Tensor
     residual_scale: Tensor
+    features: Tensor
     z: Tensor
     sample_weight: Tensor
+
+    def of_features(self, index: Tensor) -> "LinearStart":
+        """Return the start for some of the features only."""
+        return replace(
+            self,
+            encoder_weight=self.encoder_weight[:, index],
+            decoder_weight=self.decoder_weight[index],
+            decoder_bias=self.decoder_bias[index],
+            residual_scale=self.residual_scale[index],
+            features=self.features[:, index],
+        )

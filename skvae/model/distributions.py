@@ -5,6 +5,7 @@ is given into latents, so that training, sampling and row-keyed evidence share o
 code path.
 """
 
+import copy
 import math
 from abc import ABC, abstractmethod
 
@@ -52,6 +53,14 @@ class LatentDistribution(ABC):
     @abstractmethod
     def select(self, rows: Tensor) -> "LatentDistribution":
         """Return the distribution of some of the rows; all, if they share one."""
+
+    def detached(self) -> "LatentDistribution":
+        """Return the same distribution, its parameters out of reach of gradients."""
+        twin = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                setattr(twin, name, value.detach())
+        return twin
 
     def entropy(self) -> Tensor | None:
         """Entropy in nats, shape () or (B,); None where there is no closed form."""
@@ -347,6 +356,11 @@ class MixtureOfDistributions(LatentDistribution):
         for weight, part in zip(weights[1:], self.parts[1:], strict=True):
             total = total + weight * part.mean
         return total
+
+    def detached(self) -> "MixtureOfDistributions":
+        """Return a mixture of detached parts."""
+        parts = tuple(part.detached() for part in self.parts)
+        return MixtureOfDistributions(self.log_weight.detach(), parts)
 
     def select(self, rows: Tensor) -> "MixtureOfDistributions":
         """Return the mixtures of some of the rows."""

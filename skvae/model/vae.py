@@ -1,6 +1,7 @@
 """The variational autoencoder: its components and the draws they make."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from skvae.model.context import BuildContext, LinearStart
 from skvae.model.decoders import DecoderModule, DecoderSpec
 from skvae.model.distributions import LatentDistribution
 from skvae.model.draw import LatentDraw
+from skvae.model.features import RowFeatures
 from skvae.model.likelihoods import LikelihoodModule, LikelihoodSpec
 from skvae.model.posteriors import PosteriorModule, PosteriorSpec
 from skvae.model.priors import PriorModule, PriorSpec
@@ -29,8 +31,13 @@ class VAE(nn.Module):
     Tensors in, tensors out: rows are in model units (standardised columns), noise
     comes from outside, and nothing here knows how it is trained or scored.
 
+    A row may go on beyond the columns that have a density: the others are given, and
+    all densities are conditional on them.
+
     Parameters
     ----------
+    features : RowFeatures
+        What the networks read of a row.
     prior : PriorModule
         p(z).
     posterior : PosteriorModule
@@ -41,22 +48,30 @@ class VAE(nn.Module):
         p(x | z), given the raw parameters.
     background : BackgroundModule or None, default=None
         ε and p₀.
+    n_features : int
+        Number of columns that have a density, D.
     """
 
     def __init__(
         self,
+        features: RowFeatures,
         prior: PriorModule,
         posterior: PosteriorModule,
         decoder: DecoderModule,
         likelihood: LikelihoodModule,
         background: BackgroundModule | None = None,
+        *,
+        n_features: int,
     ) -> None:
         super().__init__()
+        self.features = features
+        self.n_features = n_features
         self.prior = prior
         self.posterior = posterior
         self.decoder = decoder
         self.likelihood = likelihood
         self.background = background
+        prior.connect(posterior)
 
     @classmethod
     def build(
@@ -71,6 +86,7 @@ class VAE(nn.Module):
         """Build the modules of these specs for a table of these sizes."""
         likelihood_module = likelihood.build(context)
         return cls(
+            context.features(),
             prior.build(context),
             posterior.build(context),
             decoder.build(
@@ -78,17 +94,37 @@ class VAE(nn.Module):
             ),
             likelihood_module,
             None if background is None else background.build(context),
+            n_features=context.n_features,
         )
 
     def initialise(self, start: LinearStart) -> None:
         """Move the components of the latent part to the linear start."""
         self.prior.initialise(start)
         self.posterior.initialise(start)
-        self.decoder.initialise(*self.likelihood.initialise(start))
+        modelled = (self.features.owner < self.n_features).nonzero().squeeze(1)
+        slope, offset = self.likelihood.initialise(start.of_features(modelled))
+        self.decoder.initialise(slope, offset)
+
+    def encode(self, x: Tensor) -> LatentDistribution:
+        """Return q(z | x) for rows (B, columns)."""
+        return self.posterior(self.features(x))
+
+    def raw(self, x: Tensor, z: Tensor) -> Tensor:
+        """Return the likelihood's raw parameters, shape (K, B, P, D)."""
+        return self.decoder(z, self.features(x))
 
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
-        """Return log p(x | z) for rows (B, D) and latents (K, B, L), shape (K, B)."""
-        return self.likelihood.log_prob(x, self.decoder(z, x))
+        """Return log p(x | z), shape (K, B).
+
+        Parameters
+        ----------
+        x : Tensor of shape (B, columns)
+            Rows.
+        z : Tensor of shape (K, B, L) or (K, 1, L)
+            Latents, of each row or for all rows.
+        """
+        raw = self.raw(x, z).expand(-1, len(x), -1, -1)
+        return self.likelihood.log_prob(x[:, : self.n_features], raw)
 
     def log_joint(self, x: Tensor, z: Tensor) -> Tensor:
         """Return log p(x, z), shape (K, B)."""
@@ -99,12 +135,12 @@ class VAE(nn.Module):
 
         Parameters
         ----------
-        x : Tensor of shape (B, D)
+        x : Tensor of shape (B, columns)
             Rows.
         noise : Tensor of shape (K, B, noise_dim)
             Standard-normal noise; `noise_dim` is the encoder distribution's.
         """
-        return self.draw_from(self.posterior(x), x, noise)
+        return self.draw_from(self.encode(x), x, noise)
 
     def draw_from(
         self, proposal: LatentDistribution, x: Tensor, noise: Tensor
@@ -124,13 +160,13 @@ class VAE(nn.Module):
         """Return log ε p₀(x), shape (B,); −inf without a background."""
         if self.background is None:
             return x.new_full((len(x),), -torch.inf)
-        return self.background.log_share(x)
+        return self.background.log_share(x[:, : self.n_features])
 
     def with_background(self, log_p: Tensor, x: Tensor) -> Tensor:
         """Return log p(x), shape (B,), given log p of the latent part or a bound."""
         if self.background is None:
             return log_p
-        return self.background.mix(log_p, self.background.log_share(x))
+        return self.background.mix(log_p, self.background_log_share(x))
 
     def latent_share(self, log_p: Tensor, log_background: Tensor) -> Tensor:
         """Return the probability that a row comes from the latent part, given it.
@@ -147,24 +183,56 @@ class VAE(nn.Module):
 
     def embed(self, x: Tensor) -> Tensor:
         """Return the encoder's mean, (B, D) to (B, L)."""
-        return self.posterior(x).mean
+        return self.encode(x).mean
 
-    def decode(self, z: Tensor) -> Tensor:
-        """Return the decoder's mean, (B, L) to (B, D)."""
-        return self.likelihood.mean(self.decoder(z))
+    def decode(self, z: Tensor, given: Tensor | None = None) -> Tensor:
+        """Return the decoder's mean, (B, L) to (B, D).
 
-    def generate(self, n_samples: int, generator: torch.Generator) -> Tensor:
-        """Draw rows from p(x), shape (n_samples, D)."""
+        Where the decoder has an order, each column's mean is the one given the means
+        of the columns before it.
+        """
+        return self._column_by_column(z, given, self.likelihood.mean)
+
+    def generate(
+        self, n_samples: int, generator: torch.Generator, given: Tensor | None = None
+    ) -> Tensor:
+        """Draw rows from p(x), shape (n_samples, D).
+
+        Parameters
+        ----------
+        n_samples : int
+            Number of rows.
+        generator : torch.Generator
+            Source of randomness.
+        given : Tensor of shape (n_samples, columns − D), default=None
+            The given columns; None where there are none.
+        """
         prior = self.prior()
         like = prior.mean
         noise = torch.empty(
             1, n_samples, prior.noise_dim, dtype=like.dtype, device=like.device
         ).normal_(generator=generator)
         z, _ = prior.rsample(noise)
-        rows = self.likelihood.sample(self.decoder(z), generator).squeeze(0)
+
+        def sample(raw: Tensor) -> Tensor:
+            return self.likelihood.sample(raw, generator)
+
+        rows = self._column_by_column(z[0], given, sample)
         if self.background is None:
             return rows
         uniform = torch.empty(n_samples, 1, device=rows.device)
         uniform.uniform_(generator=generator)
         others = self.background.sample(n_samples, generator)
         return torch.where(uniform < self.background.weight, others, rows)
+
+    def _column_by_column(
+        self, z: Tensor, given: Tensor | None, choose: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """Fill rows (B, D) with what a function chooses, given the raw parameters."""
+        empty = z.new_zeros(len(z), self.n_features)
+        x = empty if given is None else torch.cat([empty, given], 1)
+        if self.decoder.order is None:
+            return choose(self.raw(x, z[None])).squeeze(0)
+        for column in self.decoder.order.tolist():
+            x[:, column] = choose(self.raw(x, z[None]))[0, :, column]
+        return x[:, : self.n_features]

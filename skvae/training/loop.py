@@ -168,7 +168,7 @@ class Trainer:
         self.device = data.x.device
         seed = int(torch.randint(2**62, (), generator=generator))
         self.noise_generator = torch.Generator(self.device).manual_seed(seed)
-        self.noise_dim = model.posterior(data.x[:1]).noise_dim
+        self.noise_dim = model.encode(data.x[:1]).noise_dim
         self.validation_noise = torch.empty(
             VALIDATION_DRAWS, len(data.x_valid), self.noise_dim, device=self.device
         ).normal_(generator=self.noise_generator)

@@ -12,7 +12,7 @@ RIDGE = 1e-3
 
 
 def linear_start(
-    x: Tensor,
+    features: Tensor,
     sample_weight: Tensor,
     n_components: int,
     scale_floor: Tensor,
@@ -27,24 +27,24 @@ def linear_start(
 
     Parameters
     ----------
-    x : Tensor of shape (N, D)
-        Training rows, in model units.
+    features : Tensor of shape (N, F)
+        What networks read of the training rows.
     sample_weight : Tensor of shape (N,)
         Positive weights.
     n_components : int
         Number of latents, L.
-    scale_floor : Tensor of shape (D,)
-        Smallest standard deviation of a column.
+    scale_floor : Tensor of shape (F,)
+        Smallest standard deviation of a feature.
     generator : torch.Generator
         Source of the latents' noise.
 
     Returns
     -------
     start : LinearStart
-        In the dtype of `x`; computed in float64.
+        In the dtype of `features`; computed in float64.
     """
-    dtype = x.dtype
-    x, w = x.double(), sample_weight.double()
+    dtype = features.dtype
+    x, w = features.double(), sample_weight.double()
     w = w / w.sum()
     mean = w @ x
     centred = x - mean
@@ -76,6 +76,7 @@ def linear_start(
         decoder_weight=decoder,
         decoder_bias=mean,
         residual_scale=torch.maximum(residual_scale, scale_floor.double()),
+        features=x,
         z=z,
         sample_weight=w,
     )

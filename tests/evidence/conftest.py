@@ -69,6 +69,7 @@ def make_model(decoder_weight: Tensor) -> Callable[..., VAE]:
                 decoder_weight=decoder_weight,
                 decoder_bias=torch.zeros(N_FEATURES),
                 residual_scale=torch.full((N_FEATURES,), 0.5).double(),
+                features=torch.zeros(1, N_FEATURES),
                 z=torch.zeros(1, N_LATENTS),
                 sample_weight=torch.ones(1),
             )
@@ -165,10 +166,12 @@ def make_folded() -> Callable[..., VAE]:
             generator=torch.Generator().manual_seed(0),
         )
         return VAE(
+            context.features(),
             NormalPrior().build(context),
             OneSidedEncoder(fold, side),
             FoldedDecoder(fold),
             GaussianLikelihood(FOLDED_SCALE).build(context),
+            n_features=1,
         ).double()
 
     return make

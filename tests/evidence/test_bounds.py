@@ -32,7 +32,7 @@ def many_bounds(vae: VAE, x: Tensor, n_samples: list[int], n_seeds: int) -> Tens
 @torch.no_grad()
 def closed_elbo(vae: VAE, x: Tensor, weight: Tensor) -> Tensor:
     """E log N(x; W z, 0.5²) − KL(q ‖ p), both in closed form."""
-    q = vae.posterior(x)
+    q = vae.encode(x)
     assert isinstance(q, CholeskyGaussian)
     miss = (x - q.mean @ weight.T).square().sum(-1)
     spread = (weight @ q.tril).square().sum((-2, -1))
@@ -116,7 +116,7 @@ def test_background_is_within_the_logarithm(
     noise = RowNoise(row_hash(near.numpy()), quasi=False)
     with torch.no_grad():
         points = noise.points(2, 0, 64, near)
-        w = plain.draw_from(plain.posterior(near), near, points).log_w.exp()
+        w = plain.draw_from(plain.encode(near), near, points).log_w.exp()
         mixed = 0.9 * w + vae.background_log_share(near).exp()
     torch.testing.assert_close(bounds(vae, near, [1])[0], mixed.log().mean(0))
 

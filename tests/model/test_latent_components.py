@@ -41,6 +41,7 @@ def linear_start(n_features: int = D, n_components: int = L) -> LinearStart:
         decoder_weight=normal(n_features, n_components, seed=14),
         decoder_bias=normal(n_features, seed=15),
         residual_scale=torch.linspace(0.5, 2, n_features, dtype=torch.float64),
+        features=normal(200, n_features, seed=17),
         z=normal(200, n_components, seed=16),
         sample_weight=torch.full((200,), 1 / 200, dtype=torch.float64),
     )

@@ -65,6 +65,7 @@ def with_units(module: LikelihoodModule) -> LikelihoodModule:
         decoder_weight=normal(D, L),
         decoder_bias=normal(D),
         residual_scale=torch.linspace(0.5, 2, D, dtype=torch.float64),
+        features=normal(50, D),
         z=normal(50, L),
         sample_weight=torch.full((50,), 1 / 50, dtype=torch.float64),
     )
@@ -216,6 +217,7 @@ def test_start_has_the_mean_and_scale_of_the_linear_model(
             decoder_weight=weight,
             decoder_bias=bias,
             residual_scale=scale,
+            features=normal(50, D),
             z=normal(50, L),
             sample_weight=torch.full((50,), 1 / 50, dtype=torch.float64),
         )

@@ -55,7 +55,7 @@ Rows = Callable[..., Tensor]
 
 def noise_for(vae: VAE, x: Tensor, n_draws: int = K) -> Tensor:
     generator = torch.Generator().manual_seed(0)
-    shape = n_draws, len(x), vae.posterior(x).noise_dim
+    shape = n_draws, len(x), vae.encode(x).noise_dim
     return torch.randn(shape, dtype=x.dtype, generator=generator)
 
 
@@ -95,7 +95,7 @@ def test_draw_agrees_with_the_parts_of_the_model(
     with torch.no_grad():
         draw = vae.draw(x, noise_for(vae, x))
         assert draw.z.shape == (K, B, L)
-        expected = vae.log_joint(x, draw.z) - vae.posterior(x).log_prob(draw.z)
+        expected = vae.log_joint(x, draw.z) - vae.encode(x).log_prob(draw.z)
         torch.testing.assert_close(draw.log_w, expected)
         torch.testing.assert_close(draw.log_p_x, vae.log_likelihood(x, draw.z))
         torch.testing.assert_close(draw.log_p_z, vae.prior().log_prob(draw.z))
@@ -163,7 +163,7 @@ def test_embedding_and_decoding_are_means(make_vae: MakeVAE, rows: Rows) -> None
         z = vae.embed(x)
         assert z.shape == (B, L)
         assert vae.decode(z).shape == (B, D)
-        decoded = vae.likelihood.mean(vae.decoder(z[None], x))[0]
+        decoded = vae.likelihood.mean(vae.raw(x, z[None]))[0]
         torch.testing.assert_close(vae.decode(z), decoded)
 
 

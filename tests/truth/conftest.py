@@ -60,6 +60,7 @@ def linear_gaussian() -> Callable[..., VAE]:
             "decoder_weight": w,
             "decoder_bias": b,
             "residual_scale": s,
+            "features": b[None],
             "z": np.zeros((1, n_latents)),
             "sample_weight": np.ones(1),
         }

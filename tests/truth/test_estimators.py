@@ -42,7 +42,7 @@ def make_vae(linear_gaussian: MakeVAE) -> MakeVAE:
 def estimates(vae: VAE, *, from_prior: bool = False) -> Tensor:
     """Return independent values of p̂(0) from 100 random draws each."""
     x, noise = zeros(N_REPEATS), normal(100, N_REPEATS, 1)
-    proposal = vae.prior() if from_prior else vae.posterior(x)
+    proposal = vae.prior() if from_prior else vae.encode(x)
     draw = vae.draw_from(proposal, x, noise)
     return summarise(draw.log_w).log_density.exp()
 
@@ -55,7 +55,7 @@ def deviation_and_its_error(values: Tensor) -> tuple[float, float]:
 
 
 def test_posterior_is_the_stated_one(make_vae: MakeVAE) -> None:
-    q = make_vae().posterior(zeros(1))
+    q = make_vae().encode(zeros(1))
     assert q.mean.item() == pytest.approx(-0.19968, abs=5e-6)
     assert q.tril.item() == pytest.approx(0.03997, abs=5e-6)
 

@@ -49,4 +49,4 @@ class DefensiveProposal(Proposal):
                 f"got {share!r}."
             )
         weight = torch.tensor([1 - share, share], dtype=x.dtype, device=x.device)
-        return MixtureOfDistributions(weight.log(), (model.posterior(x), model.prior()))
+        return MixtureOfDistributions(weight.log(), (model.encode(x), model.prior()))

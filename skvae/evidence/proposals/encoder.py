@@ -22,4 +22,4 @@ class EncoderProposal(Proposal):
 
     def prepare(self, model: VAE, x: Tensor, noise: RowNoise) -> LatentDistribution:
         """Return q(z | x)."""
-        return model.posterior(x)
+        return model.encode(x)

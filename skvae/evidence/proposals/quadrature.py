@@ -62,10 +62,7 @@ class QuadratureProposal(Proposal):
         at_once = max(1, BLOCK_DRAWS[x.device.type] * 16 // len(x))
         for begin in range(0, len(grid), at_once):
             part = slice(begin, begin + at_once)
-            raw = model.decoder(grid[part, None], x[:1])
-            log_likelihood = model.likelihood.log_prob(
-                x, raw.expand(-1, len(x), -1, -1)
-            )
+            log_likelihood = model.log_likelihood(x, grid[part, None])
             log_joint = (log_likelihood + log_prior[part, None]).double()
             log_sum = torch.logaddexp(log_sum, log_joint.logsumexp(0))
             log_square = torch.logaddexp(log_square, (2 * log_joint).logsumexp(0))

@@ -109,7 +109,7 @@ class _Search:
     def __init__(self, model: VAE, x: Tensor) -> None:
         self.model, self.x = model, x
         self.prior = model.prior()
-        self.encoder = model.posterior(x)
+        self.encoder = model.encode(x)
 
     def proposal(
         self, weight: Tensor, means: Tensor, tril: Tensor

@@ -12,13 +12,33 @@ __all__ = ["DecoderModule", "DecoderSpec"]
 
 
 class DecoderModule(nn.Module, ABC):
-    """Latents in, raw likelihood parameters of every column out."""
+    """Latents in, raw likelihood parameters of every column out.
+
+    Attributes
+    ----------
+    order : Tensor of shape (D,) or None
+        Columns in the order in which the decoder reads them: the parameters of one
+        depend on those before it. None for columns that are independent given z.
+    """
+
+    order: Tensor | None = None
 
     @abstractmethod
-    def forward(self, z: Tensor, x: Tensor | None = None) -> Tensor:
+    def forward(self, z: Tensor, features: Tensor) -> Tensor:
         """Map z (K, B, L) to raw parameters (K, B, P, D).
 
-        Only an autoregressive decoder reads the row x (B, D).
+        Parameters
+        ----------
+        z : Tensor of shape (K, B, L) or (K, 1, L)
+            Latents, of each row or for all rows.
+        features : Tensor of shape (B, F)
+            What networks read of the rows. Given columns are for every decoder, the
+            others for one with an `order`.
+
+        Returns
+        -------
+        raw : Tensor of shape (K, B, P, D) or (K, 1, P, D)
+            Parameters; for all rows where neither latents nor rows tell them apart.
         """
 
     @abstractmethod

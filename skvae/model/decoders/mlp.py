@@ -1,6 +1,7 @@
 """The residual-network decoder."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from skvae.model.context import BuildContext
@@ -62,8 +63,9 @@ class MLPDecoderModule(DecoderModule):
         super().__init__()
         n_features = context.n_features
         self.shape = (n_parameters, n_features)
+        self.n_given = context.n_given_inputs
         self.network = SkipMLP(
-            context.n_components,
+            context.n_components + self.n_given,
             sizes,
             n_parameters * n_features,
             n_linear * n_features,
@@ -71,12 +73,15 @@ class MLPDecoderModule(DecoderModule):
             context.generator,
         )
 
-    def forward(self, z: Tensor, x: Tensor | None = None) -> Tensor:
+    def forward(self, z: Tensor, features: Tensor) -> Tensor:
         """Map z (K, B, L) to raw parameters (K, B, P, D)."""
+        if self.n_given:
+            given = features[:, -self.n_given :].expand(len(z), -1, -1)
+            z = torch.cat([z.expand(-1, len(features), -1), given], -1)
         return self.network(z).unflatten(-1, self.shape)
 
     def initialise(self, slope: Tensor, offset: Tensor) -> None:
         """Move to raw = slope z + offset."""
         with torch.no_grad():
-            self.network.skip.copy_(slope.flatten(0, 1))
+            self.network.skip.copy_(F.pad(slope.flatten(0, 1), (0, self.n_given)))
             self.network.bias.copy_(offset.flatten())

@@ -64,9 +64,25 @@ class LikelihoodModule(nn.Module, ABC):
             Raw parameters at z = 0.
         """
 
-    def log_prob(self, x: Tensor, raw: Tensor) -> Tensor:
-        """Log-density of each row, the sum over its columns, shape (K, B)."""
-        return self.column_log_prob(x, raw).sum(-1)
+    def log_prob(
+        self, x: Tensor, raw: Tensor, observed: Tensor | None = None
+    ) -> Tensor:
+        """Log-density of each row, the sum over its observed columns, shape (K, B).
+
+        Parameters
+        ----------
+        x : Tensor of shape (B, D)
+            Rows, in model units.
+        raw : Tensor of shape (K, B, P, D)
+            Parameters from the decoder.
+        observed : bool Tensor of shape (B, D), default=None
+            Cells that count; what the others hold does not matter. None for all.
+        """
+        if observed is None:
+            return self.column_log_prob(x, raw).sum(-1)
+        # Zero is in every support.
+        log_prob = self.column_log_prob(x.where(observed, 0.0), raw)
+        return log_prob.where(observed, 0.0).sum(-1)
 
     def floor_share(self, raw: Tensor, factor: float) -> Tensor | None:
         """Probability that a cell's standard deviation is near its floor, given z.

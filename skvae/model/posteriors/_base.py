@@ -13,11 +13,11 @@ __all__ = ["PosteriorModule", "PosteriorSpec"]
 
 
 class PosteriorModule(nn.Module, ABC):
-    """An encoder: rows in, distributions over their latents out."""
+    """An encoder: what networks read of rows in, distributions over latents out."""
 
     @abstractmethod
-    def forward(self, x: Tensor) -> LatentDistribution:
-        """Return q(z | x) for rows (B, D)."""
+    def forward(self, features: Tensor) -> LatentDistribution:
+        """Return q(z | x) for rows whose features are (B, F)."""
 
     @abstractmethod
     def initialise(self, start: LinearStart) -> None:

@@ -52,7 +52,7 @@ class DiagonalPosteriorModule(PosteriorModule):
         super().__init__()
         n_latents = context.n_components
         self.network = SkipMLP(
-            context.n_features,
+            context.n_inputs,
             sizes,
             2 * n_latents,
             n_latents,
@@ -60,9 +60,9 @@ class DiagonalPosteriorModule(PosteriorModule):
             context.generator,
         )
 
-    def forward(self, x: Tensor) -> DiagonalGaussian:
+    def forward(self, features: Tensor) -> DiagonalGaussian:
         """Return q(z | x)."""
-        mean, log_scale = self.network(x).chunk(2, -1)
+        mean, log_scale = self.network(features).chunk(2, -1)
         return DiagonalGaussian(
             mean, log_scale.clamp(max=MAX_LOG_SCALE).exp() + SCALE_FLOOR
         )

@@ -62,7 +62,7 @@ class FullPosteriorModule(PosteriorModule):
         self.n_latents = n_latents
         n_outputs = 2 * n_latents + n_latents * (n_latents - 1) // 2
         self.network = SkipMLP(
-            context.n_features,
+            context.n_inputs,
             sizes,
             n_outputs,
             n_latents,
@@ -73,10 +73,10 @@ class FullPosteriorModule(PosteriorModule):
         self.register_buffer("rows", rows)
         self.register_buffer("columns", columns)
 
-    def forward(self, x: Tensor) -> CholeskyGaussian:
+    def forward(self, features: Tensor) -> CholeskyGaussian:
         """Return q(z | x)."""
         n = self.n_latents
-        mean, log_diagonal, lower = self.network(x).tensor_split((n, 2 * n), -1)
+        mean, log_diagonal, lower = self.network(features).tensor_split((n, 2 * n), -1)
         diagonal = log_diagonal.clamp(max=MAX_LOG_SCALE).exp() + SCALE_FLOOR
         tril = torch.diag_embed(diagonal)
         tril[..., self.rows, self.columns] = lower

@@ -7,6 +7,7 @@ from torch import nn
 
 from skvae.model.context import BuildContext, LinearStart
 from skvae.model.distributions import LatentDistribution
+from skvae.model.posteriors import PosteriorModule
 from skvae.model.spec import ComponentSpec
 
 __all__ = ["PriorModule", "PriorSpec"]
@@ -18,6 +19,12 @@ class PriorModule(nn.Module, ABC):
     @abstractmethod
     def forward(self) -> LatentDistribution:
         """Return p(z)."""
+
+    def connect(self, posterior: PosteriorModule) -> None:
+        """Take note of the model's encoder, once, when the model is built.
+
+        Only a prior that is made of the encoder needs it.
+        """
 
     @abstractmethod
     def initialise(self, start: LinearStart) -> None:
