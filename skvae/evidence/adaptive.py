@@ -8,7 +8,12 @@ from torch import Tensor
 
 from skvae.evidence.importance import Estimate
 from skvae.evidence.noise import RowNoise
-from skvae.evidence.proposals import EncoderProposal, Proposal, RefinedProposal
+from skvae.evidence.proposals import (
+    EncoderProposal,
+    Proposal,
+    QuadratureProposal,
+    RefinedProposal,
+)
 from skvae.evidence.sampling import NEGLIGIBLE_SHARE, Budget, in_blocks
 from skvae.model import VAE
 
@@ -47,7 +52,7 @@ def default_stages(budget: Budget, n_latents: int) -> list[Stage]:
     """Return proposals in order of their cost.
 
     The encoder; a Gaussian fitted to the row; a mixture adapted to the weights of its
-    draws; the same with modes from the prior.
+    draws; for one latent, a grid; the mixture with modes from the prior.
     """
 
     def impatient(max_samples: int) -> Budget:
@@ -55,10 +60,13 @@ def default_stages(budget: Budget, n_latents: int) -> list[Stage]:
         return replace(budget, max_samples=most, patient=False)
 
     n_annealed_steps = min(12 * n_latents, 64)
+    # One latent cannot follow a table of several: its posteriors have many modes.
+    grid = [Stage(QuadratureProposal(), budget)] if n_latents == 1 else []
     return [
         Stage(EncoderProposal(), impatient(4 * budget.n_samples)),
         Stage(RefinedProposal(), impatient(2048)),
         Stage(RefinedProposal(n_rounds=2), budget),
+        *grid,
         Stage(RefinedProposal(n_rounds=2, n_annealed_steps=n_annealed_steps), budget),
     ]
 

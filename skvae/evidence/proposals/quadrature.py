@@ -77,7 +77,9 @@ class QuadratureProposal(Proposal):
             log_density=log_density,
             standard_error=error,
             effective_sample_size=(2 * log_sum - log_square).exp(),
-            pareto_k=torch.where(error <= budget.tol, torch.nan, torch.inf),
+            pareto_k=torch.full_like(error, torch.nan).where(
+                error <= budget.tol, torch.inf
+            ),
             n_samples=torch.full_like(log_density, len(grid), dtype=torch.int64),
         )
 
