@@ -14,6 +14,7 @@ LogDensity = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 JITTER = 1e-10
+STEEPEST = 1e100  # beyond it, products overflow
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,9 @@ def match_gaussians(
     v = tril @ tril.mT + strong * z_scatter + near * _outer(offset)
     # The covariance Σ solves Σ U Σ + Σ = V.
     root, failed = torch.linalg.cholesky_ex(v)
-    inner = (root.mT @ u @ root).nan_to_num(0.0, 0.0, 0.0)
-    values, vectors = torch.linalg.eigh(inner)
+    inner = root.mT @ u @ root
+    tame = inner.abs().amax((1, 2)) < STEEPEST  # not so if it is not a number
+    values, vectors = torch.linalg.eigh(inner.where(tame[:, None, None], 0.0))
     shrunk = (2 / (1 + (1 + 4 * values.clamp(min=0)).sqrt())).sqrt()
     half = (root @ vectors) * shrunk[:, None, :]
     covariance = half @ half.mT
@@ -98,8 +100,7 @@ def match_gaussians(
     jittered = covariance + JITTER * size[:, None, None] * eye
     new_tril, failed_too = torch.linalg.cholesky_ex(jittered)
     good = (failed == 0) & (failed_too == 0) & gradient.isfinite().all(-1).all(0)
-    good &= u.isfinite().flatten(1).all(-1)
-    good &= new_mean.isfinite().all(-1) & new_tril.isfinite().flatten(1).all(-1)
+    good &= tame & new_mean.isfinite().all(-1) & new_tril.isfinite().flatten(1).all(-1)
     log_det = tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     log_q = -0.5 * noise.square().sum(-1) - log_det - n_latents * HALF_LOG_2PI
     log_mass = (value - log_q).logsumexp(0) - math.log(n_draws)

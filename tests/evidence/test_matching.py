@@ -133,9 +133,9 @@ def test_draws_are_made_from_the_present_gaussian() -> None:
     torch.testing.assert_close(z, gaussians.mean + noise)
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e75, -1e150])
 @pytest.mark.parametrize("n_bad", [1, K])
-def test_row_without_a_finite_gradient_rests_and_disturbs_no_other(
+def test_row_without_a_usable_gradient_rests_and_disturbs_no_other(
     n_bad: int, value: float
 ) -> None:
     twin, bad = target(10.0), 2
