@@ -66,7 +66,7 @@ class VAEDensity(
         Distribution of the latents.
     posterior : {"diagonal", "full"} or PosteriorSpec, default="full"
         Family of the encoder's distributions.
-    decoder : {"mlp"} or DecoderSpec, default="mlp"
+    decoder : {"mlp", "autoregressive"} or DecoderSpec, default="mlp"
         From latents to the parameters of the likelihood.
     likelihood : {"gaussian", "mixture", "bernoulli"} or LikelihoodSpec, \
 default="mixture"

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from skvae.model.backgrounds import BackgroundModule, BackgroundSpec
 from skvae.model.context import BuildContext, LinearStart
 from skvae.model.decoders import DecoderModule, DecoderSpec
-from skvae.model.distributions import LatentDistribution
+from skvae.model.distributions import LatentDistribution, SharedDistribution
 from skvae.model.draw import LatentDraw
 from skvae.model.features import RowFeatures
 from skvae.model.likelihoods import LikelihoodModule, LikelihoodSpec
@@ -102,15 +102,25 @@ class VAE(nn.Module):
         self.prior.initialise(start)
         self.posterior.initialise(start)
         modelled = (self.features.owner < self.n_features).nonzero().squeeze(1)
-        slope, offset = self.likelihood.initialise(start.of_features(modelled))
+        linear = self.decoder.regress(start)
+        slope, offset = self.likelihood.initialise(linear.of_features(modelled))
         self.decoder.initialise(slope, offset)
 
     def encode(self, x: Tensor) -> LatentDistribution:
-        """Return q(z | x) for rows (B, columns)."""
+        """Return q(z | x) for rows (B, columns).
+
+        Where the decoder does not read latents, it is the prior: exact, and the
+        importance weights are p(x) itself.
+        """
+        if not self.decoder.reads_latents:
+            return SharedDistribution(self.prior(), len(x))
         return self.posterior(self.features(x))
 
     def raw(self, x: Tensor, z: Tensor) -> Tensor:
-        """Return the likelihood's raw parameters, shape (K, B, P, D)."""
+        """Return the likelihood's raw parameters, shape (K, B, P, D).
+
+        K is 1 where latents do not tell them apart, B where neither do rows.
+        """
         return self.decoder(z, self.features(x))
 
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
@@ -124,7 +134,8 @@ class VAE(nn.Module):
             Latents, of each row or for all rows.
         """
         raw = self.raw(x, z).expand(-1, len(x), -1, -1)
-        return self.likelihood.log_prob(x[:, : self.n_features], raw)
+        log_prob = self.likelihood.log_prob(x[:, : self.n_features], raw)
+        return log_prob.expand(len(z), -1)
 
     def log_joint(self, x: Tensor, z: Tensor) -> Tensor:
         """Return log p(x, z), shape (K, B)."""

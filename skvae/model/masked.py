@@ -1,0 +1,148 @@
+"""A masked residual network: outputs in an order, each reads the inputs before it."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from skvae.model.networks import INPUT_BOUND, Network
+
+__all__ = ["MaskedMLP"]
+
+
+class MaskedMLP(Network):
+    r"""A linear map plus a residual network, both masked, the latter zero at first.
+
+    .. math:: f_i(z, x) = S_i (z, x_{<i}) + c_i
+              + V_i\,h_{\le i}(\operatorname{clip}(z, x_{<i}, -8, 8))
+
+    Hidden units have degrees: one of degree m reads all latents, all inputs of ranks
+    below m, and hidden units of degrees up to m; an output of rank i reads hidden
+    units of degrees up to i. So it depends on no input of rank i or above, whatever
+    the weights.
+
+    Parameters
+    ----------
+    n_latents : int
+        Size of z, which every output reads.
+    input_rank : Tensor of shape (F,)
+        Rank of each input; −1 for those that every output reads.
+    output_rank : Tensor of shape (D,)
+        Rank of each output, a permutation of 0, …, D − 1.
+    hidden_layer_sizes : tuple of int
+        Widths of the hidden layers; empty for the linear map alone. A hidden layer
+        as wide as the one before it is residual.
+    n_parameters : int
+        Numbers per output, P.
+    n_linear : int
+        How many of them, counted from the first, have the linear part.
+    dropout : float
+        Dropout probability after each hidden layer.
+    generator : torch.Generator
+        Source of the hidden layers' first weights.
+
+    References
+    ----------
+    M. Germain, K. Gregor, I. Murray and H. Larochelle, 2015. MADE: masked autoencoder
+    for distribution estimation.
+    """
+
+    skip_mask: Tensor
+    output_mask: Tensor
+
+    def __init__(
+        self,
+        n_latents: int,
+        input_rank: Tensor,
+        output_rank: Tensor,
+        hidden_layer_sizes: tuple[int, ...],
+        n_parameters: int,
+        n_linear: int,
+        dropout: float,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__(dropout)
+        self.n_latents = n_latents
+        self.shape = n_parameters, len(output_rank)
+        everyone = torch.full((n_latents,), -1)
+        rank = torch.cat([everyone, input_rank])
+        n_outputs = len(output_rank)
+        # Evenly spaced: with fewer units than outputs, some degrees have none.
+        degrees = [
+            torch.linspace(0, n_outputs - 1, size).round().long()
+            for size in hidden_layer_sizes
+        ]
+        masks = [below[:, None] > rank for below in degrees[:1]]
+        masks += [after[:, None] >= before for before, after in pairwise(degrees)]
+        self.hidden = nn.ModuleList(_MaskedLinear(mask, generator) for mask in masks)
+        skip_mask = (output_rank[:, None] > rank).float()
+        self.register_buffer("skip_mask", skip_mask.repeat(n_linear, 1))
+        self.skip = nn.Parameter(torch.zeros_like(self.skip_mask))
+        self.bias = nn.Parameter(torch.zeros(n_parameters * n_outputs))
+        if degrees:
+            output_mask = (output_rank[:, None] >= degrees[-1]).float()
+            self.register_buffer("output_mask", output_mask.repeat(n_parameters, 1))
+            self.output = nn.Parameter(torch.zeros_like(self.output_mask))
+        else:
+            self.register_parameter("output", None)
+
+    def decayed(self) -> Iterator[nn.Parameter]:
+        """Return the weights of hidden and output layers."""
+        yield from (layer.weight for layer in self.hidden)
+        if self.output is not None:
+            yield self.output
+
+    def forward(self, z: Tensor, x: Tensor) -> Tensor:
+        """Map z (K, B, n_latents) or (K, 1, n_latents) and x (B, F) to (K, B, P, D).
+
+        What inputs contribute is computed once, whatever K.
+        """
+        n, n_constant = self.n_latents, len(self.bias) - len(self.skip)
+        skip = self.skip * self.skip_mask
+        skip = F.pad(skip, (0, 0, 0, n_constant)) if n_constant else skip
+        from_x = F.linear(x, skip[:, n:], self.bias)
+        if self.output is None:
+            f = F.linear(z, skip[:, :n]) + from_x
+            return f.unflatten(-1, self.shape)
+        first, *others = self.hidden
+        weight = first.weight * first.mask
+        h = F.linear(x.clamp(-INPUT_BOUND, INPUT_BOUND), weight[:, n:], first.bias)
+        h = F.linear(z.clamp(-INPUT_BOUND, INPUT_BOUND), weight[:, :n]) + h
+        h = self.drop(F.silu(h))
+        for layer in others:
+            activated = self.drop(F.silu(layer(h)))
+            h = h + activated if activated.shape == h.shape else activated
+        weight = torch.cat([self.output * self.output_mask, skip[:, :n]], 1)
+        h = torch.cat([h, z.expand(-1, len(x), -1)], -1)
+        return (F.linear(h, weight) + from_x).unflatten(-1, self.shape)
+
+
+class _MaskedLinear(nn.Module):
+    """A linear layer some of whose weights are always zero.
+
+    Parameters
+    ----------
+    mask : bool Tensor of shape (n_outputs, n_inputs)
+        The weights that are free.
+    generator : torch.Generator
+        Source of the first weights, uniform and by the inputs that a unit reads.
+    """
+
+    mask: Tensor
+
+    def __init__(self, mask: Tensor, generator: torch.Generator) -> None:
+        super().__init__()
+        self.register_buffer("mask", mask.float())
+        bound = mask.sum(1).clamp(min=1).float().rsqrt()
+
+        def first(*shape: int) -> Tensor:
+            return torch.empty(shape).uniform_(-1, 1, generator=generator)
+
+        self.weight = nn.Parameter(first(*mask.shape) * bound[:, None])
+        self.bias = nn.Parameter(first(len(mask)) * bound)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Map (..., n_inputs) to (..., n_outputs)."""
+        return F.linear(h, self.weight * self.mask, self.bias)
