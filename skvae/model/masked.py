@@ -74,9 +74,13 @@ class MaskedMLP(Network):
             torch.linspace(0, n_outputs - 1, size).round().long()
             for size in hidden_layer_sizes
         ]
-        masks = [below[:, None] > rank for below in degrees[:1]]
-        masks += [after[:, None] >= before for before, after in pairwise(degrees)]
-        self.hidden = nn.ModuleList(_MaskedLinear(mask, generator) for mask in masks)
+        self.first: _MaskedLinear | None = None
+        if degrees:
+            self.first = _MaskedLinear(degrees[0][:, None] > rank, generator)
+        self.hidden = nn.ModuleList(
+            _MaskedLinear(after[:, None] >= before, generator)
+            for before, after in pairwise(degrees)
+        )
         skip_mask = (output_rank[:, None] > rank).float()
         self.register_buffer("skip_mask", skip_mask.repeat(n_linear, 1))
         self.skip = nn.Parameter(torch.zeros_like(self.skip_mask))
@@ -90,8 +94,9 @@ class MaskedMLP(Network):
 
     def decayed(self) -> Iterator[nn.Parameter]:
         """Return the weights of hidden and output layers."""
-        yield from (layer.weight for layer in self.hidden)
-        if self.output is not None:
+        if self.first is not None and self.output is not None:
+            yield self.first.weight
+            yield from (w for w in self.hidden.parameters() if w.dim() > 1)
             yield self.output
 
     def forward(self, z: Tensor, x: Tensor) -> Tensor:
@@ -103,15 +108,14 @@ class MaskedMLP(Network):
         skip = self.skip * self.skip_mask
         skip = F.pad(skip, (0, 0, 0, n_constant)) if n_constant else skip
         from_x = F.linear(x, skip[:, n:], self.bias)
-        if self.output is None:
+        if self.first is None or self.output is None:
             f = F.linear(z, skip[:, :n]) + from_x
             return f.unflatten(-1, self.shape)
-        first, *others = self.hidden
-        weight = first.weight * first.mask
-        h = F.linear(x.clamp(-INPUT_BOUND, INPUT_BOUND), weight[:, n:], first.bias)
+        weight, bias = self.first.free(), self.first.bias
+        h = F.linear(x.clamp(-INPUT_BOUND, INPUT_BOUND), weight[:, n:], bias)
         h = F.linear(z.clamp(-INPUT_BOUND, INPUT_BOUND), weight[:, :n]) + h
         h = self.drop(F.silu(h))
-        for layer in others:
+        for layer in self.hidden:
             activated = self.drop(F.silu(layer(h)))
             h = h + activated if activated.shape == h.shape else activated
         weight = torch.cat([self.output * self.output_mask, skip[:, :n]], 1)
@@ -143,6 +147,10 @@ class _MaskedLinear(nn.Module):
         self.weight = nn.Parameter(first(*mask.shape) * bound[:, None])
         self.bias = nn.Parameter(first(len(mask)) * bound)
 
+    def free(self) -> Tensor:
+        """Return the weights, zero where masked."""
+        return self.weight * self.mask
+
     def forward(self, h: Tensor) -> Tensor:
         """Map (..., n_inputs) to (..., n_outputs)."""
-        return F.linear(h, self.weight * self.mask, self.bias)
+        return F.linear(h, self.free(), self.bias)

@@ -89,7 +89,7 @@ class SkipMLP(Network):
 
     def decayed(self) -> Iterator[nn.Parameter]:
         """Return the weights of hidden and output layers."""
-        yield from (layer.weight for layer in self.hidden)
+        yield from (weight for weight in self.hidden.parameters() if weight.dim() > 1)
         if self.output is not None:
             yield self.output
 
