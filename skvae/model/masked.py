@@ -11,6 +11,8 @@ from skvae.model.networks import INPUT_BOUND, Network
 
 __all__ = ["MaskedMLP"]
 
+LATENT_SHARE = 0.25  # units that read latents alone, to all others
+
 
 class MaskedMLP(Network):
     r"""A linear map plus a residual network, both masked, the latter zero at first.
@@ -21,7 +23,7 @@ class MaskedMLP(Network):
     Hidden units have degrees: one of degree m reads all latents, all inputs of ranks
     below m, and hidden units of degrees up to m; an output of rank i reads hidden
     units of degrees up to i. So it depends on no input of rank i or above, whatever
-    the weights.
+    the weights. A fifth of the units reads nothing but latents, for all outputs.
 
     Parameters
     ----------
@@ -69,11 +71,9 @@ class MaskedMLP(Network):
         everyone = torch.full((n_latents,), -1)
         rank = torch.cat([everyone, input_rank])
         n_outputs = len(output_rank)
-        # Evenly spaced: with fewer units than outputs, some degrees have none.
-        degrees = [
-            torch.linspace(0, n_outputs - 1, size).round().long()
-            for size in hidden_layer_sizes
-        ]
+        # A unit of degree 0 that reads nothing is a constant.
+        lowest = -LATENT_SHARE if (rank < 0).any() else 1 / max(1, n_outputs - 1)
+        degrees = [_degrees(size, n_outputs, lowest) for size in hidden_layer_sizes]
         self.first: _MaskedLinear | None = None
         if degrees:
             self.first = _MaskedLinear(degrees[0][:, None] > rank, generator)
@@ -121,6 +121,24 @@ class MaskedMLP(Network):
         weight = torch.cat([self.output * self.output_mask, skip[:, :n]], 1)
         h = torch.cat([h, z.expand(-1, len(x), -1)], -1)
         return (F.linear(h, weight) + from_x).unflatten(-1, self.shape)
+
+
+def _degrees(n_units: int, n_outputs: int, lowest: float) -> Tensor:
+    """Return degrees up to n_outputs − 1, evenly spaced, negative ones set to 0.
+
+    What units of degree 0 make of the latents is for all outputs, also for the first
+    ones, for which an even share is little. With fewer units than outputs, some
+    degrees have none.
+
+    Parameters
+    ----------
+    n_units, n_outputs : int
+        How many there are.
+    lowest : float
+        Where the degrees begin, as a share of the highest.
+    """
+    share = torch.linspace(lowest, 1, n_units)
+    return ((n_outputs - 1) * share).clamp(min=0).round().long()
 
 
 class _MaskedLinear(nn.Module):
