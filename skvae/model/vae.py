@@ -106,13 +106,17 @@ class VAE(nn.Module):
         slope, offset = self.likelihood.initialise(linear.of_features(modelled))
         self.decoder.initialise(slope, offset)
 
-    def encode(self, x: Tensor) -> LatentDistribution:
-        """Return q(z | x) for rows (B, columns).
+    @property
+    def encoder_is_exact(self) -> bool:
+        """Whether each importance weight of the encoder's draws is p(x) itself.
 
-        Where the decoder does not read latents, it is the prior: exact, and the
-        importance weights are p(x) itself.
+        It is so where the decoder does not read latents: their posterior is the prior.
         """
-        if not self.decoder.reads_latents:
+        return not self.decoder.reads_latents
+
+    def encode(self, x: Tensor) -> LatentDistribution:
+        """Return q(z | x) for rows (B, columns), the prior where that is exact."""
+        if self.encoder_is_exact:
             return SharedDistribution(self.prior(), len(x))
         return self.posterior(self.features(x))
 
