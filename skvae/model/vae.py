@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -84,6 +85,7 @@ class VAE(nn.Module):
         background: BackgroundSpec | None = None,
     ) -> "VAE":
         """Build the modules of these specs for a table of these sizes."""
+        context = replace(context, autoregressive=decoder.autoregressive)
         likelihood_module = likelihood.build(context)
         return cls(
             context.features(),

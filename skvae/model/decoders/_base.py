@@ -72,9 +72,16 @@ class DecoderModule(nn.Module, ABC):
 
 
 class DecoderSpec(ComponentSpec, ABC):
-    """Hyper-parameters of a decoder."""
+    """Hyper-parameters of a decoder.
+
+    Attributes
+    ----------
+    autoregressive : bool
+        Whether its modules have an order.
+    """
 
     family: ClassVar[str] = "decoder"
+    autoregressive: ClassVar[bool] = False
 
     @abstractmethod
     def build(

@@ -48,6 +48,7 @@ class AutoregressiveDecoder(DecoderSpec):
     """
 
     alias = "autoregressive"
+    autoregressive = True
 
     def __init__(
         self,
