@@ -98,7 +98,8 @@ class LinearStart:
     features : Tensor of shape (N, F)
         What networks read of the training rows.
     z : Tensor of shape (N, L)
-        Latents of the training rows.
+        Latents of the training rows. In the start of a decoder that reads more, all
+        that it reads (see `DecoderModule.regress`).
     sample_weight : Tensor of shape (N,)
         Weights of the training rows.
     """

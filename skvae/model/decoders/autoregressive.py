@@ -167,11 +167,10 @@ class AutoregressiveDecoderModule(DecoderModule):
         n_latents = inputs.shape[1] - features.shape[1]
         position = torch.cat([torch.full((n_latents,), -1), self.rank])
         sequence = position.argsort(stable=True)
-        ordered = inputs[:, sequence]
-        covariance = (ordered * w[:, None]).T @ ordered
-        factor = torch.linalg.cholesky(
-            covariance + RIDGE * torch.eye(len(sequence), dtype=ordered.dtype)
-        )
+        covariance = (inputs * w[:, None]).T @ inputs
+        covariance = covariance[sequence][:, sequence]
+        eye = torch.eye(len(sequence), dtype=inputs.dtype)
+        factor = torch.linalg.cholesky(covariance + RIDGE * eye)
         weight = torch.zeros_like(factor)
         ranks, counts = position[sequence].unique_consecutive(return_counts=True)
         begin = 0
@@ -182,10 +181,11 @@ class AutoregressiveDecoderModule(DecoderModule):
                     factor[:begin, :begin].T, factor[own, :begin].T, upper=True
                 ).T
             begin += count
+        left = eye - weight
+        variance = ((left @ covariance) * left).sum(1).clamp(min=0)
         back = sequence.argsort()
         slope = weight[back][:, back][n_latents:]
-        residual = inputs[:, n_latents:] - inputs @ slope.T
-        scale = torch.maximum((w @ residual.square()).sqrt(), self.floor)
+        scale = torch.maximum(variance.sqrt()[back][n_latents:], self.floor)
         dtype = start.features.dtype
         return replace(
             start,
