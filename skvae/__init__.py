@@ -17,7 +17,7 @@ from skvae.model.backgrounds import (
     IndependentBackground,
     StudentTBackground,
 )
-from skvae.model.decoders import DecoderSpec, MLPDecoder
+from skvae.model.decoders import AutoregressiveDecoder, DecoderSpec, MLPDecoder
 from skvae.model.likelihoods import (
     BernoulliLikelihood,
     GaussianLikelihood,
@@ -33,6 +33,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ELBO",
     "IWAE",
+    "AutoregressiveDecoder",
     "BackgroundSpec",
     "BernoulliLikelihood",
     "Bounds",

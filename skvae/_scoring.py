@@ -44,6 +44,8 @@ def scoring_plan(
         max_samples=most,
         tol=estimator.evidence_tol if tol is None else tol,
     )
+    if proposal is None and estimator.model_.encoder_is_exact:
+        proposal = "encoder"
     if proposal is None:
         return default_stages(budget, estimator.n_components_)
     return [Stage(resolve(proposal, Proposal), budget)]

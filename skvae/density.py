@@ -66,7 +66,7 @@ class VAEDensity(
         Distribution of the latents.
     posterior : {"diagonal", "full"} or PosteriorSpec, default="full"
         Family of the encoder's distributions.
-    decoder : {"mlp"} or DecoderSpec, default="mlp"
+    decoder : {"mlp", "autoregressive"} or DecoderSpec, default="mlp"
         From latents to the parameters of the likelihood.
     likelihood : {"gaussian", "mixture", "bernoulli"} or LikelihoodSpec, \
 default="mixture"
@@ -83,7 +83,8 @@ default="auto"
     hidden_layer_sizes : tuple of int, default=(96, 96, 96, 96, 96, 96)
         Widths of the hidden layers of encoder and decoder; layers of equal width are
         residual. Both networks have a linear skip besides. Deep and narrow is better
-        and cheaper than shallow and wide.
+        and cheaper than shallow and wide. Components may have widths of their own, as
+        an autoregressive decoder does.
     n_importance_samples : int, default=64
         Importance samples that every row gets when it is scored.
     marginal_transform : {"auto", "normal"} or None, default="auto"

@@ -39,6 +39,9 @@ class BuildContext:
     kinds : tuple of ColumnKind
         What each column of a row holds; all are real where empty. Columns beyond
         the first D are given: they condition the density and have none of their own.
+    autoregressive : bool
+        Whether the decoder reads columns. What they say of one another takes more
+        modes of a column's density than what latents say of it.
     """
 
     n_features: int
@@ -51,6 +54,7 @@ class BuildContext:
     generator: Generator
     scale_ceiling: float = math.inf
     kinds: tuple[ColumnKind, ...] = ()
+    autoregressive: bool = False
 
     def features(self) -> RowFeatures:
         """Return the map from rows to what networks read of them."""
@@ -94,7 +98,8 @@ class LinearStart:
     features : Tensor of shape (N, F)
         What networks read of the training rows.
     z : Tensor of shape (N, L)
-        Latents of the training rows.
+        Latents of the training rows. In the start of a decoder that reads more, all
+        that it reads (see `DecoderModule.regress`).
     sample_weight : Tensor of shape (N,)
         Weights of the training rows.
     """

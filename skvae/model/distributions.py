@@ -20,6 +20,7 @@ __all__ = [
     "DiagonalGaussianMixture",
     "LatentDistribution",
     "MixtureOfDistributions",
+    "SharedDistribution",
     "StandardNormal",
 ]
 
@@ -366,3 +367,40 @@ class MixtureOfDistributions(LatentDistribution):
         """Return the mixtures of some of the rows."""
         parts = tuple(part.select(rows) for part in self.parts)
         return MixtureOfDistributions(self.log_weight, parts)
+
+
+class SharedDistribution(LatentDistribution):
+    """The same distribution for each of some rows.
+
+    Parameters
+    ----------
+    distribution : LatentDistribution
+        Without a batch shape.
+    n_rows : int
+        Number of rows, B.
+    """
+
+    def __init__(self, distribution: LatentDistribution, n_rows: int) -> None:
+        self.distribution, self.n_rows = distribution, n_rows
+        self.noise_dim = distribution.noise_dim
+
+    def rsample(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Return draws and their log-density."""
+        return self.distribution.rsample(noise)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Return the log-density."""
+        return self.distribution.log_prob(z)
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean, once for each row."""
+        return self.distribution.mean.expand(self.n_rows, -1)
+
+    def detached(self) -> "SharedDistribution":
+        """Share the detached distribution."""
+        return SharedDistribution(self.distribution.detached(), self.n_rows)
+
+    def select(self, rows: Tensor) -> "SharedDistribution":
+        """Return the same for fewer rows."""
+        return SharedDistribution(self.distribution, len(rows))

@@ -1,5 +1,6 @@
 """Residual multilayer perceptrons with a linear skip."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -8,12 +9,37 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["INPUT_BOUND", "SkipMLP", "dropout_from", "dropout_mask"]
+__all__ = ["INPUT_BOUND", "Network", "SkipMLP", "dropout_from", "dropout_mask"]
 
 INPUT_BOUND = 8.0
 
 
-class SkipMLP(nn.Module):
+class Network(nn.Module, ABC):
+    """A part of the model that weight decay and dropout regularise.
+
+    Parameters
+    ----------
+    dropout : float
+        Dropout probability after each hidden layer.
+    """
+
+    def __init__(self, dropout: float) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.dropout_generator: torch.Generator | None = None
+
+    @abstractmethod
+    def decayed(self) -> Iterator[nn.Parameter]:
+        """Return the weights that decay; biases and linear skips do not."""
+
+    def drop(self, activated: Tensor) -> Tensor:
+        """Apply dropout, within a block of `dropout_from`, to a hidden layer."""
+        if not self.dropout or self.dropout_generator is None:
+            return activated
+        return activated * dropout_mask(activated, self.dropout, self.dropout_generator)
+
+
+class SkipMLP(Network):
     r"""A linear map plus a residual network that starts at zero.
 
     .. math:: f(x) = S x + c + V\,h(\operatorname{clip}(x, -8, 8))
@@ -49,7 +75,7 @@ class SkipMLP(nn.Module):
         dropout: float,
         generator: torch.Generator,
     ) -> None:
-        super().__init__()
+        super().__init__(dropout)
         sizes = (n_inputs, *hidden_layer_sizes)
         self.hidden = nn.ModuleList(
             _linear(a, b, generator) for a, b in pairwise(sizes)
@@ -60,8 +86,12 @@ class SkipMLP(nn.Module):
             self.output = nn.Parameter(torch.zeros(n_outputs, sizes[-1]))
         else:
             self.register_parameter("output", None)
-        self.dropout = dropout
-        self.dropout_generator: torch.Generator | None = None
+
+    def decayed(self) -> Iterator[nn.Parameter]:
+        """Return the weights of hidden and output layers."""
+        yield from (weight for weight in self.hidden.parameters() if weight.dim() > 1)
+        if self.output is not None:
+            yield self.output
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., n_inputs) to (..., n_outputs)."""
@@ -71,11 +101,7 @@ class SkipMLP(nn.Module):
             return F.linear(x, skip, self.bias)
         h = x.clamp(-INPUT_BOUND, INPUT_BOUND)
         for layer in self.hidden:
-            activated = F.silu(layer(h))
-            if self.dropout and self.dropout_generator is not None:
-                activated = activated * dropout_mask(
-                    activated, self.dropout, self.dropout_generator
-                )
+            activated = self.drop(F.silu(layer(h)))
             h = h + activated if activated.shape == h.shape else activated
         # One product for skip and output: [h, x] @ [V, S]ᵀ.
         weight = torch.cat([self.output, skip], 1)
@@ -112,7 +138,7 @@ def dropout_from(model: nn.Module, generator: torch.Generator) -> Iterator[None]
 
     torch's own dropout reads the global random state, which is not ours to touch.
     """
-    networks = [part for part in model.modules() if isinstance(part, SkipMLP)]
+    networks = [part for part in model.modules() if isinstance(part, Network)]
     for network in networks:
         network.dropout_generator = generator
     try:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from skvae.model.backgrounds import BackgroundModule, BackgroundSpec
 from skvae.model.context import BuildContext, LinearStart
 from skvae.model.decoders import DecoderModule, DecoderSpec
-from skvae.model.distributions import LatentDistribution
+from skvae.model.distributions import LatentDistribution, SharedDistribution
 from skvae.model.draw import LatentDraw
 from skvae.model.features import RowFeatures
 from skvae.model.likelihoods import LikelihoodModule, LikelihoodSpec
@@ -84,6 +85,7 @@ class VAE(nn.Module):
         background: BackgroundSpec | None = None,
     ) -> "VAE":
         """Build the modules of these specs for a table of these sizes."""
+        context = replace(context, autoregressive=decoder.autoregressive)
         likelihood_module = likelihood.build(context)
         return cls(
             context.features(),
@@ -102,15 +104,29 @@ class VAE(nn.Module):
         self.prior.initialise(start)
         self.posterior.initialise(start)
         modelled = (self.features.owner < self.n_features).nonzero().squeeze(1)
-        slope, offset = self.likelihood.initialise(start.of_features(modelled))
+        linear = self.decoder.regress(start)
+        slope, offset = self.likelihood.initialise(linear.of_features(modelled))
         self.decoder.initialise(slope, offset)
 
+    @property
+    def encoder_is_exact(self) -> bool:
+        """Whether each importance weight of the encoder's draws is p(x) itself.
+
+        It is so where the decoder does not read latents: their posterior is the prior.
+        """
+        return not self.decoder.reads_latents
+
     def encode(self, x: Tensor) -> LatentDistribution:
-        """Return q(z | x) for rows (B, columns)."""
+        """Return q(z | x) for rows (B, columns), the prior where that is exact."""
+        if self.encoder_is_exact:
+            return SharedDistribution(self.prior(), len(x))
         return self.posterior(self.features(x))
 
     def raw(self, x: Tensor, z: Tensor) -> Tensor:
-        """Return the likelihood's raw parameters, shape (K, B, P, D)."""
+        """Return the likelihood's raw parameters, shape (K, B, P, D).
+
+        K is 1 where latents do not tell them apart, B where neither do rows.
+        """
         return self.decoder(z, self.features(x))
 
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
@@ -124,7 +140,8 @@ class VAE(nn.Module):
             Latents, of each row or for all rows.
         """
         raw = self.raw(x, z).expand(-1, len(x), -1, -1)
-        return self.likelihood.log_prob(x[:, : self.n_features], raw)
+        log_prob = self.likelihood.log_prob(x[:, : self.n_features], raw)
+        return log_prob.expand(len(z), -1)
 
     def log_joint(self, x: Tensor, z: Tensor) -> Tensor:
         """Return log p(x, z), shape (K, B)."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from skvae.model import VAE
-from skvae.model.networks import SkipMLP, dropout_from
+from skvae.model.networks import Network, dropout_from
 from skvae.training.averaging import WeightAverage
 from skvae.training.batches import epoch_batches
 from skvae.training.objectives import ObjectiveSpec
@@ -313,9 +313,8 @@ class Trainer:
         decayed = {
             id(parameter)
             for network in self.model.modules()
-            if isinstance(network, SkipMLP)
-            for name, parameter in network.named_parameters()
-            if name == "output" or name.endswith("weight")
+            if isinstance(network, Network)
+            for parameter in network.decayed()
         }
         groups = [
             {

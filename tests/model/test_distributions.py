@@ -23,6 +23,7 @@ from skvae.model.distributions import (
     DiagonalGaussianMixture,
     LatentDistribution,
     MixtureOfDistributions,
+    SharedDistribution,
     StandardNormal,
 )
 
@@ -356,3 +357,17 @@ def test_parts_are_drawn_by_their_weights() -> None:
     )
     z, _ = q.rsample(normal(20_000, 1, q.noise_dim, seed=24))
     assert abs((z > 50).double().mean().item() - 0.05) < 4 * (0.05 * 0.95 / 2e4) ** 0.5
+
+
+def test_shared_distribution_is_the_same_for_each_row() -> None:
+    one = DiagonalGaussian(normal(L, seed=1), normal(L, seed=2).exp())
+    shared, z = SharedDistribution(one, B), normal(K, B, L)
+    assert torch.equal(shared.log_prob(z), one.log_prob(z))
+    for ours, theirs in zip(shared.rsample(z), one.rsample(z), strict=True):
+        assert torch.equal(ours, theirs)
+    assert torch.equal(shared.mean, one.mean.repeat(B, 1))
+    assert shared.select(torch.tensor([0, 2])).mean.shape == (2, L)
+    location = normal(L, seed=3).requires_grad_()
+    moving = SharedDistribution(DiagonalGaussian(location, location.exp()), B)
+    assert moving.log_prob(z).requires_grad
+    assert not moving.detached().log_prob(z).requires_grad

@@ -1,6 +1,7 @@
 """The contract of priors, posteriors and decoders, for every variant there is."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -44,6 +45,20 @@ def linear_start(n_features: int = D, n_components: int = L) -> LinearStart:
         features=normal(200, n_features, seed=17),
         z=normal(200, n_components, seed=16),
         sample_weight=torch.full((200,), 1 / 200, dtype=torch.float64),
+    )
+
+
+def fitted_start(table: Tensor, z: Tensor) -> LinearStart:
+    """Return a start whose decoder is the regression of rows on latents."""
+    design = torch.cat([z, torch.ones(len(z), 1)], 1)
+    solution = torch.linalg.lstsq(design, table).solution
+    return replace(
+        linear_start(),
+        decoder_weight=solution[:-1].T,
+        decoder_bias=solution[-1],
+        residual_scale=(table - design @ solution).square().mean(0).sqrt(),
+        features=table,
+        z=z,
     )
 
 
@@ -223,13 +238,31 @@ def test_posterior_starts_at_the_best_of_its_family(
 def test_decoder_starts_at_the_linear_map(
     spec: type[DecoderSpec], make_context: MakeContext
 ) -> None:
+    """Of what it reads: the latents or, as `regress` says, more."""
     module = spec().build(make_context(), n_parameters=4, n_linear=2).double()
-    slope, offset = normal(2, D, L, seed=5), normal(4, D, seed=6)
+    start = linear_start()
+    linear = module.regress(start)
+    slope = normal(2, D, 1, seed=5) * linear.decoder_weight
+    offset = normal(4, D, seed=6)
     module.initialise(slope, offset)
-    z = normal(K, B, L)
-    expected = offset.repeat(K, B, 1, 1)
-    expected[:, :, :2] += torch.einsum("pdl,kbl->kbpd", slope, z)
-    torch.testing.assert_close(module(z, normal(B, D)), expected)
+    expected = offset.repeat(len(start.z), 1, 1)
+    expected[:, :2] += torch.einsum("pdi,bi->bpd", slope, linear.z)
+    torch.testing.assert_close(module(start.z[None], start.features)[0], expected)
+
+
+@every_decoder
+def test_residual_scale_is_what_the_linear_model_of_the_decoder_leaves(
+    spec: type[DecoderSpec], make_context: MakeContext
+) -> None:
+    """And no more than what the latents alone leave, but for the ridge's 1 %."""
+    table = normal(200, D, seed=17) @ normal(D, D, seed=18)
+    start = fitted_start(table, normal(200, L, seed=16))
+    module = spec().build(make_context(), n_parameters=4, n_linear=2).double()
+    linear = module.regress(start)
+    residual = table - linear.z @ linear.decoder_weight.T - linear.decoder_bias
+    left = residual.square().mean(0).sqrt()
+    torch.testing.assert_close(linear.residual_scale, left)
+    assert (linear.residual_scale <= 1.01 * start.residual_scale).all()
 
 
 @pytest.mark.parametrize(

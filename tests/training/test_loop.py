@@ -96,6 +96,21 @@ def test_averaged_weights_are_kept_where_they_are_better(
     assert validation_bound(trainer) == pytest.approx(averaged, abs=1e-6)
 
 
+def test_weight_matrices_of_networks_decay_and_nothing_else_does(
+    make_trainer: MakeTrainer,
+) -> None:
+    trainer = make_trainer(weight_decay=0.1)
+    decays = {
+        id(parameter): group["weight_decay"]
+        for group in trainer.optimiser.param_groups
+        for parameter in group["params"]
+    }
+    for name, parameter in trainer.model.named_parameters():
+        is_matrix = name.endswith(("network.output", ".weight"))
+        assert decays.pop(id(parameter)) == (0.1 if is_matrix else 0.0), name
+    assert not decays
+
+
 def test_start_stays_where_training_only_harms(make_trainer: MakeTrainer) -> None:
     class Worse(ELBO):
         def bound(self, draw: LatentDraw) -> Tensor:

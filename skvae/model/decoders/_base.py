@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from skvae.model.context import BuildContext
+from skvae.model.context import BuildContext, LinearStart
 from skvae.model.spec import ComponentSpec
 
 __all__ = ["DecoderModule", "DecoderSpec"]
@@ -19,9 +19,16 @@ class DecoderModule(nn.Module, ABC):
     order : Tensor of shape (D,) or None
         Columns in the order in which the decoder reads them: the parameters of one
         depend on those before it. None for columns that are independent given z.
+    reads_latents : bool
+        Whether the parameters depend on z. If not, the posterior is the prior.
     """
 
-    order: Tensor | None = None
+    order: Tensor | None
+    reads_latents: bool = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("order", None)
 
     @abstractmethod
     def forward(self, z: Tensor, features: Tensor) -> Tensor:
@@ -37,27 +44,44 @@ class DecoderModule(nn.Module, ABC):
 
         Returns
         -------
-        raw : Tensor of shape (K, B, P, D) or (K, 1, P, D)
-            Parameters; for all rows where neither latents nor rows tell them apart.
+        raw : Tensor of shape (K, B, P, D)
+            Parameters. K is 1 where latents do not tell them apart, and B is 1 where
+            neither latents nor rows do.
         """
+
+    def regress(self, start: LinearStart) -> LinearStart:
+        """Return the linear model that the decoder can start at.
+
+        A decoder that reads more than z returns a start in which `z` (N, I) holds all
+        that it reads, and `decoder_weight` (F, I), `decoder_bias` and
+        `residual_scale` are of the regression on it.
+        """
+        return start
 
     @abstractmethod
     def initialise(self, slope: Tensor, offset: Tensor) -> None:
-        """Move to raw = slope z + offset.
+        """Move to raw = slope u + offset, u = z or what `regress` says is read.
 
         Parameters
         ----------
-        slope : Tensor of shape (P_linear, D, L)
-            Slopes of the first P_linear parameters; the others do not move with z.
+        slope : Tensor of shape (P_linear, D, I)
+            Slopes of the first P_linear parameters; the others do not move with u.
         offset : Tensor of shape (P, D)
-            Values at z = 0.
+            Values at u = 0.
         """
 
 
 class DecoderSpec(ComponentSpec, ABC):
-    """Hyper-parameters of a decoder."""
+    """Hyper-parameters of a decoder.
+
+    Attributes
+    ----------
+    autoregressive : bool
+        Whether its modules have an order.
+    """
 
     family: ClassVar[str] = "decoder"
+    autoregressive: ClassVar[bool] = False
 
     @abstractmethod
     def build(

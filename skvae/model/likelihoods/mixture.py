@@ -29,7 +29,8 @@ class MixtureLikelihood(LikelihoodSpec):
     ----------
     n_modes : int or "auto", default="auto"
         Number of Gaussians per column, C. "auto" is 8 up to eight columns and 4
-        beyond.
+        beyond; with an autoregressive decoder 16 up to eight columns, 10 up to
+        sixteen and 6 beyond.
 
     Notes
     -----
@@ -49,7 +50,7 @@ class MixtureLikelihood(LikelihoodSpec):
     def build(self, context: BuildContext) -> "MixtureLikelihoodModule":
         """Return the module."""
         if self.n_modes == "auto":
-            n_modes = 8 if context.n_features <= 8 else 4
+            n_modes = _default_modes(context.n_features, context.autoregressive)
         else:
             n_modes = positive_int(
                 self.n_modes, "n_modes of MixtureLikelihood", also=" or 'auto'"
@@ -57,6 +58,12 @@ class MixtureLikelihood(LikelihoodSpec):
         return MixtureLikelihoodModule(
             n_modes, context.scale_floor, context.scale_ceiling
         )
+
+
+def _default_modes(n_features: int, autoregressive: bool) -> int:
+    if autoregressive:
+        return 16 if n_features <= 8 else 10 if n_features <= 16 else 6
+    return 8 if n_features <= 8 else 4
 
 
 class _MixtureLogDensity(torch.autograd.Function):

@@ -1,0 +1,174 @@
+"""A masked residual network: outputs in an order, each reads the inputs before it."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from skvae.model.networks import INPUT_BOUND, Network
+
+__all__ = ["MaskedMLP"]
+
+LATENT_SHARE = 0.25  # units that read latents alone, to all others
+
+
+class MaskedMLP(Network):
+    r"""A linear map plus a residual network, both masked, the latter zero at first.
+
+    .. math:: f_i(z, x) = S_i (z, x_{<i}) + c_i
+              + V_i\,h_{\le i}(\operatorname{clip}(z, x_{<i}, -8, 8))
+
+    Hidden units have degrees: one of degree m reads all latents, all inputs of ranks
+    below m, and hidden units of degrees up to m; an output of rank i reads hidden
+    units of degrees up to i. So it depends on no input of rank i or above, whatever
+    the weights. A fifth of the units reads nothing but latents, for all outputs.
+
+    Parameters
+    ----------
+    n_latents : int
+        Size of z, which every output reads.
+    input_rank : Tensor of shape (F,)
+        Rank of each input; −1 for those that every output reads.
+    output_rank : Tensor of shape (D,)
+        Rank of each output, a permutation of 0, …, D − 1.
+    hidden_layer_sizes : tuple of int
+        Widths of the hidden layers; empty for the linear map alone. A hidden layer
+        as wide as the one before it is residual.
+    n_parameters : int
+        Numbers per output, P.
+    n_linear : int
+        How many of them, counted from the first, have the linear part.
+    dropout : float
+        Dropout probability after each hidden layer.
+    generator : torch.Generator
+        Source of the hidden layers' first weights.
+
+    References
+    ----------
+    M. Germain, K. Gregor, I. Murray and H. Larochelle, 2015. MADE: masked autoencoder
+    for distribution estimation.
+    """
+
+    skip_mask: Tensor
+    output_mask: Tensor
+
+    def __init__(
+        self,
+        n_latents: int,
+        input_rank: Tensor,
+        output_rank: Tensor,
+        hidden_layer_sizes: tuple[int, ...],
+        n_parameters: int,
+        n_linear: int,
+        dropout: float,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__(dropout)
+        self.n_latents = n_latents
+        self.shape = n_parameters, len(output_rank)
+        everyone = torch.full((n_latents,), -1)
+        rank = torch.cat([everyone, input_rank])
+        n_outputs = len(output_rank)
+        # A unit of degree 0 that reads nothing is a constant.
+        lowest = -LATENT_SHARE if (rank < 0).any() else 1 / max(1, n_outputs - 1)
+        degrees = [_degrees(size, n_outputs, lowest) for size in hidden_layer_sizes]
+        self.first: _MaskedLinear | None = None
+        if degrees:
+            self.first = _MaskedLinear(degrees[0][:, None] > rank, generator)
+        self.hidden = nn.ModuleList(
+            _MaskedLinear(after[:, None] >= before, generator)
+            for before, after in pairwise(degrees)
+        )
+        skip_mask = (output_rank[:, None] > rank).float()
+        self.register_buffer("skip_mask", skip_mask.repeat(n_linear, 1))
+        self.skip = nn.Parameter(torch.zeros_like(self.skip_mask))
+        self.bias = nn.Parameter(torch.zeros(n_parameters * n_outputs))
+        if degrees:
+            output_mask = (output_rank[:, None] >= degrees[-1]).float()
+            self.register_buffer("output_mask", output_mask.repeat(n_parameters, 1))
+            self.output = nn.Parameter(torch.zeros_like(self.output_mask))
+        else:
+            self.register_parameter("output", None)
+
+    def decayed(self) -> Iterator[nn.Parameter]:
+        """Return the weights of hidden and output layers."""
+        if self.first is not None and self.output is not None:
+            yield self.first.weight
+            yield from (w for w in self.hidden.parameters() if w.dim() > 1)
+            yield self.output
+
+    def forward(self, z: Tensor, x: Tensor) -> Tensor:
+        """Map z (K, B, n_latents) or (K, 1, n_latents) and x (B, F) to (K, B, P, D).
+
+        What inputs contribute is computed once, whatever K.
+        """
+        n, n_constant = self.n_latents, len(self.bias) - len(self.skip)
+        skip = self.skip * self.skip_mask
+        skip = F.pad(skip, (0, 0, 0, n_constant)) if n_constant else skip
+        from_x = F.linear(x, skip[:, n:], self.bias)
+        if self.first is None or self.output is None:
+            f = F.linear(z, skip[:, :n]) + from_x
+            return f.unflatten(-1, self.shape)
+        weight, bias = self.first.free(), self.first.bias
+        h = F.linear(x.clamp(-INPUT_BOUND, INPUT_BOUND), weight[:, n:], bias)
+        h = F.linear(z.clamp(-INPUT_BOUND, INPUT_BOUND), weight[:, :n]) + h
+        h = self.drop(F.silu(h))
+        for layer in self.hidden:
+            activated = self.drop(F.silu(layer(h)))
+            h = h + activated if activated.shape == h.shape else activated
+        weight = torch.cat([self.output * self.output_mask, skip[:, :n]], 1)
+        h = torch.cat([h, z.expand(-1, len(x), -1)], -1)
+        return (F.linear(h, weight) + from_x).unflatten(-1, self.shape)
+
+
+def _degrees(n_units: int, n_outputs: int, lowest: float) -> Tensor:
+    """Return degrees up to n_outputs − 1, evenly spaced, negative ones set to 0.
+
+    What units of degree 0 make of the latents is for all outputs, also for the first
+    ones, for which an even share is little. With fewer units than outputs, some
+    degrees have none.
+
+    Parameters
+    ----------
+    n_units, n_outputs : int
+        How many there are.
+    lowest : float
+        Where the degrees begin, as a share of the highest.
+    """
+    share = torch.linspace(lowest, 1, n_units)
+    return ((n_outputs - 1) * share).clamp(min=0).round().long()
+
+
+class _MaskedLinear(nn.Module):
+    """A linear layer some of whose weights are always zero.
+
+    Parameters
+    ----------
+    mask : bool Tensor of shape (n_outputs, n_inputs)
+        The weights that are free.
+    generator : torch.Generator
+        Source of the first weights, uniform and by the inputs that a unit reads.
+    """
+
+    mask: Tensor
+
+    def __init__(self, mask: Tensor, generator: torch.Generator) -> None:
+        super().__init__()
+        self.register_buffer("mask", mask.float())
+        bound = mask.sum(1).clamp(min=1).float().rsqrt()
+
+        def first(*shape: int) -> Tensor:
+            return torch.empty(shape).uniform_(-1, 1, generator=generator)
+
+        self.weight = nn.Parameter(first(*mask.shape) * bound[:, None])
+        self.bias = nn.Parameter(first(len(mask)) * bound)
+
+    def free(self) -> Tensor:
+        """Return the weights, zero where masked."""
+        return self.weight * self.mask
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Map (..., n_inputs) to (..., n_outputs)."""
+        return F.linear(h, self.free(), self.bias)
