@@ -18,6 +18,7 @@ from skvae.training.objectives import ObjectiveSpec
 __all__ = ["EpochRecord", "Schedule", "Trainer", "TrainingData", "TrainingOutcome"]
 
 MAX_RECOVERIES = 10
+N_TERMS = 4  # objective, bound, reconstruction, kl
 VALIDATION_DRAWS = 8
 VALIDATION_BLOCK = 1024
 
@@ -93,10 +94,29 @@ class Schedule:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What one epoch did; log-densities in nats per row, in model units."""
+    """What one epoch did; log-densities in nats per row, in model units.
+
+    Attributes
+    ----------
+    epoch : int
+        From 1.
+    objective : float
+        Mean of what training maximised; no bound while it weighs its parts.
+    bound : float
+        Mean importance-weighted bound on log p(x), of the same draws.
+    evidence : float
+        The same bound on the validation rows, of more draws; nan where not computed.
+    reconstruction : float
+        Mean log p(x | z).
+    kl : float
+        Mean KL(q(z | x) ‖ p(z)).
+    learning_rate, seconds : float
+        At the end, and in all.
+    """
 
     epoch: int
     objective: float
+    bound: float
     evidence: float
     reconstruction: float
     kl: float
@@ -230,7 +250,7 @@ class Trainer:
                 self._recover()
                 if outcome.n_recoveries >= MAX_RECOVERIES:
                     break
-                terms = (math.nan, math.nan, math.nan)
+                terms = (math.nan,) * N_TERMS
             else:
                 self._remember_good()
             evidence = math.nan
@@ -241,9 +261,10 @@ class Trainer:
             record = EpochRecord(
                 epoch=epoch,
                 objective=terms[0],
+                bound=terms[1],
                 evidence=evidence,
-                reconstruction=terms[1],
-                kl=terms[2],
+                reconstruction=terms[2],
+                kl=terms[3],
                 learning_rate=self._learning_rate(self.n_steps - 1),
                 seconds=time.perf_counter() - began,
             )
@@ -259,9 +280,9 @@ class Trainer:
                 default=0,
             )
 
-    def _run_epoch(self) -> tuple[float, float, float] | None:
-        """Return mean objective, log-likelihood and KL; None if a step diverged."""
-        total = torch.zeros(3, dtype=torch.float64, device=self.device)
+    def _run_epoch(self) -> tuple[float, ...] | None:
+        """Return means of a step's terms; None if a step diverged."""
+        total = torch.zeros(N_TERMS, dtype=torch.float64, device=self.device)
         batches = epoch_batches(
             self.cumulative_weight,
             self.data.n_draws,
@@ -273,22 +294,23 @@ class Trainer:
             if terms is None:
                 return None
             total += len(index) * terms
-        objective, reconstruction, kl = (total / self.data.n_draws).tolist()
-        return objective, reconstruction, kl
+        return tuple((total / self.data.n_draws).tolist())
 
     def _step(self, x: Tensor) -> Tensor | None:
+        """Return objective, bound, log-likelihood and KL; None if not finite."""
         progress = self.n_steps / (self.steps_per_epoch * self.schedule.n_epochs)
         noise = torch.empty(
             self.objective.n_draws(progress), len(x), self.noise_dim, device=self.device
         ).normal_(generator=self.noise_generator)
-        draw = self.model.draw(x, noise)
-        bound = self.model.with_background(self.objective.bound(draw), x).mean()
+        draw = self.model.draw(x, noise, path_gradient=self.objective.path_gradient)
+        latent = self.objective.bound(draw, progress)
+        objective = self.model.with_background(latent, x).mean()
         self.optimiser.zero_grad()
-        (-bound).backward()
+        (-objective).backward()
         norm = torch.nn.utils.clip_grad_norm_(
             self.model.parameters(), self.schedule.clip_norm
         )
-        if not torch.isfinite(bound + norm):
+        if not torch.isfinite(objective + norm):
             return None
         rate = self._learning_rate(self.n_steps)
         for group in self.optimiser.param_groups:
@@ -297,8 +319,10 @@ class Trainer:
         self.average.update()
         self.n_steps += 1
         with torch.no_grad():
+            bound = self.model.with_background(draw.log_mean_w, x).mean()
             kl = (draw.log_q_z - draw.log_p_z).mean() if draw.kl is None else draw.kl
-            return torch.stack([bound, draw.log_p_x.mean(), kl.mean()]).double()
+            terms = [objective, bound, draw.log_p_x.mean(), kl.mean()]
+            return torch.stack(terms).double()
 
     def _learning_rate(self, step: int) -> float:
         schedule = self.schedule

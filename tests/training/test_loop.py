@@ -34,7 +34,7 @@ class BreaksAt(ObjectiveSpec):
     def n_draws(self, progress: float) -> int:
         return 1
 
-    def bound(self, draw: LatentDraw) -> Tensor:
+    def bound(self, draw: LatentDraw, progress: float) -> Tensor:
         self.n_calls += 1
         factor = math.nan if self.n_calls in self.calls else 1.0
         return factor * draw.log_w.mean(0)
@@ -98,8 +98,8 @@ def test_averaged_weights_are_kept_where_they_are_better(
 
 def test_start_stays_where_training_only_harms(make_trainer: MakeTrainer) -> None:
     class Worse(ELBO):
-        def bound(self, draw: LatentDraw) -> Tensor:
-            return -super().bound(draw)
+        def bound(self, draw: LatentDraw, progress: float) -> Tensor:
+            return -super().bound(draw, progress)
 
     trainer = make_trainer(Worse(), n_epochs=5)
     before = validation_bound(trainer)

@@ -46,7 +46,7 @@ def test_closed_form_and_sampled_elbo_agree_in_expectation(
     with torch.no_grad():
         draw = model.draw(x, normal(20_000, 5, 1))
         sampled = dataclasses.replace(draw, kl=None)
-        closed, estimated = ELBO().bound(draw), ELBO().bound(sampled)
+        closed, estimated = ELBO().bound(draw, 0.0), ELBO().bound(sampled, 0.0)
         difference = draw.log_q_z - draw.log_p_z - draw.kl
     assert draw.kl is not None
     error = difference.std(0) / len(difference) ** 0.5
@@ -60,14 +60,14 @@ def test_elbo_without_closed_form_is_the_mean_log_weight(
     vae = make_model(rows.float(), MixturePrior(n_modes=2)).double()
     draw = vae.draw(rows, normal(3, 60, 1))
     assert draw.kl is None
-    torch.testing.assert_close(ELBO(n_samples=3).bound(draw), draw.log_w.mean(0))
+    torch.testing.assert_close(ELBO(n_samples=3).bound(draw, 0.0), draw.log_w.mean(0))
 
 
 def test_iwae_gradient_is_the_weighted_gradient_of_log_weights(
     model: VAE, rows: Tensor
 ) -> None:
     noise = normal(8, 60, 1)
-    bound = IWAE(n_samples=8).bound(model.draw(rows, noise)).sum()
+    bound = IWAE(n_samples=8).bound(model.draw(rows, noise), 0.0).sum()
     log_w = model.draw(rows, noise).log_w
     weighted = (log_w.softmax(0).detach() * log_w).sum()
     for ours, expected in zip(
@@ -83,20 +83,20 @@ def test_iwae_is_the_log_of_the_mean_weight() -> None:
         z=zero[..., None], log_p_x=weight.log(), log_p_z=zero, log_q_z=zero
     )
     torch.testing.assert_close(
-        IWAE().bound(draw), torch.tensor([3.0, 3.0], dtype=torch.float64).log()
+        IWAE().bound(draw, 0.0), torch.tensor([3.0, 3.0], dtype=torch.float64).log()
     )
 
 
 def test_iwae_of_one_draw_is_the_sampled_elbo(model: VAE, rows: Tensor) -> None:
     draw = dataclasses.replace(model.draw(rows, normal(1, 60, 1)), kl=None)
-    torch.testing.assert_close(IWAE().bound(draw), ELBO().bound(draw))
+    torch.testing.assert_close(IWAE().bound(draw, 0.0), ELBO().bound(draw, 0.0))
 
 
 def test_iwae_keeps_its_value_under_huge_weights() -> None:
     log_w = torch.tensor([[-1e5], [-1e5 + math.log(3)]], dtype=torch.float64)
     zero = torch.zeros_like(log_w)
     draw = LatentDraw(z=zero[..., None], log_p_x=log_w, log_p_z=zero, log_q_z=zero)
-    assert IWAE().bound(draw).item() == pytest.approx(-1e5 + math.log(2), abs=1e-9)
+    assert IWAE().bound(draw, 0.0).item() == pytest.approx(-1e5 + math.log(2), abs=1e-9)
 
 
 def test_iwae_draws_once_in_its_first_part() -> None:
