@@ -22,8 +22,8 @@ class ObjectiveSpec(ComponentSpec, ABC):
     Attributes
     ----------
     path_gradient : bool
-        Whether draws are to reach the encoder through their latents alone, as
-        `VAE.draw` has it.
+        Whether log q(z | x) of the draws is to reach the encoder through their
+        latents alone, as `VAE.draw` has it.
     """
 
     family: ClassVar[str] = "objective"
