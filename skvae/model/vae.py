@@ -184,6 +184,13 @@ class VAE(nn.Module):
             return log_p
         return self.background.mix(log_p, self.background_log_share(x))
 
+    def mixed(self, log_p: Tensor, draw: LatentDraw) -> Tensor:
+        """Return `with_background` for the rows of a draw, which knows their p₀."""
+        if self.background is None or draw.log_background is None:
+            return log_p
+        log_latent = math.log1p(-self.background.weight)
+        return torch.logaddexp(log_p, draw.log_background) + log_latent
+
     def latent_share(self, log_p: Tensor, log_background: Tensor) -> Tensor:
         """Return the probability that a row comes from the latent part, given it.
 

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from skvae.model import VAE
 from skvae.model.networks import SkipMLP, dropout_from
 from skvae.training.averaging import WeightAverage
 from skvae.training.batches import epoch_batches
+from skvae.training.flat import FlatParameters
 from skvae.training.objectives import ObjectiveSpec
 
 __all__ = ["EpochRecord", "Schedule", "Trainer", "TrainingData", "TrainingOutcome"]
@@ -193,6 +194,7 @@ class Trainer:
             VALIDATION_DRAWS, len(data.x_valid), self.noise_dim, device=self.device
         ).normal_(generator=self.noise_generator)
         self.cumulative_weight = data.weight.cpu().cumsum(0)
+        self.flat = FlatParameters(model, _decayed_weights(model).__contains__)
         self.optimiser = self._new_optimiser()
         if optimiser_state is not None:
             self.optimiser.load_state_dict(optimiser_state)
@@ -304,12 +306,8 @@ class Trainer:
         ).normal_(generator=self.noise_generator)
         draw = self.model.draw(x, noise, path_gradient=self.objective.path_gradient)
         latent = self.objective.bound(draw, progress)
-        objective = self.model.with_background(latent, x).mean()
-        self.optimiser.zero_grad()
-        (-objective).backward()
-        norm = torch.nn.utils.clip_grad_norm_(
-            self.model.parameters(), self.schedule.clip_norm
-        )
+        objective = self.model.mixed(latent, draw).mean()
+        norm = self.flat.set_gradient(-objective, self.schedule.clip_norm)
         if not torch.isfinite(objective + norm):
             return None
         rate = self._learning_rate(self.n_steps)
@@ -319,7 +317,7 @@ class Trainer:
         self.average.update()
         self.n_steps += 1
         with torch.no_grad():
-            bound = self.model.with_background(draw.log_mean_w, x).mean()
+            bound = self.model.mixed(draw.log_mean_w, draw).mean()
             kl = (draw.log_q_z - draw.log_p_z).mean() if draw.kl is None else draw.kl
             terms = [objective, bound, draw.log_p_x.mean(), kl.mean()]
             return torch.stack(terms).double()
@@ -334,25 +332,12 @@ class Trainer:
 
     def _new_optimiser(self) -> torch.optim.Optimizer:
         """AdamW; only the networks' weight matrices decay."""
-        decayed = {
-            id(parameter)
-            for network in self.model.modules()
-            if isinstance(network, SkipMLP)
-            for name, parameter in network.named_parameters()
-            if name == "output" or name.endswith("weight")
-        }
-        groups = [
-            {
-                "params": [p for p in self.model.parameters() if id(p) in decayed],
-                "weight_decay": self.schedule.weight_decay,
-            },
-            {
-                "params": [p for p in self.model.parameters() if id(p) not in decayed],
-                "weight_decay": 0.0,
-            },
-        ]
+        weight_decay = self.schedule.weight_decay
         return torch.optim.AdamW(
-            [group for group in groups if group["params"]],
+            [
+                {"params": [self.flat.decayed], "weight_decay": weight_decay},
+                {"params": [self.flat.others], "weight_decay": 0.0},
+            ],
             lr=self.schedule.learning_rate,
             betas=(0.9, 0.99),
             fused=True,
@@ -413,3 +398,14 @@ class Trainer:
             latent = log_w.logsumexp(0) - math.log(VALIDATION_DRAWS)
             log_p.append(self.model.with_background(latent, x).cpu())
         return torch.cat(log_p)
+
+
+def _decayed_weights(model: nn.Module) -> set[nn.Parameter]:
+    """Return the weight matrices of a model's networks."""
+    return {
+        parameter
+        for network in model.modules()
+        if isinstance(network, SkipMLP)
+        for name, parameter in network.named_parameters()
+        if name == "output" or name.endswith("weight")
+    }
