@@ -26,7 +26,13 @@ from skvae.model.likelihoods import (
 )
 from skvae.model.posteriors import DiagonalPosterior, FullPosterior, PosteriorSpec
 from skvae.model.priors import MixturePrior, NormalPrior, PriorSpec
-from skvae.training.objectives import ELBO, IWAE, ObjectiveSpec
+from skvae.training.objectives import (
+    ELBO,
+    IWAE,
+    DReG,
+    ObjectiveSpec,
+    StickingTheLanding,
+)
 
 __version__ = "0.1.0"
 
@@ -37,6 +43,7 @@ __all__ = [
     "BackgroundSpec",
     "BernoulliLikelihood",
     "Bounds",
+    "DReG",
     "DecoderSpec",
     "DefensiveProposal",
     "Diagnosis",
@@ -58,6 +65,7 @@ __all__ = [
     "Proposal",
     "QuadratureProposal",
     "RefinedProposal",
+    "StickingTheLanding",
     "StudentTBackground",
     "VAEDensity",
 ]

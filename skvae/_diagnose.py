@@ -185,10 +185,10 @@ def _bounds(
 
 
 def _best_epoch(estimator: Any) -> tuple[float, float]:
-    """Return objective and validation evidence of the epoch that won."""
+    """Return training bound and validation evidence of the epoch that won."""
     for record in estimator.history_:
         if record["epoch"] == estimator.best_iter_:
-            return float(record["objective"]), float(record["evidence"])
+            return float(record["bound"]), float(record["evidence"])
     return math.nan, math.nan
 
 

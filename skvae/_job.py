@@ -154,6 +154,7 @@ class FitJob:
         return replace(
             record,
             objective=record.objective + self.log_jacobian,
+            bound=record.bound + self.log_jacobian,
             reconstruction=record.reconstruction + self.log_jacobian,
             evidence=record.evidence + self._mean_log_jacobian_valid,
         )

@@ -72,7 +72,7 @@ class VAEDensity(
 default="mixture"
         Distribution of the columns given the latents. "bernoulli" takes columns of 0
         and 1 and gives log-masses.
-    objective : {"elbo", "iwae"} or ObjectiveSpec, default="iwae"
+    objective : {"dreg", "elbo", "iwae", "stl"} or ObjectiveSpec, default="iwae"
         Bound on the log-density that training maximises.
     background : {"auto", "student_t", "independent"}, BackgroundSpec or None, \
 default="auto"
@@ -142,10 +142,12 @@ default="auto"
     best_iter_ : int
         Epoch whose weights the model has; 0 is the start.
     history_ : list of dict
-        One record per epoch: "epoch", "objective" (training bound), "evidence"
-        (importance-weighted bound on the validation rows, nan where not computed),
-        "reconstruction" (log p(x | z)), "kl", all in nats per row and in the units of
-        the input, "learning_rate" and "seconds".
+        One record per epoch: "epoch"; "objective" (what training maximised, no bound
+        while it weighs its parts, as a β ≠ 1 does), "bound" (importance-weighted
+        bound from the same draws of the training rows), "evidence" (that of the
+        validation rows, nan where not computed), "reconstruction" (log p(x | z)) and
+        "kl", all in nats per row and in the units of the input; "learning_rate" and
+        "seconds".
     model_ : VAE
         The trained torch module, in float64 on the CPU.
     columns_ : Columns

@@ -3,6 +3,10 @@
 import ast
 import gc
 import importlib
+import os
+import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +26,7 @@ from skvae.model.spec import ComponentSpec, registered
 from skvae.training.objectives import ObjectiveSpec
 
 ROOT = Path(skvae.__file__).parent
+TESTS = Path(__file__).parent
 MODULES = sorted(ROOT.rglob("*.py"))
 MAX_LINES = 500
 
@@ -216,6 +221,35 @@ def test_new_prior_needs_one_file_and_one_export(new_prior: str) -> None:
     assert np.isfinite(density.score_samples(table)).all()
     density.set_params(prior=type(density.prior_)(), prior__width=3.0).fit(table)
     assert density.model_.prior.width == 3.0
+
+
+def test_contract_tests_find_a_new_file_and_what_is_wrong_with_it(
+    tmp_path: Path,
+) -> None:
+    """In a copy of the package: one new file and one line that imports it."""
+    copied = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT, tmp_path / "skvae", ignore=copied)
+    shutil.copytree(TESTS / "model", tmp_path / "tests" / "model", ignore=copied)
+    shutil.copy(TESTS / "conftest.py", tmp_path / "tests")
+    folder = tmp_path / "skvae" / "model" / "priors"
+    (folder / "wide.py").write_text(NEW_PRIOR.lstrip(), encoding="utf-8")
+    with (folder / "__init__.py").open("a", encoding="utf-8") as exports:
+        exports.write("from skvae.model.priors.wide import WidePrior\n")
+    options = "-q -p no:cacheprovider --import-mode=importlib -k WidePrior -rf"
+    tests = tmp_path / "tests" / "model" / "test_latent_components.py"
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", *options.split(), tests],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    (n_passed,) = re.findall(r"(\d+) passed", result.stdout)
+    assert int(n_passed) >= 5, result.stdout
+    # Its width is two wherever the latents of the start are.
+    failures = re.findall(r"FAILED \S+::(\w+)\[WidePrior\]", result.stdout)
+    assert failures == ["test_prior_starts_close_to_the_latents_of_the_start"]
 
 
 def test_unknown_prior_is_told_of_the_new_one(new_prior: str) -> None:

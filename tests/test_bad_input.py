@@ -462,7 +462,7 @@ def failing_objective() -> ELBO:
     class Failing(ELBO):
         alias = ""
 
-        def bound(self, draw: Any) -> torch.Tensor:
+        def bound(self, draw: Any, progress: float) -> torch.Tensor:
             raise ArithmeticError("the bound failed")
 
     return Failing()

@@ -392,7 +392,7 @@ def with_history(density: VAEDensity, evidence: list[float]) -> VAEDensity:
     """Return a copy that looks as if it had been trained so."""
     trained = copy.deepcopy(density)
     trained.history_ = [
-        {"epoch": 1 + i, "objective": -5.0, "evidence": value}
+        {"epoch": 1 + i, "objective": -5.0, "bound": -5.0, "evidence": value}
         for i, value in enumerate(evidence)
     ]
     trained.n_iter_ = trained.best_iter_ = len(evidence)

@@ -18,6 +18,7 @@ from tests.conftest import QUICK
 RECORD = {
     "epoch",
     "objective",
+    "bound",
     "evidence",
     "reconstruction",
     "kl",
@@ -61,7 +62,7 @@ def test_history_is_in_the_units_of_the_input(ring: np.ndarray) -> None:
     scaled = VAEDensity(**settings).fit(ring * [4.0, 0.5]).history_
     shift = math.log(4.0 * 0.5)
     for a, b in zip(base, scaled, strict=True):
-        for name in ("objective", "evidence", "reconstruction"):
+        for name in ("objective", "bound", "evidence", "reconstruction"):
             assert b[name] == pytest.approx(a[name] - shift, abs=1e-4)
         assert b["kl"] == pytest.approx(a["kl"], abs=1e-4)
 
@@ -409,8 +410,8 @@ class NanNow(ELBO):
     alias = ""
     is_bad: Any = staticmethod(lambda: True)
 
-    def bound(self, draw: Any) -> torch.Tensor:
-        bound = super().bound(draw)
+    def bound(self, draw: Any, progress: float) -> torch.Tensor:
+        bound = super().bound(draw, progress)
         return bound * torch.nan if type(self).is_bad() else bound
 
 

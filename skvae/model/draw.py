@@ -1,7 +1,9 @@
 """The record that crosses from the model to training and to evidence."""
 
+import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 __all__ = ["LatentDraw"]
@@ -27,6 +29,9 @@ class LatentDraw:
         Log-density of the proposal.
     kl : Tensor of shape (B,) or None
         Closed-form KL(q(z | x) ‖ p(z)) where there is one.
+    log_background : Tensor of shape (B,) or None
+        log ε p₀(x) / (1 − ε), the background on the scale of the weights: a constant
+        beside their mean. None without a background.
     """
 
     z: Tensor
@@ -34,8 +39,26 @@ class LatentDraw:
     log_p_z: Tensor
     log_q_z: Tensor
     kl: Tensor | None = None
+    log_background: Tensor | None = None
 
     @property
     def log_w(self) -> Tensor:
         """Log importance weights, shape (K, B)."""
         return self.log_p_x + self.log_p_z - self.log_q_z
+
+    @property
+    def log_mean_w(self) -> Tensor:
+        """Log of the mean weight, shape (B,): the importance-weighted bound."""
+        return self.log_w.logsumexp(0) - math.log(self.log_p_x.shape[0])
+
+    def latent_share(self, log_p: Tensor) -> Tensor:
+        """Return the probability that rows are the latent part's, shape (B,).
+
+        Parameters
+        ----------
+        log_p : Tensor of shape (B,)
+            Log p(x) of the latent part, or an estimate.
+        """
+        if self.log_background is None:
+            return torch.ones_like(log_p)
+        return (log_p - self.log_background).sigmoid()

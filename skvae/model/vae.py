@@ -147,7 +147,9 @@ class VAE(nn.Module):
         """Return log p(x, z), shape (K, B)."""
         return self.log_likelihood(x, z) + self.prior().log_prob(z)
 
-    def draw(self, x: Tensor, noise: Tensor) -> LatentDraw:
+    def draw(
+        self, x: Tensor, noise: Tensor, *, path_gradient: bool = False
+    ) -> LatentDraw:
         """Draw latents from the encoder and weigh them.
 
         Parameters
@@ -156,8 +158,21 @@ class VAE(nn.Module):
             Rows.
         noise : Tensor of shape (K, B, noise_dim)
             Standard-normal noise; `noise_dim` is the encoder distribution's.
+        path_gradient : bool, default=False
+            Whether gradients of the weights are to reach the encoder through the
+            latents alone: log q(z | x) is that of its distribution, detached, and
+            there is no divergence in closed form.
         """
-        return self.draw_from(self.encode(x), x, noise)
+        proposal = self.encode(x)
+        draw = self.draw_from(proposal, x, noise)
+        if path_gradient:
+            log_q_z = proposal.detached().log_prob(draw.z)
+            draw = replace(draw, log_q_z=log_q_z, kl=None)
+        if self.background is None:
+            return draw
+        log_odds = math.log1p(-self.background.weight)
+        log_background = self.background_log_share(x) - log_odds
+        return replace(draw, log_background=log_background)
 
     def draw_from(
         self, proposal: LatentDistribution, x: Tensor, noise: Tensor
@@ -184,6 +199,13 @@ class VAE(nn.Module):
         if self.background is None:
             return log_p
         return self.background.mix(log_p, self.background_log_share(x))
+
+    def mixed(self, log_p: Tensor, draw: LatentDraw) -> Tensor:
+        """Return `with_background` for the rows of a draw, which knows their p₀."""
+        if self.background is None or draw.log_background is None:
+            return log_p
+        log_latent = math.log1p(-self.background.weight)
+        return torch.logaddexp(log_p, draw.log_background) + log_latent
 
     def latent_share(self, log_p: Tensor, log_background: Tensor) -> Tensor:
         """Return the probability that a row comes from the latent part, given it.

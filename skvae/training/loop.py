@@ -7,17 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from skvae.model import VAE
 from skvae.model.networks import Network, dropout_from
 from skvae.training.averaging import WeightAverage
 from skvae.training.batches import epoch_batches
+from skvae.training.flat import FlatParameters
 from skvae.training.objectives import ObjectiveSpec
 
 __all__ = ["EpochRecord", "Schedule", "Trainer", "TrainingData", "TrainingOutcome"]
 
 MAX_RECOVERIES = 10
+N_TERMS = 4  # objective, bound, reconstruction, kl
 VALIDATION_DRAWS = 8
 VALIDATION_BLOCK = 1024
 
@@ -93,10 +95,29 @@ class Schedule:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What one epoch did; log-densities in nats per row, in model units."""
+    """What one epoch did; log-densities in nats per row, in model units.
+
+    Attributes
+    ----------
+    epoch : int
+        From 1.
+    objective : float
+        Mean of what training maximised; no bound while it weighs its parts.
+    bound : float
+        Mean importance-weighted bound on log p(x), of the same draws.
+    evidence : float
+        The same bound on the validation rows, of more draws; nan where not computed.
+    reconstruction : float
+        Mean log p(x | z).
+    kl : float
+        Mean KL(q(z | x) ‖ p(z)).
+    learning_rate, seconds : float
+        At the end, and in all.
+    """
 
     epoch: int
     objective: float
+    bound: float
     evidence: float
     reconstruction: float
     kl: float
@@ -173,6 +194,7 @@ class Trainer:
             VALIDATION_DRAWS, len(data.x_valid), self.noise_dim, device=self.device
         ).normal_(generator=self.noise_generator)
         self.cumulative_weight = data.weight.cpu().cumsum(0)
+        self.flat = FlatParameters(model, _decayed_weights(model).__contains__)
         self.optimiser = self._new_optimiser()
         if optimiser_state is not None:
             self.optimiser.load_state_dict(optimiser_state)
@@ -230,7 +252,7 @@ class Trainer:
                 self._recover()
                 if outcome.n_recoveries >= MAX_RECOVERIES:
                     break
-                terms = (math.nan, math.nan, math.nan)
+                terms = (math.nan,) * N_TERMS
             else:
                 self._remember_good()
             evidence = math.nan
@@ -241,9 +263,10 @@ class Trainer:
             record = EpochRecord(
                 epoch=epoch,
                 objective=terms[0],
+                bound=terms[1],
                 evidence=evidence,
-                reconstruction=terms[1],
-                kl=terms[2],
+                reconstruction=terms[2],
+                kl=terms[3],
                 learning_rate=self._learning_rate(self.n_steps - 1),
                 seconds=time.perf_counter() - began,
             )
@@ -259,9 +282,9 @@ class Trainer:
                 default=0,
             )
 
-    def _run_epoch(self) -> tuple[float, float, float] | None:
-        """Return mean objective, log-likelihood and KL; None if a step diverged."""
-        total = torch.zeros(3, dtype=torch.float64, device=self.device)
+    def _run_epoch(self) -> tuple[float, ...] | None:
+        """Return means of a step's terms; None if a step diverged."""
+        total = torch.zeros(N_TERMS, dtype=torch.float64, device=self.device)
         batches = epoch_batches(
             self.cumulative_weight,
             self.data.n_draws,
@@ -273,22 +296,19 @@ class Trainer:
             if terms is None:
                 return None
             total += len(index) * terms
-        objective, reconstruction, kl = (total / self.data.n_draws).tolist()
-        return objective, reconstruction, kl
+        return tuple((total / self.data.n_draws).tolist())
 
     def _step(self, x: Tensor) -> Tensor | None:
+        """Return objective, bound, log-likelihood and KL; None if not finite."""
         progress = self.n_steps / (self.steps_per_epoch * self.schedule.n_epochs)
         noise = torch.empty(
             self.objective.n_draws(progress), len(x), self.noise_dim, device=self.device
         ).normal_(generator=self.noise_generator)
-        draw = self.model.draw(x, noise)
-        bound = self.model.with_background(self.objective.bound(draw), x).mean()
-        self.optimiser.zero_grad()
-        (-bound).backward()
-        norm = torch.nn.utils.clip_grad_norm_(
-            self.model.parameters(), self.schedule.clip_norm
-        )
-        if not torch.isfinite(bound + norm):
+        draw = self.model.draw(x, noise, path_gradient=self.objective.path_gradient)
+        latent = self.objective.bound(draw, progress)
+        objective = self.model.mixed(latent, draw).mean()
+        norm = self.flat.set_gradient(-objective, self.schedule.clip_norm)
+        if not torch.isfinite(objective + norm):
             return None
         rate = self._learning_rate(self.n_steps)
         for group in self.optimiser.param_groups:
@@ -297,8 +317,10 @@ class Trainer:
         self.average.update()
         self.n_steps += 1
         with torch.no_grad():
+            bound = self.model.mixed(draw.log_mean_w, draw).mean()
             kl = (draw.log_q_z - draw.log_p_z).mean() if draw.kl is None else draw.kl
-            return torch.stack([bound, draw.log_p_x.mean(), kl.mean()]).double()
+            terms = [objective, bound, draw.log_p_x.mean(), kl.mean()]
+            return torch.stack(terms).double()
 
     def _learning_rate(self, step: int) -> float:
         schedule = self.schedule
@@ -310,24 +332,12 @@ class Trainer:
 
     def _new_optimiser(self) -> torch.optim.Optimizer:
         """AdamW; only the networks' weight matrices decay."""
-        decayed = {
-            id(parameter)
-            for network in self.model.modules()
-            if isinstance(network, Network)
-            for parameter in network.decayed()
-        }
-        groups = [
-            {
-                "params": [p for p in self.model.parameters() if id(p) in decayed],
-                "weight_decay": self.schedule.weight_decay,
-            },
-            {
-                "params": [p for p in self.model.parameters() if id(p) not in decayed],
-                "weight_decay": 0.0,
-            },
-        ]
+        weight_decay = self.schedule.weight_decay
         return torch.optim.AdamW(
-            [group for group in groups if group["params"]],
+            [
+                {"params": [self.flat.decayed], "weight_decay": weight_decay},
+                {"params": [self.flat.others], "weight_decay": 0.0},
+            ],
             lr=self.schedule.learning_rate,
             betas=(0.9, 0.99),
             fused=True,
@@ -388,3 +398,13 @@ class Trainer:
             latent = log_w.logsumexp(0) - math.log(VALIDATION_DRAWS)
             log_p.append(self.model.with_background(latent, x).cpu())
         return torch.cat(log_p)
+
+
+def _decayed_weights(model: nn.Module) -> set[nn.Parameter]:
+    """Return the weight matrices of a model's networks."""
+    return {
+        parameter
+        for network in model.modules()
+        if isinstance(network, Network)
+        for parameter in network.decayed()
+    }

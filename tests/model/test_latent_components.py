@@ -148,6 +148,22 @@ def test_log_density_of_posterior_draws_is_its_log_prob(
     torch.testing.assert_close(log_q, q.log_prob(z), rtol=1e-9, atol=1e-9)
 
 
+@every_posterior
+def test_detached_posterior_is_the_same_out_of_reach_of_gradients(
+    spec: type[PosteriorSpec], make_context: MakeContext, perturb: Perturb
+) -> None:
+    q = perturb(spec().build(make_context())).double()(normal(B, D))
+    z = normal(K, B, L)
+    assert q.log_prob(z).requires_grad
+    detached = q.detached()
+    assert not detached.log_prob(z).requires_grad
+    torch.testing.assert_close(detached.log_prob(z), q.log_prob(z).detach())
+    reached = z.clone().requires_grad_()
+    expected = torch.autograd.grad(q.log_prob(reached).sum(), reached)
+    found = torch.autograd.grad(detached.log_prob(reached).sum(), reached)
+    torch.testing.assert_close(found, expected)
+
+
 @every_prior
 def test_prior_samples_follow_its_density(
     spec: type[PriorSpec], make_context: MakeContext, perturb: Perturb

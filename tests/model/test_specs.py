@@ -129,7 +129,7 @@ class TemperedBound(ObjectiveSpec):
     def n_draws(self, progress: float) -> int:
         return self.n_samples
 
-    def bound(self, draw: LatentDraw) -> Tensor:
+    def bound(self, draw: LatentDraw, progress: float) -> Tensor:
         order = 1 - self.alpha
         log_mean = (order * draw.log_w).logsumexp(0) - math.log(len(draw.log_w))
         return log_mean / order

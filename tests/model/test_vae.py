@@ -72,7 +72,8 @@ def test_gradient_of_the_objective_reaches_every_parameter(
 ) -> None:
     vae = make_vae(prior(), posterior(), likelihood(), decoder())
     x = rows(likelihood.support, n_rows=B)
-    bound = objective().bound(vae.draw(x, noise_for(vae, x)))
+    draw = vae.draw(x, noise_for(vae, x), path_gradient=objective.path_gradient)
+    bound = objective().bound(draw, 0.5)
     assert bound.shape == (B,)
     bound.mean().backward()
     for name, parameter in vae.named_parameters():
@@ -196,6 +197,30 @@ def test_background_is_one_part_of_a_mixture(
     torch.testing.assert_close(vae.background_log_share(x).exp(), share)
     mixed = vae.with_background(log_p, x)
     torch.testing.assert_close(mixed.exp(), 0.7 * log_p.exp() + share)
+
+
+@with_each_background
+def test_draw_knows_its_background(
+    likelihood: LikelihoodSpec,
+    background: StudentTBackground | IndependentBackground,
+    make_vae: MakeVAE,
+    rows: Rows,
+) -> None:
+    vae = make_vae(
+        NormalPrior(), FullPosterior(), likelihood, background=background
+    ).double()
+    x = rows(likelihood.support, n_rows=B).double()
+    draw = vae.draw(x, noise_for(vae, x))
+    log_p = draw.log_mean_w
+    torch.testing.assert_close(log_p.exp(), draw.log_w.exp().mean(0))
+    torch.testing.assert_close(vae.mixed(log_p, draw), vae.with_background(log_p, x))
+    share = vae.latent_share(log_p, vae.background_log_share(x))
+    torch.testing.assert_close(draw.latent_share(log_p), share)
+    vae.background = None
+    draw = vae.draw(x, noise_for(vae, x))
+    assert draw.log_background is None
+    assert torch.equal(vae.mixed(log_p, draw), log_p)
+    assert (draw.latent_share(log_p) == 1).all()
 
 
 def test_without_background_the_latent_part_is_all(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from skvae.model import BuildContext, LatentDraw
 from skvae.model.backgrounds import StudentTBackground
+from skvae.model.spec import registered
 from skvae.training import EpochRecord, Schedule, Trainer
 from skvae.training.objectives import ELBO, IWAE, ObjectiveSpec
 
@@ -34,13 +35,20 @@ class BreaksAt(ObjectiveSpec):
     def n_draws(self, progress: float) -> int:
         return 1
 
-    def bound(self, draw: LatentDraw) -> Tensor:
+    def bound(self, draw: LatentDraw, progress: float) -> Tensor:
         self.n_calls += 1
         factor = math.nan if self.n_calls in self.calls else 1.0
         return factor * draw.log_w.mean(0)
 
 
-@pytest.mark.parametrize("objective", [ELBO(), IWAE(n_samples=4)], ids=repr)
+@pytest.mark.parametrize(
+    "objective",
+    [
+        *(variant() for variant in registered(ObjectiveSpec).values()),
+        ELBO(beta=0.5, warmup=0.3, free_bits=0.2),
+    ],
+    ids=repr,
+)
 def test_training_improves_the_validation_bound(
     objective: ObjectiveSpec, make_trainer: MakeTrainer
 ) -> None:
@@ -113,8 +121,8 @@ def test_weight_matrices_of_networks_decay_and_nothing_else_does(
 
 def test_start_stays_where_training_only_harms(make_trainer: MakeTrainer) -> None:
     class Worse(ELBO):
-        def bound(self, draw: LatentDraw) -> Tensor:
-            return -super().bound(draw)
+        def bound(self, draw: LatentDraw, progress: float) -> Tensor:
+            return -super().bound(draw, progress)
 
     trainer = make_trainer(Worse(), n_epochs=5)
     before = validation_bound(trainer)
@@ -255,6 +263,51 @@ def test_history_is_of_the_parts_of_the_bound(make_trainer: MakeTrainer) -> None
         )
         assert record.kl > 0
         assert record.seconds > 0
+
+
+def test_history_has_the_bound_beside_a_weighted_objective(
+    make_trainer: MakeTrainer,
+) -> None:
+    """The start's, by a rate so small that the weights stay there."""
+    records = {}
+    for objective in (ELBO(), ELBO(beta=0.25, released=0.5)):
+        trainer = make_trainer(objective, n_epochs=4, learning_rate=1e-12)
+        records[objective.beta] = trainer.run().history
+    for plain, weighted in zip(records[1.0], records[0.25], strict=True):
+        assert weighted.bound == pytest.approx(plain.bound, abs=1e-6)
+        assert plain.objective == pytest.approx(plain.bound, abs=0.1)
+        beta = 0.25 if weighted.epoch <= 2 else 1.0
+        expected = weighted.reconstruction - beta * weighted.kl
+        assert weighted.objective == pytest.approx(expected, abs=1e-5)
+    assert records[0.25][0].objective > records[0.25][0].bound + 0.3
+
+
+def test_history_has_the_importance_weighted_bound(make_trainer: MakeTrainer) -> None:
+    for record in (
+        make_trainer(IWAE(n_samples=3, first_part=0), n_epochs=2).run().history
+    ):
+        assert record.bound == pytest.approx(record.objective, abs=1e-6)
+
+
+def test_training_asks_for_path_gradients_where_the_objective_does(
+    make_trainer: MakeTrainer,
+) -> None:
+    seen = []
+
+    class Watched(ELBO):
+        alias = ""
+
+        def bound(self, draw: LatentDraw, progress: float) -> Tensor:
+            seen.append((progress, draw.kl is None))
+            return super().bound(draw, progress)
+
+    class WatchedPath(Watched):
+        path_gradient = True
+
+    make_trainer(Watched(), n_epochs=2).run()
+    make_trainer(WatchedPath(), n_epochs=2).run()
+    steps = [i / 8 for i in range(8)]
+    assert seen == [*((p, False) for p in steps), *((p, True) for p in steps)]
 
 
 def test_bounds_are_mixed_with_the_background(make_trainer: MakeTrainer) -> None:

@@ -1,20 +1,33 @@
 """The contract of a training objective."""
 
 from abc import ABC, abstractmethod
+from numbers import Real
 from typing import ClassVar
 
 from torch import Tensor
 
 from skvae.model import LatentDraw
-from skvae.model.spec import ComponentSpec
+from skvae.model.spec import ComponentSpec, positive_int
 
-__all__ = ["ObjectiveSpec"]
+__all__ = [
+    "ObjectiveSpec",
+    "draws_in_two_parts",
+    "share_of_training",
+]
 
 
 class ObjectiveSpec(ComponentSpec, ABC):
-    """A lower bound on log p(x) that training maximises."""
+    """What training maximises: a lower bound on log p(x).
+
+    Attributes
+    ----------
+    path_gradient : bool
+        Whether log q(z | x) of the draws is to reach the encoder through their
+        latents alone, as `VAE.draw` has it.
+    """
 
     family: ClassVar[str] = "objective"
+    path_gradient: ClassVar[bool] = False
 
     @abstractmethod
     def n_draws(self, progress: float) -> int:
@@ -27,5 +40,37 @@ class ObjectiveSpec(ComponentSpec, ABC):
         """
 
     @abstractmethod
-    def bound(self, draw: LatentDraw) -> Tensor:
-        """Return the bound for each row, shape (B,), nats; training maximises it."""
+    def bound(self, draw: LatentDraw, progress: float) -> Tensor:
+        """Return what to maximise for each row, shape (B,), nats.
+
+        Parameters
+        ----------
+        draw : LatentDraw
+            `n_draws` latents of each row, from the encoder. It is used once: an
+            objective may hook its own weights to the gradient of the latents.
+        progress : float
+            Share of the training that is done, in [0, 1).
+
+        Returns
+        -------
+        bound : Tensor of shape (B,)
+            Of the latent part. With a background, training maximises
+            log((1 − ε) exp(bound) + ε p₀(x)).
+        """
+
+
+def draws_in_two_parts(
+    n_samples: object, first_part: object, progress: float, owner: str
+) -> int:
+    """Return 1 in the first part of the training, then `n_samples`."""
+    n_draws = positive_int(n_samples, f"n_samples of {owner}")
+    return (
+        1 if progress < share_of_training(first_part, "first_part", owner) else n_draws
+    )
+
+
+def share_of_training(value: object, name: str, owner: str) -> float:
+    """Return value as a float in [0, 1]; raise a ValueError if it is none."""
+    if isinstance(value, Real) and 0 <= float(value) <= 1:
+        return float(value)
+    raise ValueError(f"{name} of {owner} must be in [0, 1], got {value!r}.")

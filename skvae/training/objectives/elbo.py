@@ -1,44 +1,111 @@
-"""The evidence lower bound."""
+"""The evidence lower bound and the weightings of its divergence."""
 
+import math
+from numbers import Real
+
+import torch
 from torch import Tensor
 
 from skvae.model import LatentDraw
 from skvae.model.spec import positive_int
-from skvae.training.objectives._base import ObjectiveSpec
+from skvae.training.objectives._base import ObjectiveSpec, share_of_training
 
 __all__ = ["ELBO"]
 
 
 class ELBO(ObjectiveSpec):
-    r"""Evidence lower bound.
+    r"""Evidence lower bound, its divergence weighted in the first part of training.
 
     .. math:: \mathcal{L} = E_{q(z \mid x)} \log p(x \mid z)
-              - KL(q(z \mid x) \,\|\, p(z))
+              - \beta_t \max(\lambda_t, KL(q(z \mid x) \,\|\, p(z)))
 
-    The divergence is in closed form where prior and posterior have one, else it is
-    estimated from the same draws.
+    With the defaults β = 1 and λ = 0: the bound itself. Otherwise the weighting holds
+    until a share `released` of the training is done; then the bound itself is
+    maximised, so that the density is not left at the optimum of something else.
 
     Parameters
     ----------
     n_samples : int, default=1
         Draws per row over which the expectation is averaged.
+    beta : float, default=1.0
+        Weight of the divergence, β, at least 0.
+    warmup : float, default=0.0
+        Share of the training, in [0, 1], over which the weight rises from 0 to β.
+    free_bits : float, default=0.0
+        λ, nats per row, over all latents: as long as the mean divergence of a batch
+        is smaller, it counts as λ and has no gradient.
+    released : float, default=0.8
+        Share of the training, in [0, 1], after which β = 1 and λ = 0. 1.0 keeps the
+        weighting to the end.
+
+    Notes
+    -----
+    While a weighting holds, the objective is no bound; `history_` has the bound in a
+    column of its own.
+
+    The divergence is in closed form where prior and posterior have one and there is
+    no background, else it is the mean over the draws. Beside a background, a
+    closed-form divergence would stand inside the logarithm of a sum, and what came
+    out could exceed log p(x).
 
     References
     ----------
     D. P. Kingma and M. Welling, 2014. Auto-encoding variational Bayes.
+
+    I. Higgins et al., 2017. β-VAE: learning basic visual concepts with a constrained
+    variational framework. (The weight β.)
+
+    S. R. Bowman et al., 2016. Generating sentences from a continuous space.
+    C. K. Sønderby et al., 2016. Ladder variational autoencoders. (The warm-up.)
+
+    D. P. Kingma et al., 2016. Improved variational inference with inverse
+    autoregressive flow. (Free bits.)
     """
 
     alias = "elbo"
 
-    def __init__(self, n_samples: int = 1) -> None:
+    def __init__(
+        self,
+        n_samples: int = 1,
+        beta: float = 1.0,
+        warmup: float = 0.0,
+        free_bits: float = 0.0,
+        released: float = 0.8,
+    ) -> None:
         self.n_samples = n_samples
+        self.beta = beta
+        self.warmup = warmup
+        self.free_bits = free_bits
+        self.released = released
 
     def n_draws(self, progress: float) -> int:
         """Return `n_samples`."""
         return positive_int(self.n_samples, "n_samples of ELBO")
 
-    def bound(self, draw: LatentDraw) -> Tensor:
-        """Return the mean of log w, with the divergence in closed form if known."""
-        if draw.kl is None:
-            return draw.log_w.mean(0)
-        return draw.log_p_x.mean(0) - draw.kl
+    def weighting(self, progress: float) -> tuple[float, float]:
+        """Return β and λ at a share of the training."""
+        beta = _not_negative(self.beta, "beta")
+        free_bits = _not_negative(self.free_bits, "free_bits")
+        warmup = share_of_training(self.warmup, "warmup", "ELBO")
+        if progress >= share_of_training(self.released, "released", "ELBO"):
+            return 1.0, 0.0
+        return beta * min(1.0, progress / warmup) if warmup else beta, free_bits
+
+    def bound(self, draw: LatentDraw, progress: float) -> Tensor:
+        """Return the mean log-likelihood minus the weighted divergence."""
+        beta, free_bits = self.weighting(progress)
+        if draw.kl is None or draw.log_background is not None:
+            kl = (draw.log_q_z - draw.log_p_z).mean(0)
+        else:
+            kl = draw.kl
+        if free_bits:
+            kl = torch.where(kl.mean() < free_bits, free_bits, kl)
+        return draw.log_p_x.mean(0) - beta * kl
+
+
+def _not_negative(value: object, name: str) -> float:
+    if isinstance(value, Real) and not isinstance(value, bool):
+        number = float(value)
+        if 0 <= number < math.inf:
+            return number
+    raise ValueError(f"{name} of ELBO must be a number from 0, got {value!r}.")

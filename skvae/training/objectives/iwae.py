@@ -1,13 +1,9 @@
 """The importance-weighted bound."""
 
-import math
-from numbers import Real
-
 from torch import Tensor
 
 from skvae.model import LatentDraw
-from skvae.model.spec import positive_int
-from skvae.training.objectives._base import ObjectiveSpec
+from skvae.training.objectives._base import ObjectiveSpec, draws_in_two_parts
 
 __all__ = ["IWAE"]
 
@@ -41,13 +37,8 @@ class IWAE(ObjectiveSpec):
 
     def n_draws(self, progress: float) -> int:
         """Return 1 in the first part of the training, then K."""
-        n_samples = positive_int(self.n_samples, "n_samples of IWAE")
-        if not isinstance(self.first_part, Real) or not 0 <= self.first_part <= 1:
-            raise ValueError(
-                f"first_part of IWAE must be in [0, 1], got {self.first_part!r}."
-            )
-        return 1 if progress < self.first_part else n_samples
+        return draws_in_two_parts(self.n_samples, self.first_part, progress, "IWAE")
 
-    def bound(self, draw: LatentDraw) -> Tensor:
+    def bound(self, draw: LatentDraw, progress: float) -> Tensor:
         """Return the log of the mean weight."""
-        return draw.log_w.logsumexp(0) - math.log(draw.log_w.shape[0])
+        return draw.log_mean_w
