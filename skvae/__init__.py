@@ -24,8 +24,21 @@ from skvae.model.likelihoods import (
     LikelihoodSpec,
     MixtureLikelihood,
 )
-from skvae.model.posteriors import DiagonalPosterior, FullPosterior, PosteriorSpec
-from skvae.model.priors import MixturePrior, NormalPrior, PriorSpec
+from skvae.model.posteriors import (
+    DiagonalPosterior,
+    FlowPosterior,
+    FullPosterior,
+    LadderPosterior,
+    PosteriorSpec,
+)
+from skvae.model.priors import (
+    FlowPrior,
+    LadderPrior,
+    MixturePrior,
+    NormalPrior,
+    PriorSpec,
+    VampPrior,
+)
 from skvae.training.objectives import ELBO, IWAE, ObjectiveSpec
 
 __version__ = "0.1.0"
@@ -42,9 +55,13 @@ __all__ = [
     "DiagonalPosterior",
     "EncoderProposal",
     "Evidence",
+    "FlowPosterior",
+    "FlowPrior",
     "FullPosterior",
     "GaussianLikelihood",
     "IndependentBackground",
+    "LadderPosterior",
+    "LadderPrior",
     "LikelihoodSpec",
     "MLPDecoder",
     "MixtureLikelihood",
@@ -59,4 +76,5 @@ __all__ = [
     "RefinedProposal",
     "StudentTBackground",
     "VAEDensity",
+    "VampPrior",
 ]
