@@ -92,7 +92,7 @@ def check_positive_int(value: object, name: str, *also: object) -> None:
 
 def check_n_components(value: object) -> None:
     """Raise unless value is a number of latents, one for every level, or "auto"."""
-    if not isinstance(value, (tuple, list)):
+    if not isinstance(value, tuple):
         check_number(
             value,
             "n_components",
@@ -178,8 +178,8 @@ def resolve_specs(estimator: Any) -> Specs:
     likelihood = resolve(estimator.likelihood, LikelihoodSpec)
     prior = resolve(estimator.prior, PriorSpec)
     posterior = resolve(estimator.posterior, PosteriorSpec)
-    if isinstance(estimator.n_components, (tuple, list)):
-        levels = tuple(estimator.n_components)
+    if isinstance(estimator.n_components, tuple):
+        levels = estimator.n_components
         prior = LadderPrior(levels, top=prior)
         posterior = LadderPosterior(levels, top=posterior)
     return Specs(

@@ -79,7 +79,7 @@ n_iter_no_change, dropout, weight_decay
     if n_components == "auto":
         # More latents than a tenth of the rows would only store them.
         n_components = max(1, min(n_features, 12, n_rows // 10))
-    levels = n_components if isinstance(n_components, (tuple, list)) else [n_components]
+    levels = n_components if isinstance(n_components, tuple) else (n_components,)
     steps_per_epoch = math.ceil((n_draws - n_valid) / batch_size)
     if max_iter == "auto":
         max_iter = math.ceil(_default_steps(n_draws, steps_per_epoch) / steps_per_epoch)

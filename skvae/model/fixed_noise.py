@@ -9,7 +9,7 @@ from torch import Tensor
 __all__ = ["mean_over_fixed_noise"]
 
 N_PAIRS = 64
-BLOCK_DRAWS = 16_384
+BLOCK_DRAWS = 2048
 
 
 def mean_over_fixed_noise(

@@ -1,6 +1,5 @@
 """Spline flows: invertible maps of the latents that start at the identity."""
 
-import importlib
 from typing import Any
 
 import torch
@@ -99,12 +98,13 @@ class SplineFlow(nn.Module):
 
 def _zuko_flows() -> Any:
     try:
-        return importlib.import_module("zuko.flows")
+        from zuko import flows
     except ImportError as error:
         raise ImportError(
             "prior='flow' and posterior='flow' need the package zuko: "
             "pip install 'skvae[flows]'."
         ) from error
+    return flows
 
 
 def _start(transform: Any, generator: torch.Generator) -> None:

@@ -106,6 +106,10 @@ class Step(ABC):
         """Return the log-density of z (K, B, L), shape (K, B)."""
 
     @abstractmethod
+    def mean(self, above: Tensor) -> Tensor:
+        """Return the mean (K, B, L), given the level above."""
+
+    @abstractmethod
     def select(self, rows: Tensor) -> "Step":
         """Return the step of some of the rows."""
 
@@ -127,6 +131,10 @@ class GaussianStep(Step):
     def log_prob(self, z: Tensor, above: Tensor) -> Tensor:
         """Return Σ log N(z; μ, σ²)."""
         return DiagonalGaussian(*self.level(above)).log_prob(z)
+
+    def mean(self, above: Tensor) -> Tensor:
+        """Return μ."""
+        return self.level(above)[0]
 
     def select(self, rows: Tensor) -> "GaussianStep":
         """Return itself."""
@@ -191,6 +199,10 @@ class MergedStep(Step):
         )
         return -0.5 * noise.square().sum(-2).T - log_normaliser
 
+    def mean(self, above: Tensor) -> Tensor:
+        """Return the merged mean."""
+        return self._moments(above)[0]
+
     def select(self, rows: Tensor) -> "MergedStep":
         """Return the step of some of the rows."""
         return MergedStep(
@@ -250,14 +262,23 @@ class Chain(LatentDistribution):
 
     @property
     def mean(self) -> Tensor:
-        """The top's mean; of the levels below, the mean over 128 fixed points."""
+        """The top's mean; below, means given the level above, over 128 fixed draws."""
         top = self.top.mean
-        rows = torch.atleast_2d(top)
-        means = mean_over_fixed_noise(
-            lambda noise: self.rsample(noise)[0], self.noise_dim, len(rows), like=top
+        n_rows = len(top) if top.dim() > 1 else 1
+        below = mean_over_fixed_noise(
+            self._means_below, self.noise_dim, n_rows, like=top
         )
-        below = means[:, : -self.n_top]
         return torch.cat([below.view(*top.shape[:-1], -1), top], -1)
+
+    def _means_below(self, noise: Tensor) -> Tensor:
+        """Return the mean of every level but the top, given a draw of those above."""
+        *below, of_top = noise.split([*self._sizes, self.top.noise_dim], -1)
+        above, _ = self.top.rsample(of_top)
+        means = []
+        for step, part in zip(self.steps[::-1], below[::-1], strict=True):
+            means.append(step.mean(above))
+            above, _ = step.rsample(part, above)
+        return torch.cat(means[::-1], -1)
 
     def select(self, rows: Tensor) -> "Chain":
         """Return the distributions of some of the rows."""
