@@ -78,6 +78,7 @@ def test_flat_model_has_one_level(density: VAEDensity) -> None:
 def test_scores_are_those_of_the_row_alone(
     hierarchical: VAEDensity, table: np.ndarray
 ) -> None:
+    table = table[:40]
     together = hierarchical.score_samples(table)
     assert np.isfinite(together).all()
     assert_array_equal(hierarchical.score_samples(table), together)
@@ -91,13 +92,15 @@ def test_two_fits_with_one_seed_are_equal(
     hierarchical: VAEDensity, table: np.ndarray
 ) -> None:
     again = clone(hierarchical).fit(table)
-    assert_array_equal(again.score_samples(table), hierarchical.score_samples(table))
+    rows = table[:40]
+    assert_array_equal(again.score_samples(rows), hierarchical.score_samples(rows))
 
 
 def test_a_pickle_scores_as_the_original_and_can_be_trained_further(
     hierarchical: VAEDensity, table: np.ndarray
 ) -> None:
     opened = pickle.loads(pickle.dumps(hierarchical))
+    table = table[:40]
     before = hierarchical.score_samples(table)
     assert_array_equal(opened.score_samples(table), before)
     opened.partial_fit(table)
@@ -140,11 +143,11 @@ def test_nested_parameters_are_those_of_the_top(table: np.ndarray) -> None:
         {"prior__n_modes": [1, 3], "n_components": [(2, 1), (2,), 2]},
         cv=2,
         error_score="raise",
-    ).fit(table)
+    ).fit(table[:80])
     scores = search.cv_results_["mean_test_score"].reshape(3, 2)
     assert_array_equal(scores[1], scores[2])
     assert len(np.unique(scores)) == 4
-    fitted = density.set_params(prior__n_modes=3).fit(table)
+    fitted = density.set_params(prior__n_modes=3).fit(table[:80])
     assert fitted.model_.prior.top.logit.shape == (3,)
     assert fitted.prior.n_modes == 3
 

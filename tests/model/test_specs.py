@@ -286,7 +286,7 @@ def test_every_pair_of_components_fits_and_scores(
         objective=objective,
         **TINY,
     ).fit(table)
-    assert np.isfinite(density.score_samples(table)).all()
+    assert np.isfinite(density.score_samples(table[:10])).all()
     assert np.isfinite(density.sample(5, random_state=0)).all()
     assert density.transform(table).shape == (40, 2)
 

@@ -22,7 +22,7 @@ class FlowPosterior(PosteriorSpec):
     The map f is a neural spline flow of couplings, which starts at the identity: q
     starts as `FullPosterior` does. It follows posteriors that are skewed, bent or
     have several modes. A draw with its density takes one evaluation of the flow's
-    networks, the density of any other z two; f acts on standardised numbers, and
+    networks, the density of any other z three; f acts on standardised numbers, and
     beyond ±5 it is the identity, so that tails are Gaussian. It needs the package
     zuko (``pip install 'skvae[flows]'``).
 
