@@ -24,8 +24,21 @@ from skvae.model.likelihoods import (
     LikelihoodSpec,
     MixtureLikelihood,
 )
-from skvae.model.posteriors import DiagonalPosterior, FullPosterior, PosteriorSpec
-from skvae.model.priors import MixturePrior, NormalPrior, PriorSpec
+from skvae.model.posteriors import (
+    DiagonalPosterior,
+    FlowPosterior,
+    FullPosterior,
+    LadderPosterior,
+    PosteriorSpec,
+)
+from skvae.model.priors import (
+    FlowPrior,
+    LadderPrior,
+    MixturePrior,
+    NormalPrior,
+    PriorSpec,
+    VampPrior,
+)
 from skvae.training.objectives import (
     ELBO,
     IWAE,
@@ -50,9 +63,13 @@ __all__ = [
     "DiagonalPosterior",
     "EncoderProposal",
     "Evidence",
+    "FlowPosterior",
+    "FlowPrior",
     "FullPosterior",
     "GaussianLikelihood",
     "IndependentBackground",
+    "LadderPosterior",
+    "LadderPrior",
     "LikelihoodSpec",
     "MLPDecoder",
     "MixtureLikelihood",
@@ -68,4 +85,5 @@ __all__ = [
     "StickingTheLanding",
     "StudentTBackground",
     "VAEDensity",
+    "VampPrior",
 ]

@@ -3,6 +3,7 @@
 import copy
 import warnings
 from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -67,7 +68,8 @@ def fit_estimator(
         fitted: dict[str, Any] = {
             "n_features_in_": staged.n_features_in_,
             "columns_": job.columns,
-            "n_components_": job.n_components,
+            "n_components_": sum(job.latent_levels),
+            "latent_levels_": job.latent_levels,
             **{f"{family}_": spec for family, spec in vars(specs).items()},
         }
         if hasattr(staged, "feature_names_in_"):
@@ -96,10 +98,14 @@ def _specs(estimator: Any, *, warm: bool) -> Specs:
     specs = resolve_specs(estimator)
     if not warm:
         return specs
-    if estimator.n_components not in ("auto", estimator.n_components_):
+    levels, fitted = estimator.n_components, estimator.latent_levels_
+    if isinstance(levels, Integral):
+        levels = (levels,)
+    if levels != "auto" and tuple(levels) != fitted:
+        shown = fitted if len(fitted) > 1 else fitted[0]
         raise ValueError(
             f"n_components={estimator.n_components} differs from the fitted model's "
-            f"{estimator.n_components_}; a warm start cannot change it."
+            f"{shown}; a warm start cannot change it."
         )
     return Specs(
         prior=estimator.prior_,

@@ -139,15 +139,15 @@ class FitJob:
         Mean log |det du/dx| of the training rows.
     log_jacobian_valid : ndarray of shape (n_valid,)
         log |det du/dx| of each validation row.
-    n_components : int
-        Number of latents.
+    latent_levels : tuple of int
+        Number of latents of every level, bottom first.
     """
 
     columns: Columns
     trainer: Trainer
     log_jacobian: float
     log_jacobian_valid: Array
-    n_components: int
+    latent_levels: tuple[int, ...]
 
     def in_input_units(self, record: EpochRecord) -> EpochRecord:
         """Return the record with log-densities in the units of the input."""
@@ -309,15 +309,15 @@ def _job(
         generator,
         getattr(resumed, "_optimiser_state", None),
     )
-    n_components = plan.settings.n_components
+    latent_levels = plan.settings.latent_levels
     if resumed is not None:
-        n_components = resumed.n_components_
+        latent_levels = resumed.latent_levels_
     return FitJob(
         columns=columns,
         trainer=trainer,
         log_jacobian=float(np.average(log_jacobian[train], weights=w_train.numpy())),
         log_jacobian_valid=log_jacobian[valid],
-        n_components=n_components,
+        latent_levels=latent_levels,
     )
 
 
@@ -354,15 +354,16 @@ def _new_model(
             specs.likelihood,
             specs.background,
         )
-    n_components = plan.settings.n_components
+    bottom, *above = plan.settings.latent_levels
     features = model.features(x)
     model.initialise(
         linear_start(
             features,
             weight,
-            n_components,
+            bottom,
             floor[model.features.owner],
             generator,
+            n_above=sum(above),
         )
     )
     if model.background is not None:

@@ -15,8 +15,8 @@ from skvae.model.backgrounds import (
 )
 from skvae.model.decoders import DecoderSpec
 from skvae.model.likelihoods import LikelihoodSpec
-from skvae.model.posteriors import PosteriorSpec
-from skvae.model.priors import PriorSpec
+from skvae.model.posteriors import LadderPosterior, PosteriorSpec
+from skvae.model.priors import LadderPrior, PriorSpec
 from skvae.model.spec import resolve
 from skvae.training.objectives import ObjectiveSpec
 
@@ -40,6 +40,7 @@ def check_number(
     integer: bool = False,
     inclusive: bool = True,
     also: tuple[object, ...] = (),
+    more: str = "",
 ) -> None:
     """Raise a ValueError or TypeError unless value is a number in the range.
 
@@ -57,6 +58,8 @@ def check_number(
         Whether `low` is in the range.
     also : tuple, default=()
         Other values that are allowed, such as "auto".
+    more : str, default=""
+        What else is allowed, for the message.
     """
     if _is_one_of(value, also):
         return
@@ -64,7 +67,9 @@ def check_number(
     least = "at least" if inclusive else "above"
     most = "" if np.isinf(high) else f" and at most {high:g}"
     others = "".join(f" or {other!r}" for other in also)
-    message = f"{name} must be {number} {least} {low:g}{most}{others}, got {value!r}."
+    message = (
+        f"{name} must be {number} {least} {low:g}{most}{others}{more}, got {value!r}."
+    )
     if isinstance(value, bool) or not isinstance(value, Integral if integer else Real):
         raise TypeError(message)
     size = float(value)
@@ -85,6 +90,24 @@ def check_positive_int(value: object, name: str, *also: object) -> None:
     check_number(value, name, low=1, integer=True, also=also)
 
 
+def check_n_components(value: object) -> None:
+    """Raise unless value is a number of latents, one for every level, or "auto"."""
+    if not isinstance(value, tuple):
+        check_number(
+            value,
+            "n_components",
+            low=1,
+            integer=True,
+            also=("auto",),
+            more=" or a tuple of int, one for every level of latents",
+        )
+    elif not value:
+        raise ValueError("n_components must not be empty, got ().")
+    else:
+        for size in value:
+            check_positive_int(size, "each of n_components")
+
+
 def check_parameters(
     estimator: Any, tol: float | None = None, max_samples: int | None = None
 ) -> None:
@@ -98,7 +121,7 @@ def check_parameters(
         Arguments of `evidence`, checked where they are not None.
     """
     p = estimator.get_params(deep=False)
-    check_positive_int(p["n_components"], "n_components", "auto")
+    check_n_components(p["n_components"])
     check_positive_int(p["n_importance_samples"], "n_importance_samples")
     check_positive_int(p["batch_size"], "batch_size")
     check_positive_int(p["max_iter"], "max_iter", "auto")
@@ -153,9 +176,15 @@ class Specs:
 def resolve_specs(estimator: Any) -> Specs:
     """Return the estimator's components as specs, aliases resolved."""
     likelihood = resolve(estimator.likelihood, LikelihoodSpec)
+    prior = resolve(estimator.prior, PriorSpec)
+    posterior = resolve(estimator.posterior, PosteriorSpec)
+    if isinstance(estimator.n_components, tuple):
+        levels = estimator.n_components
+        prior = LadderPrior(levels, top=prior)
+        posterior = LadderPosterior(levels, top=posterior)
     return Specs(
-        prior=resolve(estimator.prior, PriorSpec),
-        posterior=resolve(estimator.posterior, PosteriorSpec),
+        prior=prior,
+        posterior=posterior,
         decoder=resolve(estimator.decoder, DecoderSpec),
         likelihood=likelihood,
         objective=resolve(estimator.objective, ObjectiveSpec),

@@ -17,8 +17,8 @@ class FitSettings:
 
     Attributes
     ----------
-    n_components : int
-        Number of latents.
+    latent_levels : tuple of int
+        Number of latents of every level, bottom first.
     n_epochs : int
         Passes over the training rows.
     n_valid : int
@@ -29,12 +29,17 @@ class FitSettings:
         Regularisation of the networks.
     """
 
-    n_components: int
+    latent_levels: tuple[int, ...]
     n_epochs: int
     n_valid: int
     patience: float
     dropout: float
     weight_decay: float
+
+    @property
+    def n_components(self) -> int:
+        """Number of latents."""
+        return sum(self.latent_levels)
 
 
 def fit_settings(
@@ -43,7 +48,7 @@ def fit_settings(
     n_draws: int,
     n_features: int,
     batch_size: int,
-    n_components: int | str,
+    n_components: int | str | tuple[int, ...],
     max_iter: int | str,
     early_stopping: bool | str,
     validation_fraction: float,
@@ -74,6 +79,7 @@ n_iter_no_change, dropout, weight_decay
     if n_components == "auto":
         # More latents than a tenth of the rows would only store them.
         n_components = max(1, min(n_features, 12, n_rows // 10))
+    levels = n_components if isinstance(n_components, tuple) else (n_components,)
     steps_per_epoch = math.ceil((n_draws - n_valid) / batch_size)
     if max_iter == "auto":
         max_iter = math.ceil(_default_steps(n_draws, steps_per_epoch) / steps_per_epoch)
@@ -83,7 +89,7 @@ n_iter_no_change, dropout, weight_decay
     rows_per_column = n_draws / n_features
     heavy = 0 if rows_per_column >= 900 else 1 if rows_per_column >= 200 else 2
     return FitSettings(
-        n_components=int(n_components),
+        latent_levels=tuple(int(size) for size in levels),
         n_epochs=n_epochs,
         n_valid=n_valid,
         patience=float(n_iter_no_change),

@@ -59,12 +59,14 @@ class VAEDensity(
 
     Parameters
     ----------
-    n_components : int or "auto", default="auto"
+    n_components : int, tuple of int or "auto", default="auto"
         Number of latents, L. "auto" is the number of columns, at most 12 and at most
-        a tenth of the rows.
-    prior : {"normal", "mixture"} or PriorSpec, default="mixture"
+        a tenth of the rows. A tuple has the numbers of several levels of latents,
+        bottom first, as (16, 4); each level is Gaussian given the one above (see
+        `LadderPrior`), and `prior` and `posterior` are those of the top level.
+    prior : {"normal", "mixture", "vamp", "flow"} or PriorSpec, default="mixture"
         Distribution of the latents.
-    posterior : {"diagonal", "full"} or PosteriorSpec, default="full"
+    posterior : {"diagonal", "full", "flow"} or PosteriorSpec, default="full"
         Family of the encoder's distributions.
     decoder : {"mlp", "autoregressive"} or DecoderSpec, default="mlp"
         From latents to the parameters of the likelihood.
@@ -132,7 +134,9 @@ default="auto"
     Attributes
     ----------
     n_components_ : int
-        Number of latents.
+        Number of latents, those of all levels together.
+    latent_levels_ : tuple of int
+        Number of latents of every level, bottom first.
     n_features_in_ : int
         Number of columns seen by `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -195,7 +199,7 @@ default="auto"
 
     def __init__(
         self,
-        n_components: int | str = "auto",
+        n_components: int | str | tuple[int, ...] = "auto",
         *,
         prior: str | PriorSpec = "mixture",
         posterior: str | PosteriorSpec = "full",

@@ -84,10 +84,11 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def imports_of(path: Path) -> set[str]:
-    """Return the full names of all that a module imports, at any depth."""
+def imports_of(path: Path, *, at_once: bool = False) -> set[str]:
+    """Return the full names of all that a module imports, at any depth or at once."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in tree.body if at_once else ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -137,8 +138,8 @@ def test_imports_point_one_way(path: Path) -> None:
 
 
 @every_module
-def test_heavy_optional_packages_are_not_imported(path: Path) -> None:
-    packages = {imported.split(".")[0] for imported in imports_of(path)}
+def test_heavy_optional_packages_are_imported_only_where_used(path: Path) -> None:
+    packages = {name.split(".")[0] for name in imports_of(path, at_once=True)}
     assert not packages & {"pandas", "polars", "zuko"}
 
 
@@ -161,30 +162,38 @@ def test_module_says_what_it_is_for_and_what_it_offers(path: Path) -> None:
     assert "__all__" in assigned
 
 
+def spec_of(path: Path) -> type[ComponentSpec]:
+    """Return the one spec that is defined in a variant's file."""
+    folder = path.parent.relative_to(ROOT).as_posix()
+    name = f"skvae.{folder.replace('/', '.')}.{path.stem}"
+    (spec,) = [
+        value
+        for value in vars(importlib.import_module(name)).values()
+        if isinstance(value, type)
+        and issubclass(value, FAMILIES[folder])
+        and value.__module__ == name
+    ]
+    return spec
+
+
 @pytest.mark.parametrize("path", VARIANT_FILES, ids=name_of)
 def test_variant_file_has_one_spec_which_its_folder_exports(path: Path) -> None:
-    folder = path.parent.relative_to(ROOT).as_posix()
-    family = FAMILIES[folder]
-    package = "skvae." + folder.replace("/", ".")
-    module = importlib.import_module(f"{package}.{path.stem}")
-    specs = [
-        value
-        for value in vars(module).values()
-        if isinstance(value, type)
-        and issubclass(value, family)
-        and value.__module__ == module.__name__
-    ]
-    (spec,) = specs
-    exported = importlib.import_module(package)
-    for offered in (module, exported, skvae):
+    spec = spec_of(path)
+    module = importlib.import_module(spec.__module__)
+    folder = importlib.import_module(spec.__module__.rpartition(".")[0])
+    for offered in (module, folder, skvae):
         assert spec.__name__ in offered.__all__
         assert getattr(offered, spec.__name__) is spec
 
 
 @pytest.mark.parametrize("path", VARIANT_FILES, ids=name_of)
 def test_variant_is_named_after_its_file(path: Path) -> None:
-    family = FAMILIES[path.parent.relative_to(ROOT).as_posix()]
-    assert path.stem in registered(family)
+    spec = spec_of(path)
+    if spec.alias:
+        assert spec.alias == path.stem
+        assert spec in registered(spec.__mro__[1]).values()
+    else:
+        assert spec.__name__.lower().startswith(path.stem)
 
 
 @pytest.fixture

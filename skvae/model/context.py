@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Generator, Tensor
 
 from skvae.model.features import ColumnKind, RowFeatures
@@ -113,6 +114,20 @@ class LinearStart:
     features: Tensor
     z: Tensor
     sample_weight: Tensor
+
+    def of_latents(self, index: Tensor) -> "LinearStart":
+        """Return the start for some of the latents only."""
+        if torch.equal(index, torch.arange(len(self.encoder_bias))):
+            return self
+        covariance = (self.encoder_tril @ self.encoder_tril.T)[index][:, index]
+        return replace(
+            self,
+            encoder_weight=self.encoder_weight[index],
+            encoder_bias=self.encoder_bias[index],
+            encoder_tril=torch.linalg.cholesky(covariance),
+            decoder_weight=self.decoder_weight[:, index],
+            z=self.z[:, index],
+        )
 
     def of_features(self, index: Tensor) -> "LinearStart":
         """Return the start for some of the features only."""

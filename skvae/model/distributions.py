@@ -20,6 +20,7 @@ __all__ = [
     "DiagonalGaussianMixture",
     "LatentDistribution",
     "MixtureOfDistributions",
+    "MixtureOverRows",
     "SharedDistribution",
     "StandardNormal",
 ]
@@ -170,9 +171,14 @@ class CholeskyGaussian(LatentDistribution):
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Return log N(z; μ, T Tᵀ)."""
+        squared = self.standardised(z).square().sum(-1)
+        return -0.5 * squared - self._log_normaliser
+
+    def standardised(self, z: Tensor) -> Tensor:
+        """Return T⁻¹ (z − μ), shape (K, B, L)."""
         centred = (z - self._mean).permute(1, 2, 0)
         standard = torch.linalg.solve_triangular(self.tril, centred, upper=False)
-        return -0.5 * standard.square().sum(-2).T - self._log_normaliser
+        return standard.permute(2, 0, 1)
 
     @property
     def mean(self) -> Tensor:
@@ -404,3 +410,49 @@ class SharedDistribution(LatentDistribution):
     def select(self, rows: Tensor) -> "SharedDistribution":
         """Return the same for fewer rows."""
         return SharedDistribution(self.distribution, len(rows))
+
+
+class MixtureOverRows(LatentDistribution):
+    """A mixture of the distributions of C rows, itself shared by all rows.
+
+    Parameters
+    ----------
+    log_weight : Tensor of shape (C,)
+        Log weights.
+    parts : LatentDistribution
+        Of C rows.
+    """
+
+    def __init__(self, log_weight: Tensor, parts: LatentDistribution) -> None:
+        self.log_weight, self.parts = log_weight, parts
+        self.noise_dim = parts.noise_dim + 1
+
+    def rsample(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Choose a row by the last number of the noise, draw by the others."""
+        uniform = torch.special.ndtr(noise[..., -1].contiguous())
+        edges = self.log_weight.exp().cumsum(0)
+        chosen = torch.searchsorted(edges, uniform).clamp(max=len(edges) - 1)
+        of_each = self.parts.select(chosen.flatten())
+        z, _ = of_each.rsample(noise[..., :-1].flatten(0, 1)[None])
+        z = z.unflatten(1, noise.shape[:2]).squeeze(0)
+        return z, self.log_prob(z)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Return the log-density of the mixture."""
+        n_parts = len(self.log_weight)
+        each = z.flatten(0, 1)[:, None].expand(-1, n_parts, -1)
+        log_joint = self.parts.log_prob(each) + self.log_weight
+        return log_joint.logsumexp(-1).unflatten(0, z.shape[:2])
+
+    @property
+    def mean(self) -> Tensor:
+        """Weighted mean of the rows' means."""
+        return self.log_weight.exp() @ self.parts.mean
+
+    def select(self, rows: Tensor) -> "MixtureOverRows":
+        """Return itself."""
+        return self
+
+    def detached(self) -> "MixtureOverRows":
+        """Return a mixture of detached parts."""
+        return MixtureOverRows(self.log_weight.detach(), self.parts.detached())

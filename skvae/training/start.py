@@ -1,6 +1,10 @@
 """The data-driven start: training begins at a linear-Gaussian model, not at noise."""
 
+import math
+from dataclasses import replace
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from skvae.model import LinearStart
@@ -9,6 +13,7 @@ __all__ = ["linear_start"]
 
 POSTERIOR_SCALE = 0.3  # of a whitened latent, at the start
 RIDGE = 1e-3
+ABOVE_CORRELATION = 0.3  # of a latent in a level above with its direction
 
 
 def linear_start(
@@ -17,6 +22,7 @@ def linear_start(
     n_components: int,
     scale_floor: Tensor,
     generator: torch.Generator,
+    n_above: int = 0,
 ) -> LinearStart:
     """Fit the linear model that the components start from.
 
@@ -37,6 +43,10 @@ def linear_start(
         Smallest standard deviation of a feature.
     generator : torch.Generator
         Source of the latents' noise.
+    n_above : int, default=0
+        Number of further latents, in levels above, that follow the others. The
+        decoder starts without them; the encoder starts close to the prior and
+        depends a little on the leading directions, one each.
 
     Returns
     -------
@@ -80,4 +90,28 @@ def linear_start(
         z=z,
         sample_weight=w,
     )
+    if n_above:
+        record = _with_levels_above(record, n_above, n_directions, generator)
     return LinearStart(**{k: v.to(dtype) for k, v in vars(record).items()})
+
+
+def _with_levels_above(
+    start: LinearStart, n_above: int, n_directions: int, generator: torch.Generator
+) -> LinearStart:
+    """Append latents that the decoder does not read yet."""
+    direction = torch.arange(n_above) % n_directions
+    weight = ABOVE_CORRELATION * start.encoder_weight[direction]
+    bias = ABOVE_CORRELATION * start.encoder_bias[direction]
+    scale = math.sqrt(1 - ABOVE_CORRELATION**2)
+    noise = torch.randn(len(start.z), n_above, dtype=start.z.dtype, generator=generator)
+    above = start.features @ weight.T + bias + scale * noise
+    return replace(
+        start,
+        encoder_weight=torch.cat([start.encoder_weight, weight]),
+        encoder_bias=torch.cat([start.encoder_bias, bias]),
+        encoder_tril=torch.block_diag(
+            start.encoder_tril, scale * torch.eye(n_above, dtype=above.dtype)
+        ),
+        decoder_weight=F.pad(start.decoder_weight, (0, n_above)),
+        z=torch.cat([start.z, above], 1),
+    )

@@ -2,17 +2,18 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from skvae.model import VAE, BuildContext
+from skvae.model import VAE, BuildContext, LinearStart
 from skvae.model.backgrounds import BackgroundSpec
 from skvae.model.decoders import DecoderSpec, MLPDecoder
 from skvae.model.likelihoods import LikelihoodSpec
-from skvae.model.posteriors import PosteriorSpec
-from skvae.model.priors import PriorSpec
+from skvae.model.posteriors import FullPosterior, PosteriorSpec
+from skvae.model.priors import PriorModule, PriorSpec
 
 FLOOR = 0.01
 
@@ -58,6 +59,37 @@ def perturb() -> Callable[..., nn.Module]:
         return module
 
     return move
+
+
+@pytest.fixture
+def make_prior(
+    make_context: Callable[..., BuildContext], perturb: Callable[..., nn.Module]
+) -> Callable[..., PriorModule]:
+    """Return a function that builds a prior and connects it to an encoder.
+
+    Without a start, the prior and the encoder are perturbed.
+    """
+
+    def make(
+        spec: PriorSpec,
+        start: LinearStart | None = None,
+        scale: float = 0.3,
+        dtype: torch.dtype = torch.float64,
+        **sizes: Any,
+    ) -> PriorModule:
+        context = make_context(**sizes)
+        prior = spec.build(context).to(dtype)
+        posterior = FullPosterior().build(context).to(dtype)
+        prior.connect(posterior)
+        if start is None:
+            perturb(prior, scale=scale)
+            perturb(posterior)
+        else:
+            prior.initialise(start)
+            posterior.initialise(start)
+        return prior
+
+    return make
 
 
 @pytest.fixture

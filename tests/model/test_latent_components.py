@@ -12,9 +12,15 @@ from torch import Tensor, nn
 from skvae.model import BuildContext, LinearStart
 from skvae.model.decoders import DecoderSpec
 from skvae.model.distributions import LatentDistribution
-from skvae.model.posteriors import PosteriorSpec
-from skvae.model.priors import MixturePrior, NormalPrior, PriorSpec
-from skvae.model.spec import registered
+from skvae.model.posteriors import FullPosterior, PosteriorSpec
+from skvae.model.priors import (
+    FlowPrior,
+    MixturePrior,
+    NormalPrior,
+    PriorModule,
+    PriorSpec,
+)
+from skvae.model.spec import ComponentSpec, registered
 
 K, B, D, L = 7, 5, 3, 2
 FALSE_ALARM = 1e-4  # of one goodness-of-fit test, with another seed
@@ -25,6 +31,7 @@ every_decoder = pytest.mark.parametrize("spec", registered(DecoderSpec).values()
 both_dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 
 MakeContext = Callable[..., BuildContext]
+MakePrior = Callable[..., PriorModule]
 Perturb = Callable[..., nn.Module]
 
 
@@ -34,16 +41,25 @@ def normal(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 3) -> Te
 
 
 def linear_start(n_features: int = D, n_components: int = L) -> LinearStart:
+    """Return an encoder whose draws, over the rows, are about standard normal."""
+    scale = torch.linspace(0.3, 0.8, n_components, dtype=torch.float64)
+    tril = 0.2 * normal(n_components, n_components, seed=13).tril(-1) + scale.diag()
+    between = torch.eye(n_components, dtype=torch.float64) - tril @ tril.T
+    direction = torch.linalg.qr(normal(n_features, n_components, seed=11)).Q
+    weight = torch.linalg.cholesky(between) @ direction.T
+    centre = normal(n_features, seed=12)
+    bias = -weight @ centre
+    features = normal(200, n_features, seed=17) + centre
+    noise = normal(200, n_components, seed=16)
     return LinearStart(
-        encoder_weight=normal(n_components, n_features, seed=11),
-        encoder_bias=normal(n_components, seed=12),
-        encoder_tril=normal(n_components, n_components, seed=13).tril(-1)
-        + torch.diag(torch.linspace(0.3, 0.9, n_components, dtype=torch.float64)),
+        encoder_weight=weight,
+        encoder_bias=bias,
+        encoder_tril=tril,
         decoder_weight=normal(n_features, n_components, seed=14),
         decoder_bias=normal(n_features, seed=15),
         residual_scale=torch.linspace(0.5, 2, n_features, dtype=torch.float64),
-        features=normal(200, n_features, seed=17),
-        z=normal(200, n_components, seed=16),
+        features=features,
+        z=features @ weight.T + bias + noise @ tril.T,
         sample_weight=torch.full((200,), 1 / 200, dtype=torch.float64),
     )
 
@@ -88,10 +104,9 @@ def assert_samples_follow_log_prob(
 def test_prior_draws_and_weighs_latents_in_its_dtype(
     spec: type[PriorSpec],
     dtype: torch.dtype,
-    make_context: MakeContext,
-    perturb: Perturb,
+    make_prior: MakePrior,
 ) -> None:
-    prior = perturb(spec().build(make_context())).to(dtype)()
+    prior = make_prior(spec(), dtype=dtype)()
     z, log_p = prior.rsample(normal(K, B, prior.noise_dim, dtype=dtype))
     assert z.shape == (K, B, L)
     assert log_p.shape == prior.log_prob(z).shape == (K, B)
@@ -132,9 +147,9 @@ def test_decoder_gives_every_column_its_parameters(
 
 @every_prior
 def test_log_density_of_prior_draws_is_its_log_prob(
-    spec: type[PriorSpec], make_context: MakeContext, perturb: Perturb
+    spec: type[PriorSpec], make_prior: MakePrior
 ) -> None:
-    prior = perturb(spec().build(make_context())).double()()
+    prior = make_prior(spec())()
     z, log_p = prior.rsample(normal(K, B, prior.noise_dim))
     torch.testing.assert_close(log_p, prior.log_prob(z), rtol=1e-9, atol=1e-9)
 
@@ -166,11 +181,11 @@ def test_detached_posterior_is_the_same_out_of_reach_of_gradients(
 
 @every_prior
 def test_prior_samples_follow_its_density(
-    spec: type[PriorSpec], make_context: MakeContext, perturb: Perturb
+    spec: type[PriorSpec], make_prior: MakePrior
 ) -> None:
-    module = perturb(spec().build(make_context(n_components=1)), scale=0.7)
+    module = make_prior(spec(), scale=0.7, n_components=1)
     with torch.no_grad():
-        assert_samples_follow_log_prob(module.double()())
+        assert_samples_follow_log_prob(module())
 
 
 @every_posterior
@@ -184,10 +199,10 @@ def test_posterior_samples_follow_its_density(
 
 @every_prior
 def test_prior_mean_is_the_mean_of_its_samples(
-    spec: type[PriorSpec], make_context: MakeContext, perturb: Perturb
+    spec: type[PriorSpec], make_prior: MakePrior
 ) -> None:
     with torch.no_grad():
-        prior = perturb(spec().build(make_context()), scale=0.7).double()()
+        prior = make_prior(spec(), scale=0.7)()
         z, _ = prior.rsample(normal(20_000, 1, prior.noise_dim))
     error = z.std(0) / len(z) ** 0.5
     assert ((z.mean(0) - prior.mean).abs() < 5 * error).all()
@@ -281,27 +296,43 @@ def test_residual_scale_is_what_the_linear_model_of_the_decoder_leaves(
     assert (linear.residual_scale <= 1.01 * start.residual_scale).all()
 
 
-@pytest.mark.parametrize(
-    "family", [PriorSpec, PosteriorSpec, DecoderSpec], ids=lambda f: f.__name__
-)
-def test_saved_weights_open_in_another_module(
-    family: type, make_context: MakeContext, perturb: Perturb
+@every_decoder
+def test_saved_weights_open_in_another_decoder(
+    spec: type[DecoderSpec], make_context: MakeContext, perturb: Perturb
 ) -> None:
     x, z = normal(B, D), normal(K, B, L)
-    for spec in registered(family).values():
-        extra = (4, 2) if family is DecoderSpec else ()
-        one, other = (
-            spec().build(make_context(seed=seed), *extra).double() for seed in (0, 1)
-        )
-        perturb(one)
-        other.load_state_dict(one.state_dict())
-        if family is DecoderSpec:
-            torch.testing.assert_close(other(z, x), one(z, x))
-        else:
-            inputs = (x,) if family is PosteriorSpec else ()
-            torch.testing.assert_close(
-                other(*inputs).log_prob(z), one(*inputs).log_prob(z)
-            )
+    one, other = (
+        spec().build(make_context(seed=seed), n_parameters=4, n_linear=2).double()
+        for seed in (0, 1)
+    )
+    perturb(one)
+    other.load_state_dict(one.state_dict())
+    assert torch.equal(other(z, x), one(z, x))
+
+
+@every_posterior
+def test_saved_weights_open_in_another_posterior(
+    spec: type[PosteriorSpec], make_context: MakeContext, perturb: Perturb
+) -> None:
+    x, z = normal(B, D), normal(K, B, L)
+    one, other = (spec().build(make_context(seed=seed)).double() for seed in (0, 1))
+    perturb(one)
+    other.load_state_dict(one.state_dict())
+    assert torch.equal(other(x).log_prob(z), one(x).log_prob(z))
+
+
+@every_prior
+def test_saved_weights_open_in_another_prior(
+    spec: type[PriorSpec], make_context: MakeContext, perturb: Perturb
+) -> None:
+    z = normal(K, B, L)
+    one, other = (spec().build(make_context(seed=seed)).double() for seed in (0, 1))
+    encoder = FullPosterior().build(make_context()).double()
+    perturb(one)
+    for prior in (one, other):
+        prior.connect(encoder)
+    other.load_state_dict(one.state_dict())
+    assert torch.equal(other().log_prob(z), one().log_prob(z))
 
 
 def test_mixture_prior_of_one_standard_mode_is_the_normal_prior(
@@ -331,14 +362,129 @@ def test_mixture_prior_rejects_other_numbers_of_modes(
         MixturePrior(n_modes=n_modes).build(make_context())
 
 
+def lead_over_the_standard_normal(prior: PriorModule, z: Tensor) -> float:
+    standard = torch.distributions.Normal(0.0, 1.0)
+    with torch.no_grad():
+        lead = prior().log_prob(z[None]) - standard.log_prob(z).sum(-1)
+    return float(lead.mean())
+
+
 @every_prior
 def test_prior_starts_close_to_the_latents_of_the_start(
-    spec: type[PriorSpec], make_context: MakeContext
+    spec: type[PriorSpec], make_prior: MakePrior
+) -> None:
+    """Closer than a normal distribution that is twice as wide as they are."""
+    start = linear_start()
+    wide = torch.distributions.Normal(0.0, 2.0).log_prob(start.z)
+    standard = torch.distributions.Normal(0.0, 1.0).log_prob(start.z)
+    prior = make_prior(spec(), start=start)
+    lead = lead_over_the_standard_normal(prior, start.z)
+    assert lead > (wide - standard).sum(-1).mean()
+
+
+@pytest.mark.parametrize("spec", [MixturePrior, NormalPrior, FlowPrior])
+def test_prior_that_can_be_normal_starts_no_worse(
+    spec: type[PriorSpec], make_prior: MakePrior
 ) -> None:
     start = linear_start()
-    module = spec().build(make_context()).double()
-    module.initialise(start)
-    standard = torch.distributions.Normal(0.0, 1.0)
-    reference = standard.log_prob(start.z).sum(-1).mean()
-    with torch.no_grad():
-        assert module().log_prob(start.z[None]).mean() > reference - 0.02
+    lead = lead_over_the_standard_normal(make_prior(spec(), start=start), start.z)
+    assert lead > -0.02
+
+
+# What training and scoring ask of every distribution
+
+
+def distribution_of(
+    family: type[ComponentSpec],
+    spec: type[ComponentSpec],
+    make_context: MakeContext,
+    make_prior: MakePrior,
+    perturb: Perturb,
+) -> tuple[nn.Module, LatentDistribution]:
+    if family is PriorSpec:
+        module = make_prior(spec())
+        return module, module()
+    module = perturb(spec().build(make_context())).double()
+    return module, module(normal(B, D))
+
+
+every_latent_component = pytest.mark.parametrize(
+    ("family", "spec"),
+    [
+        (family, spec)
+        for family in (PriorSpec, PosteriorSpec)
+        for spec in registered(family).values()
+    ],
+    ids=lambda value: value.__name__,
+)
+
+
+@every_latent_component
+def test_log_density_is_finite_far_away(
+    family: type[ComponentSpec],
+    spec: type[ComponentSpec],
+    make_context: MakeContext,
+    make_prior: MakePrior,
+    perturb: Perturb,
+) -> None:
+    _, latents = distribution_of(family, spec, make_context, make_prior, perturb)
+    directions = normal(K, B, L)
+    for distance in (1.0, 10.0, 1e3):
+        log_p = latents.log_prob(distance * directions)
+        assert log_p.isfinite().all(), distance
+    assert (log_p < -1e3).all()
+
+
+@every_latent_component
+def test_selected_rows_have_the_same_distributions(
+    family: type[ComponentSpec],
+    spec: type[ComponentSpec],
+    make_context: MakeContext,
+    make_prior: MakePrior,
+    perturb: Perturb,
+) -> None:
+    _, latents = distribution_of(family, spec, make_context, make_prior, perturb)
+    rows = torch.tensor([3, 0])
+    some, z = latents.select(rows), normal(K, B, L)
+    noise = normal(K, B, latents.noise_dim)
+    torch.testing.assert_close(some.log_prob(z[:, rows]), latents.log_prob(z)[:, rows])
+    for ours, of_all in zip(
+        some.rsample(noise[:, rows]), latents.rsample(noise), strict=True
+    ):
+        torch.testing.assert_close(ours, of_all[:, rows])
+
+
+@every_latent_component
+def test_detached_distribution_passes_gradients_to_latents_only(
+    family: type[ComponentSpec],
+    spec: type[ComponentSpec],
+    make_context: MakeContext,
+    make_prior: MakePrior,
+    perturb: Perturb,
+) -> None:
+    module, latents = distribution_of(family, spec, make_context, make_prior, perturb)
+    z = normal(K, B, L).requires_grad_()
+    plain = latents.log_prob(z)
+    (expected,) = torch.autograd.grad(plain.sum(), z)
+    log_p = latents.detached().log_prob(z)
+    torch.testing.assert_close(log_p, plain)
+    log_p.sum().backward()
+    torch.testing.assert_close(z.grad, expected)
+    assert all(p.grad is None and p.requires_grad for p in module.parameters())
+
+
+@every_latent_component
+def test_first_weights_come_from_the_generator_alone(
+    family: type[ComponentSpec], spec: type[ComponentSpec], make_context: MakeContext
+) -> None:
+    before = torch.get_rng_state()
+    one = spec().build(make_context()).state_dict()
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(5)
+        same = spec().build(make_context()).state_dict()
+    assert torch.equal(torch.get_rng_state(), before)
+    assert one.keys() == same.keys()
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    if any("hidden" in name or "hyper" in name for name in one):
+        other = spec().build(make_context(seed=1)).state_dict()
+        assert any(not torch.equal(one[name], other[name]) for name in one)

@@ -1,6 +1,5 @@
 """Specs are scikit-learn parameter objects, and a user's own are as good as ours."""
 
-import itertools
 import math
 import pickle
 from typing import ClassVar
@@ -27,6 +26,7 @@ from skvae.model.posteriors import PosteriorSpec
 from skvae.model.priors import MixturePrior, PriorModule, PriorSpec
 from skvae.model.spec import ComponentSpec, registered, resolve
 from skvae.training.objectives import IWAE, ObjectiveSpec
+from tests.pairs import covering
 
 COMBINED = [PriorSpec, PosteriorSpec, DecoderSpec, LikelihoodSpec, ObjectiveSpec]
 FAMILIES = [*COMBINED, BackgroundSpec]
@@ -265,9 +265,9 @@ def test_fit_uses_nested_parameters_and_leaves_the_specs_alone(
 
 @pytest.mark.parametrize(
     ("prior", "posterior", "decoder", "likelihood", "objective"),
-    list(itertools.product(*(registered(family) for family in COMBINED))),
+    covering([list(registered(family)) for family in COMBINED]),
 )
-def test_every_combination_fits_and_scores(
+def test_every_pair_of_components_fits_and_scores(
     prior: str,
     posterior: str,
     decoder: str,
@@ -286,7 +286,7 @@ def test_every_combination_fits_and_scores(
         objective=objective,
         **TINY,
     ).fit(table)
-    assert np.isfinite(density.score_samples(table)).all()
+    assert np.isfinite(density.score_samples(table[:10])).all()
     assert np.isfinite(density.sample(5, random_state=0)).all()
     assert density.transform(table).shape == (40, 2)
 

@@ -1,6 +1,5 @@
 """The variational autoencoder as the sum of its components."""
 
-import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -22,16 +21,15 @@ from skvae.model.posteriors import FullPosterior, PosteriorSpec
 from skvae.model.priors import MixturePrior, NormalPrior, PriorSpec
 from skvae.model.spec import registered
 from skvae.training.objectives import ObjectiveSpec
+from tests.pairs import covering
 
 K, B, D, L = 4, 6, 3, 2
 
-COMBINATIONS = list(
-    itertools.product(
-        *(
-            registered(family).values()
-            for family in (PriorSpec, PosteriorSpec, DecoderSpec, LikelihoodSpec)
-        )
-    )
+COMBINATIONS = covering(
+    [
+        list(registered(family).values())
+        for family in (PriorSpec, PosteriorSpec, DecoderSpec, LikelihoodSpec)
+    ]
 )
 every_combination = pytest.mark.parametrize(
     ("prior", "posterior", "decoder", "likelihood"), COMBINATIONS

@@ -2,6 +2,15 @@
 
 from skvae.model.posteriors._base import PosteriorModule, PosteriorSpec
 from skvae.model.posteriors.diagonal import DiagonalPosterior
+from skvae.model.posteriors.flow import FlowPosterior
 from skvae.model.posteriors.full import FullPosterior
+from skvae.model.posteriors.ladder import LadderPosterior
 
-__all__ = ["DiagonalPosterior", "FullPosterior", "PosteriorModule", "PosteriorSpec"]
+__all__ = [
+    "DiagonalPosterior",
+    "FlowPosterior",
+    "FullPosterior",
+    "LadderPosterior",
+    "PosteriorModule",
+    "PosteriorSpec",
+]

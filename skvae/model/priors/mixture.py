@@ -8,7 +8,7 @@ from skvae.model.distributions import DiagonalGaussianMixture
 from skvae.model.priors._base import PriorModule, PriorSpec
 from skvae.model.spec import positive_int
 
-__all__ = ["MixturePrior", "expectation_maximisation"]
+__all__ = ["MixturePrior", "expectation_maximisation", "farthest_first"]
 
 SCALE_FLOOR = 1e-2  # of a latent, whose standard deviation is about one
 
@@ -113,7 +113,7 @@ def expectation_maximisation(
     w = sample_weight / sample_weight.sum()
     centre = w @ z
     variance = (w @ (z - centre).square()).clamp(min=SCALE_FLOOR**2)
-    means = z[_farthest_first(z, w, n_modes)]
+    means = z[farthest_first(z, w, n_modes)]
     for _ in range(5):
         nearest = torch.cdist(z, means).argmin(1)
         assigned = torch.zeros(n_rows, n_modes, dtype=z.dtype, device=z.device)
@@ -150,8 +150,23 @@ def _log_joint(z: Tensor, weight: Tensor, means: Tensor, scale: Tensor) -> Tenso
     return constant + linear - 0.5 * z.square() @ precision.T
 
 
-def _farthest_first(z: Tensor, w: Tensor, n_modes: int) -> Tensor:
-    """Choose rows as k-means++ would, by quantiles instead of by chance."""
+def farthest_first(z: Tensor, w: Tensor, n_modes: int) -> Tensor:
+    """Choose rows as k-means++ would, by quantiles instead of by chance.
+
+    Parameters
+    ----------
+    z : Tensor of shape (N, L)
+        Points.
+    w : Tensor of shape (N,)
+        Their weights, which sum to one.
+    n_modes : int
+        Number of rows to choose.
+
+    Returns
+    -------
+    chosen : Tensor of shape (n_modes,)
+        Row numbers; the first is the row that is nearest to the mean.
+    """
     chosen = [int((z - w @ z).square().sum(1).argmin())]
     distance = (z - z[chosen[0]]).square().sum(1)
     golden = 0.5 * (5**0.5 - 1)

@@ -1,0 +1,124 @@
+"""Spline flows: invertible maps of the latents that start at the identity."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from skvae.model.networks import INPUT_BOUND
+
+__all__ = ["SplineFlow"]
+
+SMALLEST_SLOPE = 1e-2
+
+
+class SplineFlow(nn.Module):
+    r"""A chain of monotone rational-quadratic splines whose knots a network sets.
+
+    .. math:: v_i = s(u_i;\, h(u_{<i}, c))
+
+    one after the other, with the order of the numbers reversed in between. The last
+    layer of every network starts at zero, where the splines are the identity; beyond
+    ±5 they always are, so that tails stay those of the base. Networks see inputs
+    clipped to ±8.
+
+    There is no dropout: the map has to be the same whenever it is asked.
+
+    Parameters
+    ----------
+    n_latents : int
+        Size of u and v, L.
+    n_context : int
+        Size of the context c; 0 for none.
+    n_transforms : int
+        Number of maps in the chain.
+    n_bins : int
+        Pieces of a spline.
+    hidden_layer_sizes : tuple of int
+        Widths of the hidden layers of the networks.
+    n_passes : int
+        How often a network is evaluated for the inverse of one map: L for a fully
+        autoregressive map, 2 for one in which the second half of the numbers depends
+        on the first (a coupling). The map itself takes one.
+    generator : torch.Generator
+        Source of the first weights.
+
+    References
+    ----------
+    C. Durkan, A. Bekasov, I. Murray and G. Papamakarios, 2019. Neural spline flows.
+
+    G. Papamakarios, T. Pavlakou and I. Murray, 2017. Masked autoregressive flow for
+    density estimation.
+    """
+
+    def __init__(
+        self,
+        n_latents: int,
+        n_context: int,
+        n_transforms: int,
+        n_bins: int,
+        hidden_layer_sizes: tuple[int, ...],
+        n_passes: int,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        flows = _zuko_flows()
+        # zuko draws first weights from the global generator; they are replaced.
+        with torch.random.fork_rng(devices=[]):
+            flow = flows.NSF(
+                features=n_latents,
+                context=n_context,
+                bins=n_bins,
+                slope=SMALLEST_SLOPE,
+                transforms=n_transforms,
+                passes=n_passes,
+                hidden_features=hidden_layer_sizes,
+                activation=nn.SiLU,
+            )
+        self.chain = flow.transform
+        for transform in self.chain.transforms:
+            _start(transform, generator)
+
+    def forward(self, u: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return v and log |det dv/du|.
+
+        Parameters
+        ----------
+        u : Tensor of shape (..., L)
+            Points.
+        context : Tensor of shape (..., n_context) or None
+            Context, broadcast against u.
+        """
+        return self.chain(context).call_and_ladj(u)
+
+    def inverse(self, v: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return u and log |det du/dv|."""
+        return self.chain(context).inv.call_and_ladj(v)
+
+
+def _zuko_flows() -> Any:
+    try:
+        from zuko import flows
+    except ImportError as error:
+        raise ImportError(
+            "prior='flow' and posterior='flow' need the package zuko: "
+            "pip install 'skvae[flows]'."
+        ) from error
+    return flows
+
+
+def _start(transform: Any, generator: torch.Generator) -> None:
+    """Draw a network's first weights from the generator; its last layer is zero."""
+    for parameter in transform.parameters():
+        nn.init.zeros_(parameter)
+    if not hasattr(transform, "hyper"):
+        return  # one number without context: its spline is learnt as it is
+    layers = [part for part in transform.hyper if isinstance(part, nn.Linear)]
+    with torch.no_grad():
+        for layer in layers[:-1]:
+            bound = layer.in_features**-0.5
+            for parameter in (layer.weight, layer.bias):
+                parameter.uniform_(-bound, bound, generator=generator)
+    transform.hyper = nn.Sequential(
+        nn.Hardtanh(-INPUT_BOUND, INPUT_BOUND), *transform.hyper
+    )

@@ -1,0 +1,291 @@
+"""Levels of latents: a chain of Gaussians, each given the level above it."""
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from skvae.model.context import BuildContext
+from skvae.model.detached import detached_module
+from skvae.model.distributions import DiagonalGaussian, LatentDistribution
+from skvae.model.fixed_noise import mean_over_fixed_noise
+from skvae.model.networks import SkipMLP
+from skvae.model.spec import positive_int
+
+__all__ = [
+    "Chain",
+    "GaussianStep",
+    "LevelModule",
+    "MergedStep",
+    "Step",
+    "checked_levels",
+]
+
+HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+SCALE_FLOOR = 1e-2  # of a latent, whose standard deviation is about one
+MAX_LOG_SCALE = 4.0
+
+
+def checked_levels(value: object, name: str, context: BuildContext) -> tuple[int, ...]:
+    """Return numbers of latents, bottom level first; raise unless they fit.
+
+    Parameters
+    ----------
+    value : object
+        What the user gave.
+    name : str
+        What to call it in the message, such as ``"levels of LadderPrior"``.
+    context : BuildContext
+        Has the total number of latents.
+    """
+    if not isinstance(value, (tuple, list)) or not value:
+        raise ValueError(
+            f"{name} must be a non-empty tuple of positive int, got {value!r}."
+        )
+    levels = tuple(positive_int(size, f"each of {name}") for size in value)
+    if sum(levels) != context.n_components:
+        raise ValueError(
+            f"{name}={levels} are {sum(levels)} latents, but the model has "
+            f"{context.n_components}."
+        )
+    return levels
+
+
+class LevelModule(nn.Module):
+    r"""The latents of one level given those of the level above.
+
+    .. math:: p(z_l \mid z_{l+1}) = N(\mu(z_{l+1}), \operatorname{diag}
+              \sigma^2(z_{l+1}))
+
+    It starts at N(0, I), whatever is above. There is no dropout: encoder and prior
+    both ask for it, and have to get the same answer.
+
+    Parameters
+    ----------
+    n_above, n_latents : int
+        Numbers of latents of the two levels.
+    hidden_layer_sizes : tuple of int
+        Widths of the hidden layers.
+    generator : torch.Generator
+        Source of the first weights.
+    """
+
+    def __init__(
+        self,
+        n_above: int,
+        n_latents: int,
+        hidden_layer_sizes: tuple[int, ...],
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.n_latents = n_latents
+        self.network = SkipMLP(
+            n_above, hidden_layer_sizes, 2 * n_latents, n_latents, 0.0, generator
+        )
+        with torch.no_grad():
+            self.network.bias[n_latents:].fill_(math.log(1 - SCALE_FLOOR))
+
+    def forward(self, above: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation, (K, B, L) each, given (K, B, above)."""
+        mean, log_scale = self.network(above).chunk(2, -1)
+        return mean, log_scale.clamp(max=MAX_LOG_SCALE).exp() + SCALE_FLOOR
+
+
+class Step(ABC):
+    """The distribution of one level's latents, given those of the level above."""
+
+    n_latents: int
+
+    @abstractmethod
+    def rsample(self, noise: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
+        """Turn noise (K, B, L) into z (K, B, L) and log-density (K, B)."""
+
+    @abstractmethod
+    def log_prob(self, z: Tensor, above: Tensor) -> Tensor:
+        """Return the log-density of z (K, B, L), shape (K, B)."""
+
+    @abstractmethod
+    def mean(self, above: Tensor) -> Tensor:
+        """Return the mean (K, B, L), given the level above."""
+
+    @abstractmethod
+    def select(self, rows: Tensor) -> "Step":
+        """Return the step of some of the rows."""
+
+    @abstractmethod
+    def detached(self) -> "Step":
+        """Return the same, its parameters out of reach of gradients."""
+
+
+class GaussianStep(Step):
+    """The prior's step: what the network of the level says."""
+
+    def __init__(self, level: LevelModule) -> None:
+        self.level, self.n_latents = level, level.n_latents
+
+    def rsample(self, noise: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
+        """Return μ + σ ε and its log-density."""
+        return DiagonalGaussian(*self.level(above)).rsample(noise)
+
+    def log_prob(self, z: Tensor, above: Tensor) -> Tensor:
+        """Return Σ log N(z; μ, σ²)."""
+        return DiagonalGaussian(*self.level(above)).log_prob(z)
+
+    def mean(self, above: Tensor) -> Tensor:
+        """Return μ."""
+        return self.level(above)[0]
+
+    def select(self, rows: Tensor) -> "GaussianStep":
+        """Return itself."""
+        return self
+
+    def detached(self) -> "GaussianStep":
+        """Return the same, the network out of reach of gradients."""
+        return GaussianStep(detached_module(self.level))
+
+
+class MergedStep(Step):
+    r"""The encoder's step: the prior's, merged with a message from the row.
+
+    .. math:: z = \frac{\mu \sigma^{-2} + \eta}{\sigma^{-2} + \lambda}
+              + (\sigma^{-2} + \lambda)^{-1/2} \odot R\, \epsilon
+
+    Precisions add up, as for a Gaussian prior N(μ, σ²) and a Gaussian observation;
+    the unit lower-triangular R correlates the latents of the level.
+
+    Parameters
+    ----------
+    level : LevelModule
+        μ and σ.
+    natural_mean, precision : Tensor of shape (B, L)
+        η and λ.
+    tril : Tensor of shape (B, L, L)
+        R.
+    """
+
+    def __init__(
+        self,
+        level: LevelModule,
+        natural_mean: Tensor,
+        precision: Tensor,
+        tril: Tensor,
+    ) -> None:
+        self.level, self.n_latents = level, level.n_latents
+        self.natural_mean, self.precision, self.tril = natural_mean, precision, tril
+
+    def _moments(self, above: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return mean, scale and log-normaliser."""
+        mean, scale = self.level(above)
+        from_above = scale.square().reciprocal()
+        total = from_above + self.precision
+        merged = (mean * from_above + self.natural_mean) / total
+        log_normaliser = self.n_latents * HALF_LOG_2PI - 0.5 * total.log().sum(-1)
+        return merged, total.rsqrt(), log_normaliser
+
+    def rsample(self, noise: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
+        """Return z and its log-density."""
+        mean, scale, log_normaliser = self._moments(above)
+        shift = torch.einsum("bij,kbj->kbi", self.tril, noise)
+        z = torch.addcmul(mean, scale, shift)
+        return z, -0.5 * noise.square().sum(-1) - log_normaliser
+
+    def log_prob(self, z: Tensor, above: Tensor) -> Tensor:
+        """Return the log-density."""
+        mean, scale, log_normaliser = self._moments(above)
+        centred = ((z - mean) / scale).permute(1, 2, 0)
+        noise = torch.linalg.solve_triangular(
+            self.tril, centred, upper=False, unitriangular=True
+        )
+        return -0.5 * noise.square().sum(-2).T - log_normaliser
+
+    def mean(self, above: Tensor) -> Tensor:
+        """Return the merged mean."""
+        return self._moments(above)[0]
+
+    def select(self, rows: Tensor) -> "MergedStep":
+        """Return the step of some of the rows."""
+        return MergedStep(
+            self.level, self.natural_mean[rows], self.precision[rows], self.tril[rows]
+        )
+
+    def detached(self) -> "MergedStep":
+        """Return the same, network and messages out of reach of gradients."""
+        return MergedStep(
+            detached_module(self.level),
+            self.natural_mean.detach(),
+            self.precision.detach(),
+            self.tril.detach(),
+        )
+
+
+class Chain(LatentDistribution):
+    r"""All levels together, z = [z_1, …, z_T] with the bottom level first.
+
+    .. math:: p(z) = p(z_T) \prod_{l<T} p(z_l \mid z_{l+1})
+
+    Parameters
+    ----------
+    steps : tuple of Step
+        p(z_l | z_{l+1}), bottom first.
+    top : LatentDistribution
+        p(z_T).
+    n_top : int
+        Number of latents of the top level.
+    """
+
+    def __init__(
+        self, steps: tuple[Step, ...], top: LatentDistribution, n_top: int
+    ) -> None:
+        self.steps, self.top, self.n_top = steps, top, n_top
+        self._sizes = [step.n_latents for step in steps]
+        self.noise_dim = sum(self._sizes) + top.noise_dim
+
+    def rsample(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw the top level, then each level given the one above."""
+        *below, of_top = noise.split([*self._sizes, self.top.noise_dim], -1)
+        above, log_density = self.top.rsample(of_top)
+        levels = [above]
+        for step, part in zip(self.steps[::-1], below[::-1], strict=True):
+            above, log_step = step.rsample(part, above)
+            log_density = log_density + log_step
+            levels.append(above)
+        return torch.cat(levels[::-1], -1), log_density
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Return the sum of the levels' log-densities."""
+        levels = z.split([*self._sizes, self.n_top], -1)
+        log_density = self.top.log_prob(levels[-1])
+        for step, level, above in zip(self.steps, levels[:-1], levels[1:], strict=True):
+            log_density = log_density + step.log_prob(level, above)
+        return log_density
+
+    @property
+    def mean(self) -> Tensor:
+        """The top's mean; below, means given the level above, over 128 fixed draws."""
+        top = self.top.mean
+        n_rows = len(top) if top.dim() > 1 else 1
+        below = mean_over_fixed_noise(
+            self._means_below, self.noise_dim, n_rows, like=top
+        )
+        return torch.cat([below.view(*top.shape[:-1], -1), top], -1)
+
+    def _means_below(self, noise: Tensor) -> Tensor:
+        """Return the mean of every level but the top, given a draw of those above."""
+        *below, of_top = noise.split([*self._sizes, self.top.noise_dim], -1)
+        above, _ = self.top.rsample(of_top)
+        means = []
+        for step, part in zip(self.steps[::-1], below[::-1], strict=True):
+            means.append(step.mean(above))
+            above, _ = step.rsample(part, above)
+        return torch.cat(means[::-1], -1)
+
+    def select(self, rows: Tensor) -> "Chain":
+        """Return the distributions of some of the rows."""
+        steps = tuple(step.select(rows) for step in self.steps)
+        return Chain(steps, self.top.select(rows), self.n_top)
+
+    def detached(self) -> "Chain":
+        """Return the same, all parameters out of reach of gradients."""
+        steps = tuple(step.detached() for step in self.steps)
+        return Chain(steps, self.top.detached(), self.n_top)
