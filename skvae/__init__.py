@@ -15,14 +15,21 @@ from skvae.evidence import (
 from skvae.model.backgrounds import (
     BackgroundSpec,
     IndependentBackground,
+    MixedBackground,
     StudentTBackground,
 )
 from skvae.model.decoders import DecoderSpec, MLPDecoder
 from skvae.model.likelihoods import (
     BernoulliLikelihood,
+    CategoricalLikelihood,
     GaussianLikelihood,
     LikelihoodSpec,
+    LogisticMixtureLikelihood,
+    MixedLikelihood,
     MixtureLikelihood,
+    NegativeBinomialLikelihood,
+    PoissonLikelihood,
+    StudentTLikelihood,
 )
 from skvae.model.posteriors import DiagonalPosterior, FullPosterior, PosteriorSpec
 from skvae.model.priors import MixturePrior, NormalPrior, PriorSpec
@@ -36,6 +43,7 @@ __all__ = [
     "BackgroundSpec",
     "BernoulliLikelihood",
     "Bounds",
+    "CategoricalLikelihood",
     "DecoderSpec",
     "DefensiveProposal",
     "Diagnosis",
@@ -46,11 +54,16 @@ __all__ = [
     "GaussianLikelihood",
     "IndependentBackground",
     "LikelihoodSpec",
+    "LogisticMixtureLikelihood",
     "MLPDecoder",
+    "MixedBackground",
+    "MixedLikelihood",
     "MixtureLikelihood",
     "MixturePrior",
+    "NegativeBinomialLikelihood",
     "NormalPrior",
     "ObjectiveSpec",
+    "PoissonLikelihood",
     "PosteriorSpec",
     "PriorProposal",
     "PriorSpec",
@@ -58,5 +71,6 @@ __all__ = [
     "QuadratureProposal",
     "RefinedProposal",
     "StudentTBackground",
+    "StudentTLikelihood",
     "VAEDensity",
 ]

@@ -39,6 +39,8 @@ class BuildContext:
     kinds : tuple of ColumnKind
         What each column of a row holds; all are real where empty. Columns beyond
         the first D are given: they condition the density and have none of their own.
+    names : tuple of str
+        Names of the first D columns; empty where they have none.
     """
 
     n_features: int
@@ -51,6 +53,24 @@ class BuildContext:
     generator: Generator
     scale_ceiling: float = math.inf
     kinds: tuple[ColumnKind, ...] = ()
+    names: tuple[str, ...] = ()
+
+    @property
+    def modelled_kinds(self) -> tuple[ColumnKind, ...]:
+        """What the D columns that have a density hold."""
+        return self.kinds[: self.n_features] or (ColumnKind(),) * self.n_features
+
+    def of_columns(self, columns: list[int]) -> "BuildContext":
+        """Return the context of some of the D columns alone."""
+        kinds = self.modelled_kinds
+        return replace(
+            self,
+            n_features=len(columns),
+            scale_floor=self.scale_floor[columns],
+            column_scale=self.column_scale[columns],
+            kinds=tuple(kinds[j] for j in columns),
+            names=tuple(self.names[j] for j in columns) if self.names else (),
+        )
 
     def features(self) -> RowFeatures:
         """Return the map from rows to what networks read of them."""
