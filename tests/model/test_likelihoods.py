@@ -638,7 +638,8 @@ def test_negative_binomial_of_far_counts_is_exact(
     log_mean = 25.0
     raw = torch.tensor([log_mean, math.log(3)], dtype=torch.float64)
     raw = raw[None, None, :, None]
-    ours = float(module.double().column_log_prob(torch.tensor([[x]]).double(), raw))
+    count = torch.tensor([[x]], dtype=torch.float64)
+    ours = float(module.double().column_log_prob(count, raw))
     share = -math.log1p(3 * math.exp(-log_mean))
     expected = (
         math.log(x + 1)
