@@ -4,7 +4,7 @@ Categories become codes 0, 1, … in the order of the column's known values; num
 stay as they are. What a column holds is the likelihood's decision.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -150,23 +150,31 @@ def _declared(column: Any) -> tuple[object, ...]:
     return (False, True) if name in ("bool", "boolean", "Boolean") else ()
 
 
-def _check_no_missing(estimator: Any, j: int, cells: NDArray[np.object_]) -> None:
+def _check_cells(estimator: Any, j: int, cells: NDArray[np.object_]) -> None:
+    """Raise for missing values, and for objects that are no value at all."""
     for row, value in enumerate(cells):
+        if type(value) is str:
+            continue
+        where = f"in {column_label(estimator, j)} (first in row {row})"
+        if not isinstance(value, Hashable):
+            raise TypeError(
+                f"Input X contains {value!r} {where}: the argument must be a table of "
+                f"strings, truth values or numbers."
+            )
         if (
             value is None
             or type(value).__name__ in ("NAType", "NaTType")
             or (isinstance(value, float) and np.isnan(value))
         ):
             raise ValueError(
-                f"Input X contains NaN, a missing value, in "
-                f"{column_label(estimator, j)} (first in row {row}). Drop or impute "
+                f"Input X contains NaN, a missing value, {where}. Drop or impute "
                 f"these cells, or make them a category of their own."
             )
 
 
 def _as_numbers(estimator: Any, j: int, cells: NDArray[np.object_]) -> Array:
     """Return labels that are numbers or look like them; raise for others."""
-    _check_no_missing(estimator, j, cells)
+    _check_cells(estimator, j, cells)
     try:
         return cells.astype(np.float64)
     except ValueError as error:
@@ -281,7 +289,7 @@ def fit_schema(
             categories.append(None)
             continue
         if j in raw.labels:
-            _check_no_missing(estimator, j, raw.labels[j][used])
+            _check_cells(estimator, j, raw.labels[j][used])
         values = raw.declared.get(j) or _distinct(
             raw.labels.get(j, raw.numbers[:, j])[used]
         )
@@ -337,12 +345,12 @@ def _encode_column(
 ) -> Array:
     """Return the codes of one column; raise for an unknown category."""
     cells: NDArray[Any] = raw.labels.get(j, raw.numbers[:, j])
+    if j in raw.labels:
+        _check_cells(estimator, j, cells)
     code = {value: i for i, value in enumerate(values)}
     codes = np.array([code.get(value, -1) for value in cells.tolist()], dtype=float)
     unknown = codes < 0 if used is None else (codes < 0) & used
     if unknown.any():
-        if j in raw.labels:
-            _check_no_missing(estimator, j, cells)
         row = int(np.flatnonzero(unknown)[0])
         shown = ", ".join(repr(_plain(value)) for value in values[:MAX_SHOWN])
         more = f", … ({len(values)} in all)" if len(values) > MAX_SHOWN else ""

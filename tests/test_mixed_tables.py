@@ -345,6 +345,7 @@ def test_natural_support(values: list[float], support: str) -> None:
         ("height", np.inf, "infinity in column 'height'"),
         ("height", "tall", r"string to float: 'tall'.*column 'height'"),
         ("colour", None, "missing value.*column 'colour'.*row 3"),
+        ("left", None, "missing value.*column 'left'.*row 3"),
     ],
 )
 def test_values_that_a_column_cannot_have_are_errors(
@@ -371,6 +372,15 @@ def test_missing_categories_are_an_error_in_fit(frame: pd.DataFrame) -> None:
     table = frame.assign(colour=frame["colour"].where(frame["colour"] != "red"))
     with pytest.raises(ValueError, match="missing value, in column 'colour'"):
         VAEDensity(likelihood="auto", **QUICK).fit(table)
+
+
+def test_cells_that_are_no_values_are_an_error(
+    fitted: VAEDensity, frame: pd.DataFrame
+) -> None:
+    table = frame.assign(colour=["red", "red", {"red": 1}, *["blue"] * (N - 3)])
+    for method in (VAEDensity(likelihood="auto").fit, fitted.score_samples):
+        with pytest.raises(TypeError, match=r"'red': 1.*column 'colour'.*row 2"):
+            method(table)
 
 
 def test_too_many_categories_are_an_error() -> None:
