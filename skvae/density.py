@@ -322,7 +322,8 @@ None, default="auto"
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
-            Rows, in the units of the columns.
+            Rows, in the units of the columns; of floats, or of objects where a column
+            holds text.
         """
         check_is_fitted(self)
         check_positive_int(n_samples, "n_samples")
@@ -371,8 +372,8 @@ None, default="auto"
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
-            Rows, in the units of the columns. With margins mapped to normal scores,
-            the mean is taken there and mapped back.
+            Rows, as from `sample`. With margins mapped to normal scores, the mean is
+            taken there and mapped back; of categories, it is the most probable one.
         """
         check_is_fitted(self)
         latents = check_array(Z, dtype=np.float64, input_name="Z")
