@@ -15,14 +15,21 @@ from skvae.evidence import (
 from skvae.model.backgrounds import (
     BackgroundSpec,
     IndependentBackground,
+    MixedBackground,
     StudentTBackground,
 )
 from skvae.model.decoders import AutoregressiveDecoder, DecoderSpec, MLPDecoder
 from skvae.model.likelihoods import (
     BernoulliLikelihood,
+    CategoricalLikelihood,
     GaussianLikelihood,
     LikelihoodSpec,
+    LogisticMixtureLikelihood,
+    MixedLikelihood,
     MixtureLikelihood,
+    NegativeBinomialLikelihood,
+    PoissonLikelihood,
+    StudentTLikelihood,
 )
 from skvae.model.posteriors import (
     DiagonalPosterior,
@@ -56,6 +63,7 @@ __all__ = [
     "BackgroundSpec",
     "BernoulliLikelihood",
     "Bounds",
+    "CategoricalLikelihood",
     "DReG",
     "DecoderSpec",
     "DefensiveProposal",
@@ -71,11 +79,16 @@ __all__ = [
     "LadderPosterior",
     "LadderPrior",
     "LikelihoodSpec",
+    "LogisticMixtureLikelihood",
     "MLPDecoder",
+    "MixedBackground",
+    "MixedLikelihood",
     "MixtureLikelihood",
     "MixturePrior",
+    "NegativeBinomialLikelihood",
     "NormalPrior",
     "ObjectiveSpec",
+    "PoissonLikelihood",
     "PosteriorSpec",
     "PriorProposal",
     "PriorSpec",
@@ -84,6 +97,7 @@ __all__ = [
     "RefinedProposal",
     "StickingTheLanding",
     "StudentTBackground",
+    "StudentTLikelihood",
     "VAEDensity",
     "VampPrior",
 ]

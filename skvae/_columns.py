@@ -1,11 +1,12 @@
 """Table ↔ model units: kinds of columns, scaling, monotone margins, log |det J|."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skvae._margins import MonotoneMap, fit_normal_scores
+from skvae.model.features import ColumnKind
 
 __all__ = ["Columns", "fit_columns", "merge_duplicates"]
 
@@ -21,10 +22,13 @@ class Columns:
     """Maps rows to model units and back, and knows the Jacobian.
 
     A real column is standardised, u = (x − center) / scale, and then, if it has a
-    map, made about normal. A binary column stays as it is.
+    map, made about normal. All others stay as they are: zeros and ones, counts, and
+    codes of categories.
 
     Attributes
     ----------
+    kinds : tuple of ColumnKind, one per column
+        What the columns hold.
     center, scale : ndarray of shape (D,)
         Affine part, in the units of the input.
     maps : tuple of MonotoneMap or None, one per column
@@ -34,6 +38,7 @@ class Columns:
         units.
     """
 
+    kinds: tuple[ColumnKind, ...]
     center: Array
     scale: Array
     maps: tuple[MonotoneMap | None, ...]
@@ -63,7 +68,11 @@ class Columns:
 
 
 def fit_columns(
-    rows: Array, sample_weight: Array, *, binary: bool, normal_margins: bool
+    rows: Array,
+    sample_weight: Array,
+    kinds: tuple[ColumnKind, ...],
+    *,
+    normal_margins: bool,
 ) -> Columns:
     """Fit location, scale, margin and floor of every column.
 
@@ -73,10 +82,10 @@ def fit_columns(
         Distinct rows.
     sample_weight : ndarray of shape (n,)
         Positive weights.
-    binary : bool
-        Whether the columns hold zeros and ones, which are left alone.
+    kinds : tuple of ColumnKind
+        What the columns hold. Location and scale of counts are filled in.
     normal_margins : bool
-        Whether to map columns to normal scores.
+        Whether to map real columns to normal scores.
 
     Notes
     -----
@@ -86,25 +95,39 @@ def fit_columns(
     has no spread: its scale is the absolute value of the constant, or one for zero.
     """
     n_columns = rows.shape[1]
-    if binary:
-        return Columns(
-            center=np.zeros(n_columns),
-            scale=np.ones(n_columns),
-            maps=(None,) * n_columns,
-            floor=np.full(n_columns, MIN_FLOOR),
-        )
+    real = np.array([kind.support == "real" for kind in kinds])
     center, scale = _location_and_scale(rows, sample_weight)
-    plain = Columns(center, scale, (None,) * n_columns, np.empty(n_columns))
+    center[~real], scale[~real] = 0, 1
+    kinds = tuple(
+        _with_log_scale(kind, column, sample_weight)
+        for kind, column in zip(kinds, rows.T, strict=True)
+    )
+    plain = Columns(kinds, center, scale, (None,) * n_columns, np.empty(n_columns))
     u, _ = plain.to_model(rows)
-    maps = [
-        fit_normal_scores(column, sample_weight) if normal_margins else None
-        for column in u.T
-    ]
-    mapped = Columns(center, scale, tuple(maps), plain.floor)
+    maps = tuple(
+        fit_normal_scores(column, sample_weight) if normal_margins and is_real else None
+        for column, is_real in zip(u.T, real, strict=True)
+    )
+    mapped = replace(plain, maps=maps)
     u, _ = mapped.to_model(rows)
     n_rows = max(float(sample_weight.sum()), len(rows))
-    floor = np.array([_resolution(column, n_rows) for column in u.T])
-    return Columns(center, scale, tuple(maps), floor)
+    floor = [
+        _resolution(column, n_rows) if is_real else MIN_FLOOR
+        for column, is_real in zip(u.T, real, strict=True)
+    ]
+    return replace(mapped, floor=np.array(floor))
+
+
+def _with_log_scale(
+    kind: ColumnKind, column: Array, sample_weight: Array
+) -> ColumnKind:
+    """Return the kind, for counts with mean and deviation of log(1 + x)."""
+    if kind.support != "count":
+        return kind
+    logarithm = np.log1p(column)
+    center = float(np.average(logarithm, weights=sample_weight))
+    square = np.average(np.square(logarithm - center), weights=sample_weight)
+    return replace(kind, center=center, scale=float(np.sqrt(square)) or 1.0)
 
 
 def _location_and_scale(rows: Array, sample_weight: Array) -> tuple[Array, Array]:

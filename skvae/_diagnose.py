@@ -14,6 +14,7 @@ from skvae.diagnostics import Diagnosis
 from skvae.evidence import Evidence, RowNoise, row_hash
 from skvae.evidence.diagnosis import RowCheck, check_rows
 from skvae.model import VAE
+from skvae.model.features import Support
 
 __all__ = ["diagnose_density"]
 
@@ -58,7 +59,7 @@ def diagnose_density(
     """
     drawn = table is None
     if table is None:
-        table = estimator.sample(N_DRAWN, random_state=SEED)
+        table = estimator._draw(N_DRAWN, SEED)
     rows = _subset(table, MAX_ROWS)
     stages = scoring_plan(estimator, None, None, None)
     evidence = score_rows(model, estimator.columns_, rows, stages, device, SEED)
@@ -140,23 +141,44 @@ def _latents_and_columns(
     total = check.variance.mean(0) + between
     kl = 0.5 * (total.log() - check.variance.log().mean(0))
     activity = between / total
-    spread = columns.scale
-    if estimator.likelihood_.support == "binary":
-        share = rows.mean(0)
-        spread = np.sqrt(share * (1 - share))
-        spread = np.where(spread > 0, spread, 1.0)
-    with np.errstate(over="ignore"):
-        wrong = columns.to_table(check.reconstruction.numpy()) / spread - rows / spread
-        reconstruction_error = np.sqrt(np.square(wrong).mean(0))
+    reconstruction = columns.to_table(check.reconstruction.numpy())
     return {
         "log_likelihood": float((check.log_likelihood.numpy() + log_jacobian).mean()),
         "kl": float(check.kl.mean()),
         "latent_kl": tuple(kl.tolist()),
         "latent_activity": tuple(activity.tolist()),
         "n_active": int((activity > ACTIVE).sum()),
-        "reconstruction_error": tuple(reconstruction_error.tolist()),
+        "reconstruction_error": tuple(
+            _reconstruction_error(kind.support, *cells)
+            for kind, *cells in zip(
+                columns.kinds, rows.T, reconstruction.T, columns.scale, strict=True
+            )
+        ),
         "floor_share": tuple(check.floor_share.mean(0).tolist()),
     }
+
+
+def _reconstruction_error(
+    support: Support, column: Array, reconstruction: Array, scale: float
+) -> float:
+    """Return the root mean square error in units of the column's spread.
+
+    Of categories: the root of how many are wrong, in units of how many would be if
+    all were the most frequent one.
+    """
+    if support == "category":
+        wrong = (reconstruction != column).astype(float)
+        spread = math.sqrt(
+            1 - np.unique(column, return_counts=True)[1].max() / len(wrong)
+        )
+    else:
+        spread = float(scale) if support == "real" else float(column.std())
+        spread = spread if spread > 0 else 1.0
+        # Divided first: the difference of the largest numbers stays finite.
+        wrong = reconstruction / spread - column / spread
+        spread = 1.0
+    with np.errstate(over="ignore"):
+        return float(np.sqrt(np.square(wrong).mean())) / (spread if spread > 0 else 1.0)
 
 
 def _bounds(

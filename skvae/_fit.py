@@ -16,11 +16,13 @@ from skvae._parameters import (
     Specs,
     check_device,
     check_parameters,
+    resolve_background,
     resolve_specs,
     seed_from,
 )
 from skvae._progress import FitProgress
-from skvae._validation import check_binary, check_sample_weight, check_table
+from skvae._tables import fit_schema, read_table
+from skvae._validation import check_sample_weight
 from skvae.training import EpochRecord, Trainer, TrainingOutcome
 
 __all__ = ["fit_estimator"]
@@ -53,12 +55,19 @@ def fit_estimator(
     device = check_device(estimator.device)
     # Checks record the columns' names on a copy: a failure leaves no trace.
     staged = copy.copy(estimator)
-    table = check_table(staged, X, reset=not warm, min_samples=2)
-    weight = check_sample_weight(sample_weight, len(table))
-    if specs.likelihood.support == "binary":
-        check_binary(staged, table)
+    raw = read_table(staged, X, reset=not warm, min_samples=2)
+    weight = check_sample_weight(sample_weight, len(raw.numbers))
+    if warm:
+        schema = estimator.schema_
+    else:
+        schema = fit_schema(staged, raw, weight, specs.likelihood)
+        background = resolve_background(
+            estimator.background, specs.background, schema.kinds
+        )
+        specs = replace(specs, background=background)
+    table = schema.encode(staged, raw, used=weight > 0)
     rows, weight = merge_duplicates(table, weight)
-    plan = plan_fit(estimator, specs, rows, weight, device, partial=partial)
+    plan = plan_fit(estimator, specs, schema, rows, weight, device, partial=partial)
     generator = torch.Generator().manual_seed(seed_from(estimator.random_state))
     with training_settings(), torch.enable_grad():
         if warm:
@@ -67,6 +76,7 @@ def fit_estimator(
             job = begin(plan, rows, weight, generator)
         fitted: dict[str, Any] = {
             "n_features_in_": staged.n_features_in_,
+            "schema_": schema,
             "columns_": job.columns,
             "n_components_": sum(job.latent_levels),
             "latent_levels_": job.latent_levels,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from skvae._columns import Columns, fit_columns
 from skvae._parameters import Specs
 from skvae._rules import FitSettings, fit_settings
+from skvae._tables import TableSchema
 from skvae.model import VAE, BuildContext
 from skvae.model.threads import one_thread
 from skvae.training import (
@@ -54,6 +55,8 @@ class FitPlan:
     ----------
     specs : Specs
         Components.
+    schema : TableSchema
+        What the columns hold, and their names.
     settings : FitSettings
         Sizes and rates, every "auto" resolved.
     schedule : Schedule
@@ -69,6 +72,7 @@ class FitPlan:
     """
 
     specs: Specs
+    schema: TableSchema
     settings: FitSettings
     schedule: Schedule
     hidden_layer_sizes: tuple[int, ...]
@@ -80,6 +84,7 @@ class FitPlan:
 def plan_fit(
     estimator: Any,
     specs: Specs,
+    schema: TableSchema,
     rows: Array,
     sample_weight: Array,
     device: torch.device,
@@ -116,6 +121,7 @@ def plan_fit(
         schedule = replace(schedule, decay=False, averaging=0.0)
     return FitPlan(
         specs=specs,
+        schema=schema,
         settings=settings,
         schedule=schedule,
         hidden_layer_sizes=tuple(estimator.hidden_layer_sizes),
@@ -189,8 +195,9 @@ def begin(
 ) -> FitJob:
     """Prepare a new model: columns, split, components, start."""
     split = _split(plan, sample_weight, generator)
-    binary = plan.specs.likelihood.support == "binary"
-    choice = None if binary else plan.marginal_transform
+    kinds = plan.schema.kinds
+    has_real = any(kind.support == "real" for kind in kinds)
+    choice = plan.marginal_transform if has_real else None
     if choice == "auto" and not plan.settings.n_valid:
         choice = None
     seed = int(torch.randint(2**62, (), generator=generator))
@@ -200,9 +207,7 @@ def begin(
 
     def columns_for(margin: str | None) -> Columns:
         normal = margin == "normal"
-        return fit_columns(
-            rows[used], split[0][used], binary=binary, normal_margins=normal
-        )
+        return fit_columns(rows[used], split[0][used], kinds, normal_margins=normal)
 
     if choice == "auto":
         plain, mapped = columns_for(None), columns_for("normal")
@@ -341,6 +346,8 @@ def _new_model(
         column_scale=torch.from_numpy(columns.scale).float(),
         generator=generator,
         scale_ceiling=math.inf if specs.background is None else SCALE_CEILING,
+        kinds=columns.kinds,
+        names=plan.schema.names,
     )
     # Our components draw first weights from the context's generator; a user's own
     # may use torch's global one, whose state is put back.

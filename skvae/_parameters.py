@@ -11,10 +11,12 @@ from sklearn.utils import check_random_state
 from skvae.model.backgrounds import (
     BackgroundSpec,
     IndependentBackground,
+    MixedBackground,
     StudentTBackground,
 )
 from skvae.model.decoders import DecoderSpec
-from skvae.model.likelihoods import LikelihoodSpec
+from skvae.model.features import ColumnKind
+from skvae.model.likelihoods import LikelihoodSpec, MixedLikelihood
 from skvae.model.posteriors import LadderPosterior, PosteriorSpec
 from skvae.model.priors import LadderPrior, PriorSpec
 from skvae.model.spec import resolve
@@ -26,6 +28,7 @@ __all__ = [
     "check_number",
     "check_parameters",
     "check_positive_int",
+    "resolve_background",
     "resolve_specs",
     "seed_from",
 ]
@@ -174,8 +177,10 @@ class Specs:
 
 
 def resolve_specs(estimator: Any) -> Specs:
-    """Return the estimator's components as specs, aliases resolved."""
-    likelihood = resolve(estimator.likelihood, LikelihoodSpec)
+    """Return the estimator's components as specs, aliases resolved.
+
+    A background "auto" is none yet: see `resolve_background`.
+    """
     prior = resolve(estimator.prior, PriorSpec)
     posterior = resolve(estimator.posterior, PosteriorSpec)
     if isinstance(estimator.n_components, tuple):
@@ -186,24 +191,53 @@ def resolve_specs(estimator: Any) -> Specs:
         prior=prior,
         posterior=posterior,
         decoder=resolve(estimator.decoder, DecoderSpec),
-        likelihood=likelihood,
+        likelihood=_resolve_likelihood(estimator.likelihood),
         objective=resolve(estimator.objective, ObjectiveSpec),
-        background=_resolve_background(estimator.background, likelihood.support),
+        background=(
+            None
+            if estimator.background is None or _is_auto(estimator.background)
+            else resolve(estimator.background, BackgroundSpec, also="'auto', None, ")
+        ),
     )
 
 
-def _resolve_background(value: object, support: str) -> BackgroundSpec | None:
-    """Return the background; "auto" is the one for these columns."""
-    if value is None:
-        return None
-    if isinstance(value, str) and value == "auto":
-        return StudentTBackground() if support == "real" else IndependentBackground()
-    background = resolve(value, BackgroundSpec, also="'auto', None, ")
-    if background.support != support:
-        raise ValueError(
-            f"background={value!r} is for {background.support} columns, but the "
-            f"likelihood is for {support} ones. Use 'auto' or None."
-        )
+def _is_auto(value: object) -> bool:
+    return isinstance(value, str) and value == "auto"
+
+
+def _resolve_likelihood(value: object) -> LikelihoodSpec:
+    if _is_auto(value):
+        return MixedLikelihood()
+    return resolve(value, LikelihoodSpec, also="'auto', ")
+
+
+def resolve_background(
+    value: object, background: BackgroundSpec | None, kinds: tuple[ColumnKind, ...]
+) -> BackgroundSpec | None:
+    """Return the background; "auto" is the one for these columns.
+
+    Parameters
+    ----------
+    value : object
+        The estimator's parameter.
+    background : BackgroundSpec or None
+        What `resolve_specs` made of it.
+    kinds : tuple of ColumnKind
+        What the columns hold.
+    """
+    supports = [kind.support for kind in kinds]
+    if _is_auto(value):
+        n_real = supports.count("real")
+        if n_real == len(supports):
+            return StudentTBackground()
+        return MixedBackground() if n_real else IndependentBackground()
+    for j, support in enumerate(supports):
+        if background is not None and support not in background.supports:
+            raise ValueError(
+                f"background={value!r} is for {' or '.join(background.supports)} "
+                f"columns, but the likelihood takes column {j} as {support}. Use "
+                f"'auto' or None."
+            )
     return background
 
 

@@ -1,15 +1,19 @@
 """Checks of tables and weights, with errors that name row and column."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_consistent_length, validate_data
 
+from skvae.model.features import ColumnKind, Support
+
 __all__ = [
-    "check_binary",
     "check_finite",
     "check_sample_weight",
+    "check_supports",
     "check_table",
     "column_label",
 ]
@@ -67,17 +71,45 @@ def check_finite(estimator: Any, table: NDArray[np.float64]) -> None:
     )
 
 
-def check_binary(estimator: Any, table: NDArray[np.float64]) -> None:
-    """Raise a ValueError that names the first column with values other than 0, 1."""
-    bad = (table != 0) & (table != 1)
-    if bad.any():
-        column = int(np.flatnonzero(bad.any(0))[0])
-        row = int(np.flatnonzero(bad[:, column])[0])
+def check_supports(
+    estimator: Any, table: NDArray[np.float64], kinds: tuple[ColumnKind, ...]
+) -> None:
+    """Raise a ValueError that names the first column with a value it cannot have."""
+    for support, allowed in ALLOWED.items():
+        columns = [j for j, kind in enumerate(kinds) if kind.support == support]
+        if not columns:
+            continue
+        cells = table[:, columns]
+        bad = ~allowed.holds(cells)
+        if not bad.any():
+            continue
+        worst = int(np.flatnonzero(bad.any(0))[0])
+        row = int(np.flatnonzero(bad[:, worst])[0])
         raise ValueError(
-            f"likelihood 'bernoulli' takes columns of 0 and 1 only, but "
-            f"{column_label(estimator, column)} has {table[row, column]:g} in row "
-            f"{row}. Use likelihood='mixture' for real columns."
+            f"likelihood {allowed.likelihoods} takes columns of {allowed.values} "
+            f"only, but {column_label(estimator, columns[worst])} has "
+            f"{cells[row, worst]:g} in row {row}. Use likelihood='mixture' for real "
+            f"columns."
         )
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """The values of one kind of column, and what to call them in messages."""
+
+    likelihoods: str
+    values: str
+    holds: Callable[[NDArray[np.float64]], NDArray[np.bool_]]
+
+
+ALLOWED: dict[Support, Allowed] = {
+    "binary": Allowed("'bernoulli'", "0 and 1", lambda x: (x == 0) | (x == 1)),
+    "count": Allowed(
+        "'poisson' or 'negative_binomial'",
+        "whole numbers from 0 to 1e15",
+        lambda x: (x >= 0) & (x <= 1e15) & (x == np.floor(x)),
+    ),
+}
 
 
 def check_sample_weight(sample_weight: Any, n_samples: int) -> NDArray[np.float64]:

@@ -25,7 +25,6 @@ from skvae._parameters import (
 )
 from skvae._reading import EvidenceMixin
 from skvae._scoring import BLOCK_ROWS
-from skvae._validation import check_binary, check_table
 from skvae.model import VAE
 from skvae.model.backgrounds import BackgroundSpec
 from skvae.model.decoders import DecoderSpec
@@ -70,18 +69,24 @@ class VAEDensity(
         Family of the encoder's distributions.
     decoder : {"mlp", "autoregressive"} or DecoderSpec, default="mlp"
         From latents to the parameters of the likelihood.
-    likelihood : {"gaussian", "mixture", "bernoulli"} or LikelihoodSpec, \
-default="mixture"
-        Distribution of the columns given the latents. "bernoulli" takes columns of 0
-        and 1 and gives log-masses.
+    likelihood : {"mixture", "gaussian", "student_t", "logistic_mixture", \
+"bernoulli", "categorical", "poisson", "negative_binomial", "auto"} or \
+LikelihoodSpec, default="mixture"
+        Distribution of the columns given the latents. The first four are for real
+        columns. "bernoulli" takes columns of 0 and 1, "poisson" and
+        "negative_binomial" whole numbers from 0 on, "categorical" any values, each
+        different one a category of its own; they give log-masses. "auto" is
+        `MixedLikelihood`, which chooses for every column: a log-density with respect
+        to lengths of the continuous columns and counts of the others.
     objective : {"dreg", "elbo", "iwae", "stl"} or ObjectiveSpec, default="iwae"
         Bound on the log-density that training maximises.
-    background : {"auto", "student_t", "independent"}, BackgroundSpec or None, \
-default="auto"
+    background : {"auto", "student_t", "independent", "mixed"}, BackgroundSpec or \
+None, default="auto"
         Broad closed-form density that takes the rows that no latent explains, with a
         small weight: log-densities far from the table are exact, and single odd rows
-        do not bend the fit. "auto" is a Student-t distribution, or independent
-        columns where they are binary. None leaves the latent part alone.
+        do not bend the fit. "auto" is a Student-t distribution of real columns,
+        independent discrete columns, and for both in one table "mixed", the product.
+        None leaves the latent part alone.
     hidden_layer_sizes : tuple of int, default=(96, 96, 96, 96, 96, 96)
         Widths of the hidden layers of encoder and decoder; layers of equal width are
         residual. Both networks have a linear skip besides. Deep and narrow is better
@@ -154,6 +159,8 @@ default="auto"
         "seconds".
     model_ : VAE
         The trained torch module, in float64 on the CPU.
+    schema_ : TableSchema
+        What each column holds, and the known categories.
     columns_ : Columns
         Scaling and margins of the columns, and the floors of their scales.
     prior_, posterior_, decoder_, likelihood_, objective_, background_ : specs
@@ -261,7 +268,9 @@ default="auto"
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Table of finite numbers, at least two rows.
+            Table of finite numbers, at least two rows. With likelihood "auto" or
+            "categorical", DataFrames may have columns of text, categories and truth
+            values.
         y : Ignored
             For scikit-learn's pipelines.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -320,10 +329,17 @@ default="auto"
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
-            Rows, in the units of the columns.
+            Rows, in the units of the columns; of floats, or of objects where a column
+            holds text.
         """
         check_is_fitted(self)
         check_positive_int(n_samples, "n_samples")
+        return self.schema_.decode(self._draw(n_samples, random_state))
+
+    def _draw(
+        self, n_samples: int, random_state: int | np.random.RandomState | None
+    ) -> Array:
+        """Draw rows, with codes in place of categories."""
         seed = seed_from(self.random_state if random_state is None else random_state)
         model, device = self._model_on_device()
         generator = torch.Generator(device).manual_seed(seed)
@@ -363,8 +379,8 @@ default="auto"
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
-            Rows, in the units of the columns. With margins mapped to normal scores,
-            the mean is taken there and mapped back.
+            Rows, as from `sample`. With margins mapped to normal scores, the mean is
+            taken there and mapped back; of categories, it is the most probable one.
         """
         check_is_fitted(self)
         latents = check_array(Z, dtype=np.float64, input_name="Z")
@@ -373,7 +389,8 @@ default="auto"
                 f"Z has {latents.shape[1]} columns, but the model has "
                 f"n_components_={self.n_components_} latents."
             )
-        return self.columns_.to_table(self._in_blocks(VAE.decode, latents))
+        rows = self.columns_.to_table(self._in_blocks(VAE.decode, latents))
+        return self.schema_.decode(rows)
 
     def _in_blocks(self, method: Callable[[VAE, Tensor], Tensor], rows: Array) -> Array:
         """Apply a method of the model to rows, a block at a time."""
@@ -385,10 +402,7 @@ default="auto"
             ).numpy()
 
     def _check_rows(self, X: ArrayLike) -> Array:
-        table = check_table(self, X, reset=False)
-        if self.likelihood_.support == "binary":
-            check_binary(self, table)
-        return table
+        return self.schema_.read(self, X)
 
     def _model_on_device(self) -> tuple[VAE, torch.device]:
         device = check_device(self.device)

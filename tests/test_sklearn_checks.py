@@ -37,6 +37,7 @@ FAST = {**QUICK, "max_iter": 2, "hidden_layer_sizes": (8,), "random_state": None
 
 CONFIGURATIONS = [
     VAEDensity(**FAST),
+    VAEDensity(likelihood="auto", **FAST),
     VAEDensity(
         prior="normal",
         posterior="diagonal",

@@ -43,6 +43,8 @@ class BuildContext:
     autoregressive : bool
         Whether the decoder reads columns. What they say of one another takes more
         modes of a column's density than what latents say of it.
+    names : tuple of str
+        Names of the first D columns; empty where they have none.
     """
 
     n_features: int
@@ -56,6 +58,24 @@ class BuildContext:
     scale_ceiling: float = math.inf
     kinds: tuple[ColumnKind, ...] = ()
     autoregressive: bool = False
+    names: tuple[str, ...] = ()
+
+    @property
+    def modelled_kinds(self) -> tuple[ColumnKind, ...]:
+        """What the D columns that have a density hold."""
+        return self.kinds[: self.n_features] or (ColumnKind(),) * self.n_features
+
+    def of_columns(self, columns: list[int]) -> "BuildContext":
+        """Return the context of some of the D columns alone."""
+        kinds = self.modelled_kinds
+        return replace(
+            self,
+            n_features=len(columns),
+            scale_floor=self.scale_floor[columns],
+            column_scale=self.column_scale[columns],
+            kinds=tuple(kinds[j] for j in columns),
+            names=tuple(self.names[j] for j in columns) if self.names else (),
+        )
 
     def features(self) -> RowFeatures:
         """Return the map from rows to what networks read of them."""

@@ -55,35 +55,38 @@ class RowFeatures(nn.Module):
     """
 
     owner: Tensor
-    counts: Tensor
+    code: Tensor
+    category: Tensor
+    count: Tensor
     center: Tensor
     scale: Tensor
 
     def __init__(self, kinds: tuple[ColumnKind, ...]) -> None:
         super().__init__()
         self.kinds = kinds
-        widths = torch.tensor([kind.n_features for kind in kinds])
-        columns = torch.arange(len(kinds))
-        self.register_buffer("owner", columns.repeat_interleave(widths))
-        self.n_features = len(self.owner)
         self.plain = all(kind.support in ("real", "binary") for kind in kinds)
-        self.register_buffer(
-            "counts", torch.tensor([kind.support == "count" for kind in kinds])
-        )
-        self.register_buffer("center", torch.tensor([kind.center for kind in kinds]))
-        self.register_buffer("scale", torch.tensor([kind.scale for kind in kinds]))
+        widths = [kind.n_features for kind in kinds]
+        owner = [j for j, width in enumerate(widths) for _ in range(width)]
+        of_feature = [kinds[j] for j in owner]
+        buffers = {
+            "owner": owner,
+            "code": [code for width in widths for code in range(width)],
+            "category": [kind.support == "category" for kind in of_feature],
+            "count": [kind.support == "count" for kind in of_feature],
+            "center": [kind.center for kind in of_feature],
+            "scale": [kind.scale for kind in of_feature],
+        }
+        for name, values in buffers.items():
+            self.register_buffer(name, torch.tensor(values))
+        self.n_features = len(owner)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map rows to features."""
         if self.plain:
             return x
+        x = x[..., self.owner]
         logarithm = (x.clamp(min=0).log1p() - self.center) / self.scale
-        x = torch.where(self.counts, logarithm, x)
-        parts = []
-        for column, kind in zip(x.unbind(-1), self.kinds, strict=True):
-            if kind.support == "category":
-                codes = torch.arange(kind.n_values, device=x.device)
-                parts.append((column.unsqueeze(-1) == codes).to(x.dtype))
-            else:
-                parts.append(column.unsqueeze(-1))
-        return torch.cat(parts, -1)
+        indicator = (x == self.code).to(x.dtype)
+        return torch.where(
+            self.count, logarithm, torch.where(self.category, indicator, x)
+        )

@@ -11,11 +11,26 @@ from torch import Tensor, nn
 from skvae.model import VAE, BuildContext, LinearStart
 from skvae.model.backgrounds import BackgroundSpec
 from skvae.model.decoders import DecoderSpec, MLPDecoder
+from skvae.model.features import ColumnKind, Support
 from skvae.model.likelihoods import LikelihoodSpec
 from skvae.model.posteriors import FullPosterior, PosteriorSpec
 from skvae.model.priors import PriorModule, PriorSpec
 
 FLOOR = 0.01
+N_CATEGORIES = (3, 2, 4)
+
+
+def kinds_of(support: Support, n_features: int) -> tuple[ColumnKind, ...]:
+    """Return columns of one kind; categories differ in number, counts in scale."""
+    return tuple(
+        ColumnKind(
+            support,
+            n_values=N_CATEGORIES[j % 3] if support == "category" else 0,
+            center=1.0 + 0.1 * j if support == "count" else 0.0,
+            scale=0.5 + 0.1 * j if support == "count" else 1.0,
+        )
+        for j in range(n_features)
+    )
 
 
 @pytest.fixture
@@ -30,6 +45,7 @@ def make_context() -> Callable[..., BuildContext]:
         seed: int = 0,
         n_rows: int = 200,
         scale_ceiling: float = math.inf,
+        support: Support = "real",
     ) -> BuildContext:
         return BuildContext(
             n_features=n_features,
@@ -41,6 +57,7 @@ def make_context() -> Callable[..., BuildContext]:
             column_scale=torch.linspace(1, 2, n_features),
             generator=torch.Generator().manual_seed(seed),
             scale_ceiling=scale_ceiling,
+            kinds=kinds_of(support, n_features),
         )
 
     return make
@@ -107,7 +124,7 @@ def make_vae(
         background: BackgroundSpec | None = None,
     ) -> VAE:
         vae = VAE.build(
-            make_context(seed=seed),
+            make_context(seed=seed, support=likelihood.support),
             prior,
             posterior,
             MLPDecoder() if decoder is None else decoder,
@@ -123,10 +140,18 @@ def make_vae(
 def rows() -> Callable[..., Tensor]:
     """Return a function that draws a table that a likelihood's support allows."""
 
-    def draw(support: str, n_rows: int = 5, n_features: int = 3) -> Tensor:
+    def draw(support: Support, n_rows: int = 5, n_features: int = 3) -> Tensor:
         table = torch.randn(
             n_rows, n_features, generator=torch.Generator().manual_seed(2)
         )
-        return (table > 0).to(table.dtype) if support == "binary" else table
+        n_values = torch.tensor(
+            [max(kind.n_values, 1) for kind in kinds_of(support, n_features)]
+        )
+        return {
+            "real": table,
+            "binary": (table > 0).to(table.dtype),
+            "count": (2 * table.exp()).floor(),
+            "category": (table.sigmoid() * n_values).floor(),
+        }[support]
 
     return draw

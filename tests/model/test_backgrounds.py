@@ -16,19 +16,46 @@ from skvae.model.backgrounds import (
     BackgroundModule,
     BackgroundSpec,
     IndependentBackground,
+    MixedBackground,
     StudentTBackground,
 )
+from skvae.model.features import ColumnKind, Support
 from skvae.model.spec import registered
 
 N, B, D = 200, 5, 3
 FALSE_ALARM = 1e-4  # of one goodness-of-fit test, with another seed
+
+MIXED = (
+    ColumnKind("count"),
+    ColumnKind("real"),
+    ColumnKind("category", n_values=3),
+)
+KINDS: dict[str, tuple[ColumnKind, ...]] = {
+    "real": (ColumnKind(),) * D,
+    "binary": (ColumnKind("binary"),) * D,
+    "count": (ColumnKind("count"),) * D,
+    "category": (
+        ColumnKind("category", n_values=3),
+        ColumnKind("category", n_values=2),
+        ColumnKind("category", n_values=4),
+    ),
+}
 
 SPECS: list[BackgroundSpec] = [
     *(spec() for spec in registered(BackgroundSpec).values()),
     StudentTBackground(weight=0.4, df=1),
     StudentTBackground(df=30.0),
 ]
-every_background = pytest.mark.parametrize("spec", SPECS, ids=repr)
+CASES = [
+    *((spec, KINDS[support]) for spec in SPECS for support in spec.supports),
+    (MixedBackground(), MIXED),
+    (IndependentBackground(), (*KINDS["count"][:1], *KINDS["category"][:2])),
+]
+every_background = pytest.mark.parametrize(
+    ("spec", "kinds"),
+    CASES,
+    ids=[f"{spec!r}-{'-'.join(k.support for k in kinds)}" for spec, kinds in CASES],
+)
 every_variant = pytest.mark.parametrize(
     "variant", registered(BackgroundSpec).values(), ids=lambda v: v.__name__
 )
@@ -40,12 +67,25 @@ MIXING = torch.tensor(
 )
 
 
-def table_for(support: str, n_rows: int = N, seed: int = 0) -> Tensor:
-    """Return correlated columns, of numbers or of zeros and ones."""
+def table_of(kinds: tuple[ColumnKind, ...], n_rows: int = N, seed: int = 0) -> Tensor:
+    """Return correlated columns of these kinds."""
     generator = torch.Generator().manual_seed(seed)
     normal = torch.randn(n_rows, D, dtype=torch.float64, generator=generator)
     table = normal @ MIXING.T + torch.tensor([0.5, -2.0, 0.0]).double()
-    return (table > 0).double() if support == "binary" else table
+    columns = [
+        {
+            "real": column,
+            "binary": (column > 0).double(),
+            "count": (1.5 * column).exp().floor(),
+            "category": (column.sigmoid().pow(2) * max(kind.n_values, 1)).floor(),
+        }[kind.support]
+        for column, kind in zip(table.T, kinds, strict=False)
+    ]
+    return torch.stack(columns, 1)
+
+
+def table_for(support: Support, n_rows: int = N, seed: int = 0) -> Tensor:
+    return table_of(KINDS[support], n_rows, seed)
 
 
 def fitted(
@@ -56,10 +96,17 @@ def fitted(
     dtype: torch.dtype = torch.float64,
 ) -> BackgroundModule:
     module = spec.build(context).to(dtype)
-    table = table_for(spec.support) if table is None else table
+    table = table_of(context.modelled_kinds) if table is None else table
     weight = torch.ones(len(table), dtype=torch.float64) if weight is None else weight
     module.initialise(table.to(dtype), weight)
     return module
+
+
+def of_kinds(
+    make_context: MakeContext, kinds: tuple[ColumnKind, ...], **sizes: int
+) -> BuildContext:
+    context = make_context(n_features=len(kinds), **sizes)
+    return replace(context, kinds=kinds)
 
 
 def narrow(context: BuildContext) -> BuildContext:
@@ -70,10 +117,13 @@ def narrow(context: BuildContext) -> BuildContext:
 @every_background
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_shapes_and_dtypes(
-    spec: BackgroundSpec, dtype: torch.dtype, make_context: MakeContext
+    spec: BackgroundSpec,
+    kinds: tuple[ColumnKind, ...],
+    dtype: torch.dtype,
+    make_context: MakeContext,
 ) -> None:
-    module = fitted(spec, make_context(), dtype=dtype)
-    x = table_for(spec.support, B, seed=1).to(dtype)
+    module = fitted(spec, of_kinds(make_context, kinds), dtype=dtype)
+    x = table_of(kinds, B, seed=1).to(dtype)
     sample = module.sample(7, torch.Generator().manual_seed(0))
     assert sample.shape == (7, D)
     assert module.log_prob(x).shape == module.log_share(x).shape == (B,)
@@ -85,36 +135,62 @@ def test_shapes_and_dtypes(
 
 @every_background
 def test_it_fits_the_table_better_than_before(
-    spec: BackgroundSpec, make_context: MakeContext
+    spec: BackgroundSpec, kinds: tuple[ColumnKind, ...], make_context: MakeContext
 ) -> None:
-    table = table_for(spec.support)
-    before = spec.build(make_context()).double().log_prob(table).mean()
-    assert fitted(spec, make_context()).log_prob(table).mean() > before + 0.05
+    table = table_of(kinds)
+    before = spec.build(of_kinds(make_context, kinds)).double().log_prob(table).mean()
+    assert (
+        fitted(spec, of_kinds(make_context, kinds)).log_prob(table).mean()
+        > before + 0.05
+    )
 
 
 @every_background
 def test_total_probability_is_one(
-    spec: BackgroundSpec, make_context: MakeContext
+    spec: BackgroundSpec, kinds: tuple[ColumnKind, ...], make_context: MakeContext
 ) -> None:
-    table = table_for(spec.support)
-    if spec.support == "binary":
-        cube = torch.tensor(list(itertools.product([0.0, 1.0], repeat=D))).double()
-        total = fitted(spec, make_context()).log_prob(cube).exp().sum()
-    else:
-        # Tails of a Cauchy distribution beyond 1e12 have a mass of 1e-12.
-        step = torch.linspace(-28, 28, 20_001, dtype=torch.float64)
-        one = fitted(spec, make_context(n_features=1), table[:, 1:2])
-        density = one.log_prob(step.sinh()[:, None]).exp()
-        total = torch.trapezoid(density * step.cosh(), step)
-    assert float(total) == pytest.approx(1, abs=1e-9)
+    """Of every column alone."""
+    table = table_of(kinds)
+    # Tails of a Cauchy distribution beyond 1e12 have a mass of 1e-12.
+    step = torch.linspace(-28, 28, 20_001, dtype=torch.float64)
+    # The power tail of counts has a mass of c / (c + n) / 10 beyond n.
+    n_counts = 200_000
+    for j, kind in enumerate(kinds):
+        one = fitted(spec, of_kinds(make_context, (kind,)), table[:, j : j + 1])
+        if kind.support == "real":
+            density = one.log_prob(step.sinh()[:, None]).exp()
+            total = torch.trapezoid(density * step.cosh(), step)
+        else:
+            n_values = {"binary": 2, "count": n_counts}.get(kind.support, kind.n_values)
+            values = torch.arange(n_values).double()[:, None]
+            total = one.log_prob(values).exp().sum()
+            if kind.support == "count":
+                mean = max(float(table[:, j].mean()), 0.05)
+                total = total + 0.1 * mean / (mean + n_counts)
+        assert float(total) == pytest.approx(1, abs=1e-9)
+
+
+@every_background
+def test_density_is_that_of_columns_or_of_all_at_once(
+    spec: BackgroundSpec, kinds: tuple[ColumnKind, ...], make_context: MakeContext
+) -> None:
+    table = table_of(kinds)
+    together = fitted(spec, of_kinds(make_context, kinds)).log_prob(table)
+    apart = torch.zeros_like(together)
+    real = [j for j, kind in enumerate(kinds) if kind.support == "real"]
+    groups = [[j] for j in range(D) if j not in real] + ([real] if real else [])
+    for group in groups:
+        context = of_kinds(make_context, tuple(kinds[j] for j in group))
+        apart += fitted(spec, context, table[:, group]).log_prob(table[:, group])
+    torch.testing.assert_close(apart, together, rtol=1e-6, atol=1e-6)
 
 
 @every_background
 def test_share_is_weight_times_density(
-    spec: BackgroundSpec, make_context: MakeContext
+    spec: BackgroundSpec, kinds: tuple[ColumnKind, ...], make_context: MakeContext
 ) -> None:
-    module = fitted(spec, make_context())
-    x = table_for(spec.support, B, seed=1)
+    module = fitted(spec, of_kinds(make_context, kinds))
+    x = table_of(kinds, B, seed=1)
     share = spec.weight * module.log_prob(x).exp()
     torch.testing.assert_close(module.log_share(x).exp(), share)
     log_p = torch.linspace(-9, 0, B, dtype=torch.float64)
@@ -124,10 +200,10 @@ def test_share_is_weight_times_density(
 
 @every_background
 def test_samples_are_those_of_the_generator(
-    spec: BackgroundSpec, make_context: MakeContext
+    spec: BackgroundSpec, kinds: tuple[ColumnKind, ...], make_context: MakeContext
 ) -> None:
     before = torch.get_rng_state()
-    module = fitted(spec, make_context())
+    module = fitted(spec, of_kinds(make_context, kinds))
     one, same, other = (
         module.sample(50, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)
     )
@@ -138,10 +214,13 @@ def test_samples_are_those_of_the_generator(
 
 @every_background
 def test_saved_state_opens_in_another_module(
-    spec: BackgroundSpec, make_context: MakeContext
+    spec: BackgroundSpec, kinds: tuple[ColumnKind, ...], make_context: MakeContext
 ) -> None:
-    one, other = fitted(spec, make_context()), spec.build(make_context()).double()
-    x = table_for(spec.support, B, seed=1)
+    one, other = (
+        fitted(spec, of_kinds(make_context, kinds)),
+        spec.build(of_kinds(make_context, kinds)).double(),
+    )
+    x = table_of(kinds, B, seed=1)
     assert not torch.equal(other.log_prob(x), one.log_prob(x))
     other.load_state_dict(one.state_dict())
     assert torch.equal(other.log_prob(x), one.log_prob(x))
@@ -149,11 +228,11 @@ def test_saved_state_opens_in_another_module(
 
 @every_background
 def test_integer_weights_equal_repeated_rows(
-    spec: BackgroundSpec, make_context: MakeContext
+    spec: BackgroundSpec, kinds: tuple[ColumnKind, ...], make_context: MakeContext
 ) -> None:
     count = torch.tensor([1, 2, 5]).repeat(25)
-    table = table_for(spec.support, len(count))
-    context = make_context(n_rows=int(count.sum()))
+    table = table_of(kinds, len(count))
+    context = of_kinds(make_context, kinds, n_rows=int(count.sum()))
     weighted = fitted(spec, context, table, count.double())
     repeated = fitted(spec, context, table.repeat_interleave(count, 0))
     even = fitted(spec, context, table)
@@ -346,7 +425,9 @@ def test_student_t_falls_along_a_ray_as_a_power(
 
 def test_independent_equals_scipy(make_context: MakeContext) -> None:
     table = table_for("binary")
-    module = fitted(IndependentBackground(), make_context(n_rows=N), table)
+    module = fitted(
+        IndependentBackground(), make_context(n_rows=N, support="binary"), table
+    )
     rate = (table.sum(0).numpy() + 0.5) / (N + 1)
     cube = np.array(list(itertools.product([0.0, 1.0], repeat=D)))
     np.testing.assert_allclose(
@@ -358,7 +439,7 @@ def test_independent_equals_scipy(make_context: MakeContext) -> None:
 
 def test_independent_samples_follow_the_masses(make_context: MakeContext) -> None:
     """Chi-square statistic of all eight rows; false-alarm rate 1e-4."""
-    module = fitted(IndependentBackground(), make_context())
+    module = fitted(IndependentBackground(), make_context(support="binary"))
     cube = torch.tensor(list(itertools.product([0.0, 1.0], repeat=D))).double()
     sample = module.sample(20_000, torch.Generator().manual_seed(1))
     count = (sample[:, None] == cube).all(-1).sum(0).numpy()
@@ -371,7 +452,88 @@ def test_value_that_a_column_never_has_keeps_some_mass(
     make_context: MakeContext,
 ) -> None:
     table = torch.tensor([0.0, 1.0, 1.0]).double().repeat(N, 1)
-    module = fitted(IndependentBackground(), make_context(n_rows=N), table)
+    module = fitted(
+        IndependentBackground(), make_context(n_rows=N, support="binary"), table
+    )
     seen, unseen = module.log_prob(torch.stack([table[0], 1 - table[0]]))
     assert float(seen) == pytest.approx(D * math.log1p(-0.5 / (N + 1)))
     assert float(unseen) == pytest.approx(D * math.log(0.5 / (N + 1)))
+
+
+def test_categories_have_smoothed_frequencies(make_context: MakeContext) -> None:
+    kind = ColumnKind("category", n_values=4)
+    table = torch.tensor([0.0, 0.0, 2.0, 1.0, 0.0]).double()[:, None]
+    weight = torch.tensor([1.0, 2.0, 3.0, 4.0, 0.5]).double()
+    context = of_kinds(make_context, (kind,))
+    module = fitted(IndependentBackground(), context, table, weight)
+    count = np.array([3.5, 4.0, 3.0, 0.0]) + 0.5
+    ours = module.log_prob(torch.arange(4).double()[:, None]).exp()
+    np.testing.assert_allclose(ours.numpy(), count / count.sum(), rtol=1e-7)
+
+
+def test_counts_equal_a_mixture_of_scipys(make_context: MakeContext) -> None:
+    """The far part is floor(c (1 / u − 1)) with u uniform: a discrete Lomax."""
+    table = table_for("count")[:, :1]
+    context = of_kinds(make_context, KINDS["count"][:1])
+    module = fitted(IndependentBackground(), context, table)
+    mean, variance = float(table.mean()), float(table.var(correction=0))
+    assert variance > mean
+    size = mean**2 / (variance - mean)
+    x = np.arange(60.0)
+    near = stats.nbinom.pmf(x, size, size / (size + mean))
+    lomax = stats.lomax(1, scale=mean)
+    far = lomax.cdf(x + 1) - lomax.cdf(x)
+    ours = module.log_prob(torch.from_numpy(x)[:, None]).exp().numpy()
+    np.testing.assert_allclose(ours, 0.9 * near + 0.1 * far, rtol=1e-5)
+
+
+def test_far_counts_fall_as_a_power(make_context: MakeContext) -> None:
+    module = fitted(
+        IndependentBackground(),
+        of_kinds(make_context, KINDS["count"][:1]),
+        table_for("count")[:, :1],
+    )
+    x = torch.tensor([1e6, 1e9, 1e12, 1e15]).double()[:, None]
+    fall = module.log_prob(x).diff().numpy()
+    np.testing.assert_allclose(fall, -2 * 3 * math.log(10), rtol=1e-4)
+
+
+@pytest.mark.parametrize("kinds", [KINDS["count"], MIXED], ids=["count", "mixed"])
+def test_samples_of_each_column_follow_the_masses(
+    kinds: tuple[ColumnKind, ...], make_context: MakeContext
+) -> None:
+    """Chi-square, Kolmogorov-Smirnov for real columns; false-alarm rate 1e-4."""
+    table, n = table_of(kinds), 20_000
+    module = fitted(MixedBackground(), of_kinds(make_context, kinds), table)
+    sample = module.sample(n, torch.Generator().manual_seed(3)).numpy()
+    for j, kind in enumerate(kinds):
+        one = fitted(
+            MixedBackground(), of_kinds(make_context, (kind,)), table[:, j : j + 1]
+        )
+        if kind.support == "real":
+            grid = torch.linspace(-12, 12, 20_001).double()
+            density = one.log_prob(grid.sinh()[:, None]).exp() * grid.cosh()
+            cdf = torch.cumulative_trapezoid(density, grid).numpy()
+            result = stats.kstest(
+                sample[:, j],
+                lambda x, g=grid, c=cdf: np.interp(x, g.sinh().numpy()[1:], c),
+            )
+        else:
+            values = torch.arange(kind.n_values or 40).double()[:, None]
+            mass = n * one.log_prob(values).exp().numpy()
+            count = np.bincount(sample[:, j].astype(int).clip(max=len(mass)))
+            count = np.r_[count, np.zeros(len(mass) + 1 - len(count))]
+            mass = np.r_[mass, n - mass.sum()]
+            rare = mass < 5
+            assert count[mass < 1e-9].sum() == 0
+            result = stats.chisquare(
+                np.r_[count[~rare], count[rare].sum()],
+                np.r_[mass[~rare], mass[rare].sum() + 1e-9],
+                sum_check=False,
+            )
+        assert result.pvalue > FALSE_ALARM, kind
+
+
+def test_independent_is_not_for_real_columns(make_context: MakeContext) -> None:
+    with pytest.raises(ValueError, match="column 1 is real"):
+        IndependentBackground().build(of_kinds(make_context, MIXED))

@@ -52,8 +52,14 @@ def real_table() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def binary_table(real_table: np.ndarray) -> np.ndarray:
-    return (real_table > 0).astype(float)
+def tables(real_table: np.ndarray) -> dict[str, np.ndarray]:
+    """Return a table for every kind of column."""
+    return {
+        "real": real_table,
+        "binary": (real_table > 0).astype(float),
+        "count": np.floor(np.exp(real_table.clip(max=3))),
+        "category": np.digitize(real_table, [-1, 0, 1]) - 1.5,
+    }
 
 
 class ShiftedPriorModule(PriorModule):
@@ -273,11 +279,9 @@ def test_every_pair_of_components_fits_and_scores(
     decoder: str,
     likelihood: str,
     objective: str,
-    real_table: np.ndarray,
-    binary_table: np.ndarray,
+    tables: dict[str, np.ndarray],
 ) -> None:
-    support = registered(LikelihoodSpec)[likelihood].support
-    table = {"real": real_table, "binary": binary_table}[support]
+    table = tables[registered(LikelihoodSpec)[likelihood].support]
     density = VAEDensity(
         prior=prior,
         posterior=posterior,

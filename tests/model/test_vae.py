@@ -141,6 +141,8 @@ def test_rows_are_drawn_from_the_generator_and_fit_the_support(
     assert not torch.equal(one, other)
     if likelihood.support == "binary":
         assert set(one.unique().tolist()) <= {0.0, 1.0}
+    if likelihood.support in ("count", "category"):
+        assert (one == one.floor().clamp(min=0)).all()
 
 
 def test_draws_of_a_row_do_not_depend_on_the_batch(

@@ -3,12 +3,13 @@
 import math
 from abc import ABC, abstractmethod
 from numbers import Real
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from skvae.model.context import BuildContext
+from skvae.model.features import Support
 from skvae.model.spec import ComponentSpec
 
 __all__ = ["BackgroundModule", "BackgroundSpec"]
@@ -55,14 +56,14 @@ class BackgroundSpec(ComponentSpec, ABC):
 
     Attributes
     ----------
-    support : {"real", "binary"}
-        The columns that it is for, as of a likelihood.
+    supports : tuple of str
+        The kinds of columns that it is for, as of likelihoods.
     weight : float
         ε, between 0 and 1.
     """
 
     family: ClassVar[str] = "background"
-    support: ClassVar[Literal["real", "binary"]] = "real"
+    supports: ClassVar[tuple[Support, ...]] = ("real",)
     weight: float
 
     @abstractmethod

@@ -1,6 +1,6 @@
-"""The background of binary columns."""
+"""The background of columns of zeros and ones, categories and counts."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -8,16 +8,27 @@ from torch import Tensor
 
 from skvae.model.backgrounds._base import BackgroundModule, BackgroundSpec
 from skvae.model.context import BuildContext
+from skvae.model.features import Support
+from skvae.model.likelihoods.negative_binomial import negative_binomial_log_mass
 
 __all__ = ["IndependentBackground"]
 
+PRIOR_COUNT = 0.5  # of every category, beside the rows
+TAIL_SHARE = 0.1
+LEAST_MEAN = 0.05
+SIZE_RANGE = (0.01, 1e4)
+
 
 class IndependentBackground(BackgroundSpec):
-    r"""Independent columns of zeros and ones, each with its frequency of ones.
+    r"""Independent discrete columns.
 
-    .. math:: p_0(x) = \prod_d r_d^{x_d} (1 - r_d)^{1 - x_d}
+    .. math:: p_0(x) = \prod_d p_d(x_d)
 
-    with r the frequency after one half has been added to both counts.
+    Zeros and ones and categories have their frequencies, after one half has been
+    added to every count. Whole numbers have nine tenths of a negative binomial
+    distribution with the column's mean and variance and one tenth of a distribution
+    whose tail falls as a power, :math:`P(X \ge x) = c / (c + x)` with c the mean, so
+    that no count is too far for it.
 
     Parameters
     ----------
@@ -26,36 +37,95 @@ class IndependentBackground(BackgroundSpec):
     """
 
     alias = "independent"
-    support: ClassVar[Literal["real", "binary"]] = "binary"
+    supports: ClassVar[tuple[Support, ...]] = ("binary", "count", "category")
 
     def __init__(self, weight: float = 0.005) -> None:
         self.weight = weight
 
     def build(self, context: BuildContext) -> "IndependentBackgroundModule":
         """Return the module."""
-        return IndependentBackgroundModule(self.checked_weight(), context)
+        weight = self.checked_weight()
+        supports = [kind.support for kind in context.modelled_kinds]
+        if "real" in supports:
+            raise ValueError(
+                f"IndependentBackground takes columns of zeros and ones, counts and "
+                f"categories only, but column {supports.index('real')} is real."
+            )
+        return IndependentBackgroundModule(weight, context)
 
 
 class IndependentBackgroundModule(BackgroundModule):
-    """A fixed logit per column."""
+    """Fixed log-masses per category, and mean and size per column of counts."""
 
-    logit: Tensor
+    log_mass: Tensor
+    allowed: Tensor
+    is_count: Tensor
+    mean: Tensor
+    size: Tensor
 
     def __init__(self, weight: float, context: BuildContext) -> None:
         super().__init__(weight)
-        self.register_buffer("logit", torch.zeros_like(context.scale_floor))
+        kinds = context.modelled_kinds
+        # A column of zeros and ones has two categories; one of counts has none.
+        n_values = torch.tensor(
+            [{"binary": 2, "count": 1}.get(k.support, k.n_values) for k in kinds]
+        )
+        allowed = torch.arange(int(n_values.max()))[:, None] < n_values
+        floor = context.scale_floor
+        uniform = (-n_values.log()).expand(allowed.shape)
+        self.register_buffer("allowed", allowed)
+        self.register_buffer("log_mass", uniform.where(allowed, -torch.inf).to(floor))
+        is_count = torch.tensor([kind.support == "count" for kind in kinds])
+        self.register_buffer("is_count", is_count)
+        self.register_buffer("mean", torch.ones_like(floor))
+        self.register_buffer("size", torch.ones_like(floor))
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Return Σ x f − log(1 + exp f)."""
-        return (x * self.logit - F.softplus(self.logit)).sum(-1)
+        """Return the sum of the columns' log-masses."""
+        code = x.where(~self.is_count, 0.0).long()
+        cells = torch.take_along_dim(self.log_mass[None], code.unsqueeze(1), 1)
+        count = x.where(self.is_count, 0.0).double().clamp(min=0)
+        of_counts = self._log_mass_of_counts(count).to(x.dtype)
+        return torch.where(self.is_count, of_counts, cells.squeeze(1)).sum(-1)
+
+    def _log_mass_of_counts(self, x: Tensor) -> Tensor:
+        mean, size = self.mean.double(), self.size.double()
+        near = negative_binomial_log_mass(x, mean.log(), size.log())
+        # c / (c + x) − c / (c + x + 1)
+        far = mean.log() - (mean + x).log() - (mean + x + 1).log()
+        share = x.new_tensor([1 - TAIL_SHARE, TAIL_SHARE]).log()
+        return torch.logaddexp(near + share[0], far + share[1])
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
-        """Draw zeros and ones."""
-        uniform = self.logit.new_empty(n_samples, len(self.logit))
-        uniform.uniform_(generator=generator)
-        return (uniform < self.logit.sigmoid()).to(uniform.dtype)
+        """Draw categories and counts."""
+        like = self.log_mass.new_empty(n_samples, *self.log_mass.shape)
+        gumbel = -like.exponential_(generator=generator).log()
+        categories = (self.log_mass + gumbel).argmax(1).to(like.dtype)
+        counts = self._sample_counts(n_samples, generator).to(like.dtype)
+        return torch.where(self.is_count, counts, categories)
+
+    def _sample_counts(self, n_samples: int, generator: torch.Generator) -> Tensor:
+        mean = self.mean.double().expand(n_samples, -1)
+        size = self.size.double().expand(n_samples, -1)
+        gamma = torch._standard_gamma(size, generator=generator)
+        near = torch.poisson(gamma * mean / size, generator=generator)
+        uniform = torch.empty_like(mean).uniform_(2.0**-53, 1, generator=generator)
+        far = (mean * (uniform.reciprocal() - 1)).floor()
+        choice = torch.empty_like(mean).uniform_(generator=generator)
+        return torch.where(choice < TAIL_SHARE, far, near)
 
     def initialise(self, x: Tensor, sample_weight: Tensor) -> None:
-        """Count the ones."""
-        w = sample_weight.double()
-        self.logit.copy_(torch.logit((w @ x.double() + 0.5) / (w.sum() + 1)))
+        """Count the categories; take mean and variance of the counts."""
+        x, w = x.double(), sample_weight.double()
+        share = w / w.sum()
+        mean = (share @ x).clamp(min=LEAST_MEAN)
+        variance = share @ (x - mean).square()
+        excess = (variance - mean).clamp(min=mean.square() / SIZE_RANGE[1])
+        self.mean.copy_(mean.where(self.is_count, 1.0))
+        size = (mean.square() / excess).clamp(*SIZE_RANGE)
+        self.size.copy_(size.where(self.is_count, 1.0))
+        code = x.where(~self.is_count, 0.0).long()
+        total = torch.zeros(self.log_mass.shape, dtype=x.dtype, device=x.device)
+        total.scatter_add_(0, code, w[:, None].expand_as(x))
+        smooth = (total + PRIOR_COUNT).where(self.allowed, 0.0)
+        self.log_mass.copy_(F.normalize(smooth, p=1, dim=0).log())

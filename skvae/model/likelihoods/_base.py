@@ -1,12 +1,14 @@
 """The contract of a likelihood."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal
+from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from skvae.model.context import BuildContext, LinearStart
+from skvae.model.features import Support
 from skvae.model.spec import ComponentSpec
 
 __all__ = ["LikelihoodModule", "LikelihoodSpec"]
@@ -50,7 +52,10 @@ class LikelihoodModule(nn.Module, ABC):
 
     @abstractmethod
     def mean(self, raw: Tensor) -> Tensor:
-        """Mean of each column, (..., P, D) to (..., D)."""
+        """Mean of each column, (..., P, D) to (..., D).
+
+        Of a column whose values have no order, the most probable one.
+        """
 
     @abstractmethod
     def initialise(self, start: LinearStart) -> tuple[Tensor, Tensor]:
@@ -107,13 +112,27 @@ class LikelihoodSpec(ComponentSpec, ABC):
 
     Attributes
     ----------
-    support : {"real", "binary"}
-        The values that a column may have. Real columns are standardised before the
-        model sees them, binary ones are not.
+    support : {"real", "binary", "count", "category"}
+        The values that a column may have: real numbers (standardised before the model
+        sees them), zeros and ones, whole numbers from zero, or codes of categories.
     """
 
     family: ClassVar[str] = "likelihood"
-    support: ClassVar[Literal["real", "binary"]] = "real"
+    support: ClassVar[Support] = "real"
+
+    def supports(
+        self, names: tuple[str, ...], natural: Callable[[int], Support]
+    ) -> tuple[Support, ...]:
+        """Say what each column of a table holds; the same everywhere, unless mixed.
+
+        Parameters
+        ----------
+        names : tuple of str
+            The columns' names.
+        natural : callable
+            What a column, given by its index, looks like.
+        """
+        return (self.support,) * len(names)
 
     @abstractmethod
     def build(self, context: BuildContext) -> LikelihoodModule:

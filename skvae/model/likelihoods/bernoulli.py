@@ -1,12 +1,13 @@
 """The Bernoulli likelihood of 0/1 columns."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from skvae.model.context import BuildContext, LinearStart
+from skvae.model.features import Support
 from skvae.model.likelihoods._base import LikelihoodModule, LikelihoodSpec
 
 __all__ = ["BernoulliLikelihood"]
@@ -26,7 +27,7 @@ class BernoulliLikelihood(LikelihoodSpec):
     """
 
     alias = "bernoulli"
-    support: ClassVar[Literal["real", "binary"]] = "binary"
+    support: ClassVar[Support] = "binary"
 
     def build(self, context: BuildContext) -> "BernoulliLikelihoodModule":
         """Return the module, which has no parameters of its own."""

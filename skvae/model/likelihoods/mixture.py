@@ -9,12 +9,16 @@ from torch.autograd.function import once_differentiable
 
 from skvae.model.context import BuildContext, LinearStart
 from skvae.model.likelihoods._base import LikelihoodModule, LikelihoodSpec
-from skvae.model.spec import positive_int
+from skvae.model.likelihoods._modes import (
+    LARGEST_SCALE,
+    choose_mode,
+    number_of_modes,
+    start_of_modes,
+)
 
 __all__ = ["MixtureLikelihood"]
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
-LARGEST_SCALE = 1e4  # model units, where the context has no smaller ceiling
 
 
 class MixtureLikelihood(LikelihoodSpec):
@@ -49,21 +53,10 @@ class MixtureLikelihood(LikelihoodSpec):
 
     def build(self, context: BuildContext) -> "MixtureLikelihoodModule":
         """Return the module."""
-        if self.n_modes == "auto":
-            n_modes = _default_modes(context.n_features, context.autoregressive)
-        else:
-            n_modes = positive_int(
-                self.n_modes, "n_modes of MixtureLikelihood", also=" or 'auto'"
-            )
+        n_modes = number_of_modes(self.n_modes, context, "n_modes of MixtureLikelihood")
         return MixtureLikelihoodModule(
             n_modes, context.scale_floor, context.scale_ceiling
         )
-
-
-def _default_modes(n_features: int, autoregressive: bool) -> int:
-    if autoregressive:
-        return 16 if n_features <= 8 else 10 if n_features <= 16 else 6
-    return 8 if n_features <= 8 else 4
 
 
 class _MixtureLogDensity(torch.autograd.Function):
@@ -142,10 +135,9 @@ class MixtureLikelihoodModule(LikelihoodModule):
         return _MixtureLogDensity.apply(x, raw, self.unit, self.floor, self.ceiling)
 
     def sample(self, raw: Tensor, generator: torch.Generator) -> Tensor:
-        """Choose a mode by the Gumbel trick, then draw from it."""
+        """Choose a mode, then draw from it."""
         location, scale, logit = self._split(raw)
-        exponential = torch.empty_like(logit).exponential_(generator=generator)
-        mode = (logit - exponential.log()).argmax(-2, keepdim=True)
+        mode = choose_mode(logit, generator)
         mean = location.gather(-2, mode).squeeze(-2)
         deviation = scale.gather(-2, mode).squeeze(-2)
         noise = torch.empty_like(mean).normal_(generator=generator)
@@ -164,12 +156,4 @@ class MixtureLikelihoodModule(LikelihoodModule):
     def initialise(self, start: LinearStart) -> tuple[Tensor, Tensor]:
         """Start with C Gaussians around the linear map, together about N(0, s²)."""
         self.unit.copy_(start.residual_scale)
-        n_modes, bias = self.n_modes, start.decoder_bias
-        quantile = (torch.arange(n_modes, dtype=bias.dtype) + 0.5) / n_modes
-        spread = 0.7 * torch.special.ndtri(quantile)
-        width = (1 - spread.square().mean()).sqrt()
-        offset = torch.zeros(self.n_parameters, bias.shape[0])
-        offset[:n_modes] = bias / start.residual_scale + spread[:, None]
-        offset[n_modes : 2 * n_modes] = width.log()
-        slope = start.decoder_weight / start.residual_scale[:, None]
-        return slope.expand(n_modes, -1, -1), offset
+        return start_of_modes(start, self.n_modes)

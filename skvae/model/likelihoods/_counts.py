@@ -1,0 +1,87 @@
+"""What the likelihoods of counts have in common: a log-mean per column."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from skvae.model.context import BuildContext, LinearStart
+
+__all__ = ["CountStart", "LogMean"]
+
+LARGEST_LOG_MEAN = 30.0  # its exponential is a rate that torch can sample
+LEAST_MEAN = 0.05  # in slopes at the start
+UNIT_RANGE = (0.05, 1.0)
+
+
+@dataclass(frozen=True)
+class CountStart:
+    """The linear start of count columns, in terms of the log-mean.
+
+    Attributes
+    ----------
+    slope : Tensor of shape (D, L)
+        Slopes of raw log-means.
+    offset : Tensor of shape (D,)
+        Raw log-means at z = 0.
+    mean, counts : Tensor of shape (N, D)
+        What the start expects of the training rows, and what they are.
+    share : Tensor of shape (N,)
+        Weights of the rows, of sum one.
+    """
+
+    slope: Tensor
+    offset: Tensor
+    mean: Tensor
+    counts: Tensor
+    share: Tensor
+
+
+class LogMean(nn.Module):
+    """Means m = exp(unit · raw), never zero and never infinite.
+
+    Parameters
+    ----------
+    context : BuildContext
+        Its columns are counts.
+    """
+
+    center: Tensor
+    scale: Tensor
+    unit: Tensor
+
+    def __init__(self, context: BuildContext) -> None:
+        super().__init__()
+        kinds = context.modelled_kinds
+        self.register_buffer("center", torch.tensor([kind.center for kind in kinds]))
+        self.register_buffer("scale", torch.tensor([kind.scale for kind in kinds]))
+        # Raw log-means are in units of the residual's spread on the logarithmic
+        # scale, so that one learning rate suits every column.
+        self.register_buffer("unit", torch.ones_like(self.scale))
+
+    def forward(self, raw: Tensor) -> Tensor:
+        """Map raw numbers (..., D) to log m, in float64."""
+        return (self.unit * raw).double().clamp(-LARGEST_LOG_MEAN, LARGEST_LOG_MEAN)
+
+    def initialise(self, start: LinearStart) -> CountStart:
+        r"""Start at the slopes of the linear map, with the right mean of every column.
+
+        The linear map is one of standardised log(1 + x), where
+        :math:`d \log m = (1 + m) / m \; d \log(1 + m)`.
+        """
+        self.unit.copy_((self.scale * start.residual_scale).clamp(*UNIT_RANGE))
+        share = start.sample_weight / start.sample_weight.sum()
+        counts = (self.center + self.scale * start.features).expm1().clamp(min=0)
+        mean = share @ counts
+        gain = self.scale * (1 + 1 / mean.clamp(min=LEAST_MEAN))
+        slope = gain[:, None] * start.decoder_weight
+        linear = start.z @ slope.T
+        log_spread = (linear + share.log()[:, None]).logsumexp(0)
+        level = mean.clamp(min=LEAST_MEAN / 100).log() - log_spread
+        return CountStart(
+            slope=slope / self.unit[:, None],
+            offset=level / self.unit,
+            mean=(level + linear).clamp(max=LARGEST_LOG_MEAN).exp(),
+            counts=counts,
+            share=share,
+        )

@@ -1,0 +1,238 @@
+"""Likelihoods of several kinds in one table."""
+
+from collections.abc import Callable, Mapping
+from numbers import Integral
+
+import torch
+from torch import Tensor, nn
+
+from skvae.model.context import BuildContext, LinearStart
+from skvae.model.features import Support
+from skvae.model.likelihoods._base import LikelihoodModule, LikelihoodSpec
+from skvae.model.likelihoods.bernoulli import BernoulliLikelihood
+from skvae.model.likelihoods.categorical import CategoricalLikelihood
+from skvae.model.likelihoods.mixture import MixtureLikelihood
+from skvae.model.likelihoods.negative_binomial import NegativeBinomialLikelihood
+from skvae.model.spec import resolve
+
+__all__ = ["MixedLikelihood"]
+
+BY_KIND: dict[Support, type[LikelihoodSpec]] = {
+    "real": MixtureLikelihood,
+    "binary": BernoulliLikelihood,
+    "count": NegativeBinomialLikelihood,
+    "category": CategoricalLikelihood,
+}
+
+
+class MixedLikelihood(LikelihoodSpec):
+    r"""A likelihood for every column, chosen by the column's kind or by hand.
+
+    .. math:: \log p(x \mid z) = \sum_d \log p_d(x_d \mid z)
+
+    The sum has log-densities of continuous columns and log-masses of discrete ones:
+    it is a log-density with respect to lengths and counts. A value compares with
+    others of the same kinds of columns only.
+
+    Parameters
+    ----------
+    columns : dict or None, default=None
+        Likelihoods, as aliases or specs, of columns, as names or indices; the columns
+        of an array are "x0", "x1", …. Columns that are not in it go by what they hold:
+
+        - text, categories and truth values of a DataFrame: "categorical";
+        - zeros and ones: "bernoulli";
+        - two to ten different whole numbers, each in at least ten rows: "categorical";
+        - whole numbers from zero on, their variance not below their mean:
+          "negative_binomial";
+        - everything else: "mixture".
+
+    Notes
+    -----
+    A value that a categorical column has never had is an error when rows are scored.
+    For whole numbers that may take new values, ask for a likelihood of counts:
+    ``MixedLikelihood({"n_children": "poisson"})``.
+
+    References
+    ----------
+    A. Nazábal, P. M. Olmos, Z. Ghahramani and I. Valera, 2020. Handling incomplete
+    heterogeneous data using VAEs.
+    """
+
+    alias = "mixed"
+
+    def __init__(
+        self, columns: Mapping[str | int, str | LikelihoodSpec] | None = None
+    ) -> None:
+        self.columns = columns
+
+    def supports(
+        self, names: tuple[str, ...], natural: Callable[[int], Support]
+    ) -> tuple[Support, ...]:
+        """Say what each column holds: what its likelihood is for."""
+        chosen = self._chosen(names, len(names))
+        return tuple(
+            chosen[j].supports((name,), lambda _, j=j: natural(j))[0]  # type: ignore[misc]
+            if j in chosen
+            else natural(j)
+            for j, name in enumerate(names)
+        )
+
+    def build(self, context: BuildContext) -> "MixedLikelihoodModule":
+        """Return the module."""
+        chosen = self._chosen(context.names, context.n_features)
+        groups: dict[str, tuple[LikelihoodSpec, list[int]]] = {}
+        for j, kind in enumerate(context.modelled_kinds):
+            spec = chosen[j] if j in chosen else BY_KIND[kind.support]()
+            key = f"{type(spec).__module__} {spec!r}"
+            groups.setdefault(key, (spec, []))[1].append(j)
+        return MixedLikelihoodModule(
+            [
+                (spec.build(context.of_columns(columns)), columns)
+                for spec, columns in groups.values()
+            ],
+            context.features().owner,
+        )
+
+    def _chosen(
+        self, names: tuple[str, ...], n_features: int
+    ) -> dict[int, LikelihoodSpec]:
+        """Return the likelihoods that were chosen by hand, by index of the column."""
+        if self.columns is not None and not isinstance(self.columns, Mapping):
+            raise TypeError(
+                f"columns of MixedLikelihood must be a dict or None, got "
+                f"{self.columns!r}."
+            )
+        chosen: dict[int, LikelihoodSpec] = {}
+        for key, value in (self.columns or {}).items():
+            if isinstance(key, str) and key in names:
+                index = names.index(key)
+            elif (
+                isinstance(key, Integral)
+                and not isinstance(key, bool)
+                and 0 <= key < n_features
+            ):
+                index = int(key)
+            else:
+                known = ", ".join(map(repr, names[:10]))
+                more = ", …" if len(names) > 10 else ""
+                raise ValueError(
+                    f"columns of MixedLikelihood has {key!r}, which is no column. "
+                    f"Allowed: an index below {n_features}"
+                    f"{f' or a name: {known}{more}' if names else ''}."
+                )
+            if index in chosen:
+                raise ValueError(
+                    f"columns of MixedLikelihood has column {index} twice, by name "
+                    f"and by index."
+                )
+            chosen[index] = resolve(value, LikelihoodSpec)
+        return chosen
+
+
+class MixedLikelihoodModule(LikelihoodModule):
+    """Groups of columns, each with the module of its likelihood.
+
+    The raw parameters of all columns are as many as those of the widest group. The
+    first are locations in every group, the others in none.
+
+    Parameters
+    ----------
+    groups : list of (LikelihoodModule, list of int)
+        Modules and their columns, which together are all columns.
+    owner : Tensor of shape (F,)
+        The column that each feature of a row belongs to.
+    """
+
+    order: Tensor
+
+    def __init__(
+        self, groups: list[tuple[LikelihoodModule, list[int]]], owner: Tensor
+    ) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(module for module, _ in groups)
+        columns = [torch.tensor(indices) for _, indices in groups]
+        self.sizes = [len(indices) for indices in columns]
+        for i, indices in enumerate(columns):
+            self.register_buffer(f"columns_{i}", indices)
+        self.register_buffer("order", torch.cat(columns).argsort())
+        self.features = [
+            torch.isin(owner, indices).nonzero().squeeze(1) for indices in columns
+        ]
+        self.n_linear = max(module.n_linear for module, _ in groups)
+        self.n_parameters = self.n_linear + max(
+            module.n_parameters - module.n_linear for module, _ in groups
+        )
+
+    def _groups(self) -> list[tuple[LikelihoodModule, Tensor]]:
+        return [
+            (part, getattr(self, f"columns_{i}"))  # type: ignore[misc]
+            for i, part in enumerate(self.parts)
+        ]
+
+    def _raw_of(self, part: LikelihoodModule, columns: Tensor, raw: Tensor) -> Tensor:
+        """Return the raw parameters of one group, (..., P, D) to (..., P_g, D_g)."""
+        n_others = part.n_parameters - part.n_linear
+        own = raw.index_select(-1, columns)
+        others = own[..., self.n_linear : self.n_linear + n_others, :]
+        return torch.cat([own[..., : part.n_linear, :], others], -2)
+
+    def _together(self, cells: list[Tensor]) -> Tensor:
+        """Put the cells of the groups (..., D_g) in the order of the columns."""
+        return torch.cat(cells, -1).index_select(-1, self.order)
+
+    def column_log_prob(self, x: Tensor, raw: Tensor) -> Tensor:
+        """Return log-densities and log-masses of the cells."""
+        return self._together(
+            [
+                part.column_log_prob(
+                    x.index_select(-1, columns), self._raw_of(part, columns, raw)
+                )
+                for part, columns in self._groups()
+            ]
+        )
+
+    def sample(self, raw: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw the cells of each group."""
+        return self._together(
+            [
+                part.sample(self._raw_of(part, columns, raw), generator)
+                for part, columns in self._groups()
+            ]
+        )
+
+    def mean(self, raw: Tensor) -> Tensor:
+        """Return the means of each group's columns."""
+        return self._together(
+            [
+                part.mean(self._raw_of(part, columns, raw))
+                for part, columns in self._groups()
+            ]
+        )
+
+    def floor_share(self, raw: Tensor, factor: float) -> Tensor | None:
+        """Return the groups' shares, nan where a group has no floor."""
+        shares = []
+        for part, columns in self._groups():
+            own = self._raw_of(part, columns, raw)
+            share = part.floor_share(own, factor)
+            none = torch.full_like(own[..., 0, :], torch.nan)
+            shares.append(none if share is None else share)
+        return self._together(shares)
+
+    def initialise(self, start: LinearStart) -> tuple[Tensor, Tensor]:
+        """Start every group at its part of the linear model."""
+        n_latents = start.decoder_weight.shape[1]
+        slope = start.z.new_zeros(self.n_linear, sum(self.sizes), n_latents)
+        offset = start.z.new_zeros(self.n_parameters, sum(self.sizes))
+        for (part, columns), features in zip(
+            self._groups(), self.features, strict=True
+        ):
+            own_slope, own_offset = part.initialise(start.of_features(features))
+            n_others = part.n_parameters - part.n_linear
+            slope[: part.n_linear, columns] = own_slope.to(slope)
+            offset[: part.n_linear, columns] = own_offset[: part.n_linear].to(offset)
+            offset[self.n_linear : self.n_linear + n_others, columns] = own_offset[
+                part.n_linear :
+            ].to(offset)
+        return slope, offset
