@@ -1,5 +1,6 @@
 """Densities of tables by variational autoencoders, at home in scikit-learn."""
 
+from skvae.conditional import ConditionalVAEDensity
 from skvae.density import VAEDensity
 from skvae.diagnostics import Diagnosis
 from skvae.evidence import (
@@ -36,6 +37,7 @@ __all__ = [
     "BackgroundSpec",
     "BernoulliLikelihood",
     "Bounds",
+    "ConditionalVAEDensity",
     "DecoderSpec",
     "DefensiveProposal",
     "Diagnosis",

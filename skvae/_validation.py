@@ -4,11 +4,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_consistent_length, validate_data
+from sklearn.utils.validation import (
+    check_array,
+    check_consistent_length,
+    validate_data,
+)
 
 __all__ = [
     "check_binary",
     "check_finite",
+    "check_latents",
     "check_sample_weight",
     "check_table",
     "column_label",
@@ -78,6 +83,17 @@ def check_binary(estimator: Any, table: NDArray[np.float64]) -> None:
             f"{column_label(estimator, column)} has {table[row, column]:g} in row "
             f"{row}. Use likelihood='mixture' for real columns."
         )
+
+
+def check_latents(Z: Any, n_components: int) -> NDArray[np.float64]:
+    """Return latents of shape (n_samples, n_components), all finite."""
+    latents = check_array(Z, dtype=np.float64, input_name="Z")
+    if latents.shape[1] != n_components:
+        raise ValueError(
+            f"Z has {latents.shape[1]} columns, but the model has "
+            f"n_components_={n_components} latents."
+        )
+    return latents
 
 
 def check_sample_weight(sample_weight: Any, n_samples: int) -> NDArray[np.float64]:

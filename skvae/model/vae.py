@@ -102,7 +102,8 @@ class VAE(nn.Module):
         self.prior.initialise(start)
         self.posterior.initialise(start)
         modelled = (self.features.owner < self.n_features).nonzero().squeeze(1)
-        slope, offset = self.likelihood.initialise(start.of_features(modelled))
+        decoded = start.with_given_inputs().of_features(modelled)
+        slope, offset = self.likelihood.initialise(decoded)
         self.decoder.initialise(slope, offset)
 
     def encode(self, x: Tensor) -> LatentDistribution:

@@ -43,14 +43,15 @@ class DecoderModule(nn.Module, ABC):
 
     @abstractmethod
     def initialise(self, slope: Tensor, offset: Tensor) -> None:
-        """Move to raw = slope z + offset.
+        """Move to raw = slope [z, g] + offset, where g are the given features.
 
         Parameters
         ----------
-        slope : Tensor of shape (P_linear, D, L)
-            Slopes of the first P_linear parameters; the others do not move with z.
+        slope : Tensor of shape (P_linear, D, L + G)
+            Slopes of the first P_linear parameters over latents and given features;
+            the others move with neither.
         offset : Tensor of shape (P, D)
-            Values at z = 0.
+            Values at zero.
         """
 
 
