@@ -1,5 +1,6 @@
 """Densities of tables by variational autoencoders, at home in scikit-learn."""
 
+from skvae.classification import DensityClassifier
 from skvae.conditional import ConditionalVAEDensity
 from skvae.density import VAEDensity
 from skvae.diagnostics import Diagnosis
@@ -40,6 +41,7 @@ __all__ = [
     "ConditionalVAEDensity",
     "DecoderSpec",
     "DefensiveProposal",
+    "DensityClassifier",
     "Diagnosis",
     "DiagonalPosterior",
     "EncoderProposal",

@@ -314,6 +314,8 @@ def _values(column: Any, name: str, *, named: bool = False) -> _Values:
     if values.dtype.kind in "US":
         values = values.astype(object)
     kind = values.dtype.kind
+    if kind == "c":
+        raise ValueError(f"Complex data not supported: {name} is {values.dtype}.")
     if kind not in "biufO":
         raise ValueError(
             f"{name} must hold numbers, text, truth values or categories, got dtype "
