@@ -84,11 +84,11 @@ def set_random_states(estimator: Any, seed: int) -> None:
 
 def draw_from(density: Any, n_samples: int, seed: int) -> Array:
     """Draw rows from a fitted density; the seed decides which."""
-    seeded = copy.copy(density)
     if "random_state" in signature(density.sample).parameters:
-        drawn = seeded.sample(n_samples, random_state=seed)
+        drawn = density.sample(n_samples, random_state=seed)
     else:
-        # GaussianMixture's is its own.
-        set_random_states(seeded, seed)
+        # GaussianMixture has a parameter instead.
+        seeded = copy.copy(density)
+        seeded.random_state = seed
         drawn = seeded.sample(n_samples)
     return np.asarray(drawn[0] if isinstance(drawn, tuple) else drawn)

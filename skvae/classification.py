@@ -1,12 +1,13 @@
 """DensityClassifier: Bayes' rule over a density for each class."""
 
+import copy
 from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.utils import Tags, check_random_state, get_tags
+from sklearn.utils import Tags, assert_all_finite, check_random_state, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
@@ -141,16 +142,19 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
         Returns
         -------
         self : DensityClassifier
-            The fitted classifier.
+            The fitted classifier. If fitting fails, it stays as it was.
 
         Raises
         ------
         ValueError
             If weights are given, but the density's `fit` does not take any.
         """
-        density = VAEDensity() if self.density is None else self.density
-        table = self._check_table(X, reset=True, y=y)
+        density = self._density()
+        # Checks record the columns' names on a copy: a failure leaves no trace.
+        staged = copy.copy(self)
+        table = staged._check_table(X, reset=True, y=y)
         labels = column_or_1d(y, warn=True)
+        assert_all_finite(labels, input_name="y")
         check_consistent_length(table, labels)
         check_classification_targets(labels)
         weighted = sample_weight is not None
@@ -158,7 +162,7 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
         argument = weight_argument(density) if weighted else None
         used = np.flatnonzero(weight > 0)
         classes, code = np.unique(labels[used], return_inverse=True)
-        count = np.bincount(code, weight[used])
+        count = np.bincount(code, weight[used]).astype(np.float64)
         prior = self._check_priors(classes, count)
         members = [clone(density) for _ in classes]
         if self.random_state is not None:
@@ -166,7 +170,7 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
             for member in members:
                 set_random_states(member, int(random.randint(2**31 - 1)))
         rows = [used[code == c] for c in range(len(classes))]
-        self.densities_ = Parallel(n_jobs=self.n_jobs)(
+        staged.densities_ = Parallel(n_jobs=self.n_jobs)(
             delayed(fit_member)(
                 member,
                 take_rows(table, index),
@@ -178,7 +182,10 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
                 members, rows, classes.tolist(), strict=True
             )
         )
-        self.classes_, self.class_count_, self.class_prior_ = classes, count, prior
+        staged.classes_, staged.class_count_ = classes, count
+        staged.class_prior_ = prior
+        vars(self).clear()
+        vars(self).update(vars(staged))
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
@@ -194,6 +201,7 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
         labels : ndarray of shape (n_samples,)
             Class labels.
         """
+        check_is_fitted(self)
         return self.classes_[self.predict_log_proba(X).argmax(1)]
 
     def predict_log_proba(self, X: ArrayLike) -> Array:
@@ -297,6 +305,9 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
         order = random.permutation(n_samples)
         return np.concatenate(parts)[order], self.classes_[code[order]]
 
+    def _density(self) -> Any:
+        return VAEDensity() if self.density is None else self.density
+
     def _log_joint(self, X: ArrayLike, *, or_priors: bool = True) -> Array:
         """Return log π_c p(x | c), or log π_c for rows whose densities are all zero."""
         check_is_fitted(self)
@@ -342,8 +353,7 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        if self.density is not None:
-            inner = get_tags(self.density).input_tags
-            tags.input_tags.allow_nan = inner.allow_nan
-            tags.input_tags.sparse = inner.sparse
+        inner = get_tags(self._density()).input_tags
+        tags.input_tags.allow_nan = inner.allow_nan
+        tags.input_tags.sparse = inner.sparse
         return tags
