@@ -184,8 +184,8 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
         )
         staged.classes_, staged.class_count_ = classes, count
         staged.class_prior_ = prior
-        vars(self).clear()
-        vars(self).update(vars(staged))
+        self.__dict__.clear()
+        self.__dict__.update(staged.__dict__)
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
