@@ -1,7 +1,6 @@
 """Density estimators as parts of another estimator: fitted, seeded, drawn from."""
 
 import copy
-import warnings
 from inspect import signature
 from typing import Any
 
@@ -51,11 +50,6 @@ def fit_member(
     """
     n_rows = len(rows) if hasattr(rows, "columns") else rows.shape[0]
     if n_rows == 1:
-        warnings.warn(
-            f"There is one row of {label}: how wide its density is, is a guess.",
-            UserWarning,
-            stacklevel=2,
-        )
         rows = take_rows(rows, np.zeros(2, dtype=np.intp))
         weight = None if weight is None else np.repeat(weight / 2, 2)
     arguments = {} if weight_argument is None else {weight_argument: weight}

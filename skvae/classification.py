@@ -1,6 +1,7 @@
 """DensityClassifier: Bayes' rule over a density for each class."""
 
 import copy
+import warnings
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,8 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
     bounded support, the probabilities are the priors.
 
     A class of a single row is handed to its density as two equal rows, since many
-    densities ask for two: how wide it is then is the density's guess, not the data's.
+    densities ask for two: how wide it is then is the density's guess, not the data's,
+    and a warning says so.
 
     References
     ----------
@@ -170,6 +172,14 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
             for member in members:
                 set_random_states(member, int(random.randint(2**31 - 1)))
         rows = [used[code == c] for c in range(len(classes))]
+        for label, index in zip(classes.tolist(), rows, strict=True):
+            if len(index) == 1:
+                warnings.warn(
+                    f"There is one row of class {label!r}: how wide its density is, "
+                    f"is a guess.",
+                    UserWarning,
+                    stacklevel=2,
+                )
         staged.densities_ = Parallel(n_jobs=self.n_jobs)(
             delayed(fit_member)(
                 member,

@@ -226,7 +226,7 @@ def test_density_follows_y(wave: ConditionalVAEDensity) -> None:
 def test_density_integrates_to_one_for_every_y(
     y: float, wave: ConditionalVAEDensity
 ) -> None:
-    x = np.linspace(-5, 5, 501)
+    x = np.linspace(-5, 5, 301)
     density = np.exp(wave.score_samples(x[:, None], np.full(len(x), y)))
     # The background has a thousandth of its weight beyond.
     assert np.trapezoid(density, x) == pytest.approx(1, abs=0.01)
@@ -235,7 +235,7 @@ def test_density_integrates_to_one_for_every_y(
 @pytest.mark.filterwarnings("ignore:The log-density of")
 def test_samples_follow_y(wave: ConditionalVAEDensity) -> None:
     """Kolmogorov-Smirnov tests against the density; false-alarm rate 1e-4 each."""
-    grid = np.linspace(-5, 5, 501)
+    grid = np.linspace(-5, 5, 301)
     for y in (-2.0, 0.5):
         rows = wave.sample([y], 1000, random_state=0)
         assert rows.shape == (1000, 1)
