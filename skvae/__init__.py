@@ -1,5 +1,7 @@
 """Densities of tables by variational autoencoders, at home in scikit-learn."""
 
+from skvae.classification import DensityClassifier
+from skvae.conditional import ConditionalVAEDensity
 from skvae.density import VAEDensity
 from skvae.diagnostics import Diagnosis
 from skvae.evidence import (
@@ -64,9 +66,11 @@ __all__ = [
     "BernoulliLikelihood",
     "Bounds",
     "CategoricalLikelihood",
+    "ConditionalVAEDensity",
     "DReG",
     "DecoderSpec",
     "DefensiveProposal",
+    "DensityClassifier",
     "Diagnosis",
     "DiagonalPosterior",
     "EncoderProposal",

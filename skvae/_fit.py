@@ -11,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skvae._callbacks import FitCallbacks
 from skvae._columns import merge_duplicates
+from skvae._given import Given
 from skvae._job import FitJob, begin, plan_fit, resume, training_settings
 from skvae._parameters import (
     Specs,
@@ -36,6 +37,7 @@ def fit_estimator(
     *,
     warm: bool,
     partial: bool,
+    given: Given | None = None,
 ) -> Any:
     """Fit an estimator, or leave it as it was.
 
@@ -49,6 +51,8 @@ def fit_estimator(
         Whether to go on from the fitted model.
     partial : bool
         Whether to train for one epoch, as `VAEDensity.partial_fit` does.
+    given : Given, default=None
+        What the rows' density is conditional on, y coded; None for nothing.
     """
     check_parameters(estimator)
     specs = _specs(estimator, warm=warm)
@@ -66,8 +70,19 @@ def fit_estimator(
         )
         specs = replace(specs, background=background)
     table = schema.encode(staged, raw, used=weight > 0)
+    if given is not None:
+        table = given.beside(table)
     rows, weight = merge_duplicates(table, weight)
-    plan = plan_fit(estimator, specs, schema, rows, weight, device, partial=partial)
+    plan = plan_fit(
+        estimator,
+        specs,
+        schema,
+        rows,
+        weight,
+        device,
+        partial=partial,
+        given=None if given is None else given.columns,
+    )
     generator = torch.Generator().manual_seed(seed_from(estimator.random_state))
     with training_settings(), torch.enable_grad():
         if warm:

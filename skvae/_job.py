@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from skvae._columns import Columns, fit_columns
+from skvae._columns import fit_columns
+from skvae._given import ConditionalColumns, GivenColumns, RowMap
 from skvae._parameters import Specs
 from skvae._rules import FitSettings, fit_settings
 from skvae._tables import TableSchema
@@ -69,6 +70,8 @@ class FitPlan:
         Rows per epoch, validation rows included.
     device : torch.device
         Where to train.
+    given : GivenColumns or None
+        The last columns of the rows, which the density is conditional on.
     """
 
     specs: Specs
@@ -79,6 +82,12 @@ class FitPlan:
     marginal_transform: str | None
     n_draws: int
     device: torch.device
+    given: GivenColumns | None = None
+
+    @property
+    def n_given(self) -> int:
+        """How many columns of the rows are given."""
+        return 0 if self.given is None else len(self.given.columns)
 
 
 def plan_fit(
@@ -90,8 +99,10 @@ def plan_fit(
     device: torch.device,
     *,
     partial: bool,
+    given: GivenColumns | None = None,
 ) -> FitPlan:
     """Resolve an estimator's parameters for a table of distinct, weighted rows."""
+    n_given = 0 if given is None else len(given.columns)
     # Weights may count populations: an epoch is never longer than 100,000 rows or
     # one pass.
     most = max(MAX_DRAWS, len(rows))
@@ -99,7 +110,8 @@ def plan_fit(
     settings = fit_settings(
         n_rows=len(rows),
         n_draws=n_draws,
-        n_features=rows.shape[1],
+        n_features=rows.shape[1] - n_given,
+        n_given=n_given,
         batch_size=estimator.batch_size,
         n_components=estimator.n_components,
         max_iter=1 if partial else estimator.max_iter,
@@ -128,6 +140,7 @@ def plan_fit(
         marginal_transform=estimator.marginal_transform,
         n_draws=n_draws,
         device=device,
+        given=given,
     )
 
 
@@ -137,7 +150,7 @@ class FitJob:
 
     Attributes
     ----------
-    columns : Columns
+    columns : RowMap
         The map between table and model units.
     trainer : Trainer
         Holds the model and its rows.
@@ -149,7 +162,7 @@ class FitJob:
         Number of latents of every level, bottom first.
     """
 
-    columns: Columns
+    columns: RowMap
     trainer: Trainer
     log_jacobian: float
     log_jacobian_valid: Array
@@ -205,9 +218,17 @@ def begin(
     # Validation rows take no part: margins that had seen them would flatter.
     used = split[0] > 0
 
-    def columns_for(margin: str | None) -> Columns:
-        normal = margin == "normal"
-        return fit_columns(rows[used], split[0][used], kinds, normal_margins=normal)
+    n_features = rows.shape[1] - plan.n_given
+
+    def columns_for(margin: str | None) -> RowMap:
+        normal, weight = margin == "normal", split[0][used]
+        columns = fit_columns(
+            rows[used, :n_features], weight, kinds, normal_margins=normal
+        )
+        if plan.given is None:
+            return columns
+        given = plan.given.standardised(rows[used, n_features:], weight)
+        return ConditionalColumns(columns, given)
 
     if choice == "auto":
         plain, mapped = columns_for(None), columns_for("normal")
@@ -245,8 +266,8 @@ def _split(
 
 def _is_better(
     plan: FitPlan,
-    columns: Columns,
-    simpler: Columns,
+    columns: RowMap,
+    simpler: RowMap,
     rows: Array,
     split: tuple[Array, Array],
     seed: int,
@@ -283,7 +304,7 @@ def _is_better(
 
 def _job(
     plan: FitPlan,
-    columns: Columns,
+    columns: RowMap,
     rows: Array,
     split: tuple[Array, Array],
     generator: torch.Generator,
@@ -328,7 +349,7 @@ def _job(
 
 def _new_model(
     plan: FitPlan,
-    columns: Columns,
+    columns: RowMap,
     x: torch.Tensor,
     weight: torch.Tensor,
     generator: torch.Generator,
@@ -336,8 +357,9 @@ def _new_model(
     """Build the components and move them to the linear start of the rows."""
     specs = plan.specs
     floor = torch.from_numpy(columns.floor).float()
+    n_features = len(floor)
     context = BuildContext(
-        n_features=x.shape[1],
+        n_features=n_features,
         n_components=plan.settings.n_components,
         n_rows=len(x),
         hidden_layer_sizes=plan.hidden_layer_sizes,
@@ -362,19 +384,20 @@ def _new_model(
             specs.background,
         )
     bottom, *above = plan.settings.latent_levels
-    features = model.features(x)
+    owner = model.features.owner
     model.initialise(
         linear_start(
-            features,
+            model.features(x),
             weight,
             bottom,
-            floor[model.features.owner],
+            floor[owner[owner < n_features]],
             generator,
             n_above=sum(above),
+            n_given=context.n_given_inputs,
         )
     )
     if model.background is not None:
-        model.background.initialise(x, weight)
+        model.background.initialise(x[:, :n_features], weight)
     return model.to(plan.device)
 
 

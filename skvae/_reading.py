@@ -1,24 +1,45 @@
 """What a fitted density says of rows: log-densities, their errors, bounds, health."""
 
+import copy
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
 from skvae._columns import Columns
 from skvae._diagnose import diagnose_density
-from skvae._parameters import check_parameters, check_positive_int, seed_from
-from skvae._scoring import bound_rows, score_rows, scoring_plan, warn_unreliable
+from skvae._parameters import (
+    check_device,
+    check_parameters,
+    check_positive_int,
+    seed_from,
+)
+from skvae._scoring import (
+    BLOCK_ROWS,
+    bound_rows,
+    score_rows,
+    scoring_plan,
+    warn_unreliable,
+)
 from skvae._validation import check_sample_weight
 from skvae.diagnostics import Diagnosis
 from skvae.evidence import Bounds, Evidence, Proposal
 from skvae.model import VAE
 
-__all__ = ["EvidenceMixin"]
+__all__ = [
+    "EvidenceMixin",
+    "bounds_of",
+    "draw_rows",
+    "evidence_of",
+    "map_rows",
+    "mean_log_density",
+    "model_on_device",
+]
 
 Array = NDArray[np.float64]
 
@@ -31,10 +52,6 @@ class EvidenceMixin:
     @abstractmethod
     def _check_rows(self, X: ArrayLike) -> Array:
         """Return the rows as a table; raise if they are not this model's."""
-
-    @abstractmethod
-    def _model_on_device(self) -> tuple[VAE, torch.device]:
-        """Return the fitted model, where it should run, and that place."""
 
     def score_samples(self, X: ArrayLike) -> Array:
         """Return the log-density of each row.
@@ -71,9 +88,7 @@ class EvidenceMixin:
         score : float
             Nats per row (the mean, as for GaussianMixture; KernelDensity sums).
         """
-        log_density = self.score_samples(X)
-        weight = check_sample_weight(sample_weight, len(log_density))
-        return float(np.average(log_density, weights=weight))
+        return mean_log_density(self.score_samples(X), sample_weight)
 
     def evidence(
         self,
@@ -109,13 +124,14 @@ Proposal or None, default=None
             Log-densities, standard errors, effective sample sizes, Pareto k̂ and
             sample counts, each of shape (n_samples,).
         """
-        check_is_fitted(self)
-        check_parameters(self, tol=tol, max_samples=max_samples)
-        table = self._check_rows(X)
-        model, device = self._model_on_device()
-        stages = scoring_plan(self, tol, max_samples, proposal)
-        seed = _noise_seed(random_state)
-        evidence = score_rows(model, self.columns_, table, stages, device, seed)
+        evidence = evidence_of(
+            self,
+            lambda: self._check_rows(X),
+            tol=tol,
+            max_samples=max_samples,
+            proposal=proposal,
+            random_state=random_state,
+        )
         warn_unreliable(evidence)
         return evidence
 
@@ -142,17 +158,7 @@ Proposal or None, default=None
         bounds : Bounds
             ELBO and IWAE_K, nats, in the units of the columns.
         """
-        check_is_fitted(self)
-        if not isinstance(n_samples, Sequence) or not len(n_samples):
-            raise TypeError(
-                f"n_samples must be a non-empty sequence of int, got {n_samples!r}."
-            )
-        for number in n_samples:
-            check_positive_int(number, "each of n_samples")
-        table = self._check_rows(X)
-        model, device = self._model_on_device()
-        seed = _noise_seed(random_state)
-        return bound_rows(model, self.columns_, table, n_samples, device, seed)
+        return bounds_of(self, lambda: self._check_rows(X), n_samples, random_state)
 
     def diagnose(self, X: ArrayLike | None = None) -> Diagnosis:
         """Report on the health of the fitted density, with advice in plain words.
@@ -169,7 +175,135 @@ Proposal or None, default=None
         """
         check_is_fitted(self)
         table = None if X is None else self._check_rows(X)
-        return diagnose_density(self, table, *self._model_on_device())
+        return diagnose_density(self, table, *model_on_device(self))
+
+
+def evidence_of(
+    estimator: Any,
+    read_rows: Callable[[], Array],
+    *,
+    tol: float | None,
+    max_samples: int | None,
+    proposal: str | Proposal | None,
+    random_state: int | None,
+) -> Evidence:
+    """Check the arguments of `evidence` and read the log-densities of rows.
+
+    Parameters
+    ----------
+    estimator : VAEDensity or ConditionalVAEDensity
+        Fitted, or a NotFittedError is raised.
+    read_rows : callable
+        Returns the rows that the estimator's `columns_` take, checked.
+    tol, max_samples, proposal, random_state
+        As `VAEDensity.evidence` takes them.
+    """
+    check_is_fitted(estimator)
+    check_parameters(estimator, tol=tol, max_samples=max_samples)
+    table = read_rows()
+    model, device = model_on_device(estimator)
+    stages = scoring_plan(estimator, tol, max_samples, proposal)
+    seed = _noise_seed(random_state)
+    return score_rows(model, estimator.columns_, table, stages, device, seed)
+
+
+def bounds_of(
+    estimator: Any,
+    read_rows: Callable[[], Array],
+    n_samples: Sequence[int],
+    random_state: int | None,
+) -> Bounds:
+    """Check the arguments of `bounds` and estimate the bounds of rows.
+
+    Parameters
+    ----------
+    estimator, read_rows
+        As for `evidence_of`.
+    n_samples, random_state
+        As `VAEDensity.bounds` takes them.
+    """
+    check_is_fitted(estimator)
+    if not isinstance(n_samples, Sequence) or not len(n_samples):
+        raise TypeError(
+            f"n_samples must be a non-empty sequence of int, got {n_samples!r}."
+        )
+    for number in n_samples:
+        check_positive_int(number, "each of n_samples")
+    table = read_rows()
+    model, device = model_on_device(estimator)
+    seed = _noise_seed(random_state)
+    return bound_rows(model, estimator.columns_, table, n_samples, device, seed)
+
+
+def mean_log_density(log_density: Array, sample_weight: Any) -> float:
+    """Return the weighted mean over rows."""
+    weight = check_sample_weight(sample_weight, len(log_density))
+    return float(np.average(log_density, weights=weight))
+
+
+def model_on_device(estimator: Any) -> tuple[VAE, torch.device]:
+    """Return the fitted model, where it should run, and that place."""
+    device = check_device(estimator.device)
+    if device.type == "cpu":
+        return estimator.model_, device
+    return copy.deepcopy(estimator.model_).to(device), device
+
+
+def map_rows(
+    estimator: Any, function: Callable[..., Tensor], *tables: Array | None
+) -> Array:
+    """Apply a function of the model and of rows, a block of rows at a time.
+
+    Parameters
+    ----------
+    estimator : VAEDensity or ConditionalVAEDensity
+        Fitted.
+    function : callable
+        Takes the model and a block of each table.
+    *tables : ndarray of shape (n, ·) or None
+        Rows; None is left out.
+    """
+    model, device = model_on_device(estimator)
+    blocks = [torch.from_numpy(t).split(BLOCK_ROWS) for t in tables if t is not None]
+    with torch.no_grad():
+        parts = [
+            function(model, *(b.to(device) for b in rows)).cpu()
+            for rows in zip(*blocks, strict=True)
+        ]
+    return torch.cat(parts).numpy()
+
+
+def draw_rows(
+    estimator: Any,
+    n_samples: int,
+    random_state: int | np.random.RandomState | None,
+    given: Array | None = None,
+) -> Array:
+    """Draw rows from the model, in the units of the columns, shape (n_samples, D).
+
+    Parameters
+    ----------
+    estimator : VAEDensity or ConditionalVAEDensity
+        Fitted.
+    n_samples : int
+        Number of rows.
+    random_state : int, RandomState instance or None
+        Seed; None is the estimator's.
+    given : ndarray of shape (n_samples, G), default=None
+        What each row is conditional on, in model units.
+    """
+    state = estimator.random_state if random_state is None else random_state
+    model, device = model_on_device(estimator)
+    generator = torch.Generator(device).manual_seed(seed_from(state))
+    blocks = []
+    with torch.no_grad():
+        for begin in range(0, n_samples, BLOCK_ROWS):
+            end = min(begin + BLOCK_ROWS, n_samples)
+            part = None
+            if given is not None:
+                part = torch.from_numpy(given[begin:end]).to(device)
+            blocks.append(model.generate(end - begin, generator, part))
+    return estimator.columns_.to_table(torch.cat(blocks).cpu().numpy())
 
 
 def _noise_seed(random_state: int | None) -> int:

@@ -47,6 +47,7 @@ def fit_settings(
     n_rows: int,
     n_draws: int,
     n_features: int,
+    n_given: int = 0,
     batch_size: int,
     n_components: int | str | tuple[int, ...],
     max_iter: int | str,
@@ -65,7 +66,9 @@ def fit_settings(
     n_draws : int
         Rows per epoch, validation rows included.
     n_features : int
-        Columns.
+        Columns that have a density.
+    n_given : int, default=0
+        Columns that the density is conditional on.
     batch_size, n_components, max_iter, early_stopping, validation_fraction, \
 n_iter_no_change, dropout, weight_decay
         The estimator's parameters.
@@ -86,7 +89,7 @@ n_iter_no_change, dropout, weight_decay
     n_epochs = int(max_iter)
     if n_iter_no_change == "auto":
         n_iter_no_change = max(10, math.ceil(n_epochs / 4))
-    rows_per_column = n_draws / n_features
+    rows_per_column = n_draws / (n_features + n_given)
     heavy = 0 if rows_per_column >= 900 else 1 if rows_per_column >= 200 else 2
     return FitSettings(
         latent_levels=tuple(int(size) for size in levels),

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from skvae._columns import Columns
+from skvae._given import RowMap
 from skvae.evidence import (
     Bounds,
     Budget,
@@ -53,7 +53,7 @@ def scoring_plan(
 
 def score_rows(
     model: VAE,
-    columns: Columns,
+    columns: RowMap,
     table: Array,
     stages: list[Stage],
     device: torch.device,
@@ -73,7 +73,7 @@ def score_rows(
 
 def bound_rows(
     model: VAE,
-    columns: Columns,
+    columns: RowMap,
     table: Array,
     n_samples: Sequence[int],
     device: torch.device,
@@ -90,7 +90,7 @@ def bound_rows(
 
 
 def _blocks(
-    columns: Columns, table: Array, device: torch.device, seed: int
+    columns: RowMap, table: Array, device: torch.device, seed: int
 ) -> Iterator[tuple[torch.Tensor, Array, NDArray[np.uint64]]]:
     """Yield rows in model units, their log |det du/dx| and their noise's keys."""
     for begin in range(0, len(table), BLOCK_ROWS):

@@ -6,12 +6,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_consistent_length, validate_data
+from sklearn.utils.validation import (
+    check_array,
+    check_consistent_length,
+    validate_data,
+)
 
 from skvae.model.features import ColumnKind, Support
 
 __all__ = [
     "check_finite",
+    "check_latents",
     "check_sample_weight",
     "check_supports",
     "check_table",
@@ -91,6 +96,17 @@ def check_supports(
             f"{cells[row, worst]:g} in row {row}. Use likelihood='mixture' for real "
             f"columns."
         )
+
+
+def check_latents(Z: Any, n_components: int) -> NDArray[np.float64]:
+    """Return latents of shape (n_samples, n_components), all finite."""
+    latents = check_array(Z, dtype=np.float64, input_name="Z")
+    if latents.shape[1] != n_components:
+        raise ValueError(
+            f"Z has {latents.shape[1]} columns, but the model has "
+            f"n_components_={n_components} latents."
+        )
+    return latents
 
 
 @dataclass(frozen=True)

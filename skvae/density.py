@@ -1,11 +1,8 @@
 """VAEDensity: the scikit-learn face of the variational autoencoder."""
 
-import copy
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import (
     BaseEstimator,
@@ -13,18 +10,13 @@ from sklearn.base import (
     DensityMixin,
     TransformerMixin,
 )
-from sklearn.utils.validation import check_array, check_is_fitted
-from torch import Tensor
+from sklearn.utils.validation import check_is_fitted
 
 from skvae._callbacks import CallbackSupportMixin, with_callbacks
 from skvae._fit import fit_estimator
-from skvae._parameters import (
-    check_device,
-    check_positive_int,
-    seed_from,
-)
-from skvae._reading import EvidenceMixin
-from skvae._scoring import BLOCK_ROWS
+from skvae._parameters import check_positive_int
+from skvae._reading import EvidenceMixin, draw_rows, map_rows
+from skvae._validation import check_latents
 from skvae.model import VAE
 from skvae.model.backgrounds import BackgroundSpec
 from skvae.model.decoders import DecoderSpec
@@ -340,15 +332,7 @@ None, default="auto"
         self, n_samples: int, random_state: int | np.random.RandomState | None
     ) -> Array:
         """Draw rows, with codes in place of categories."""
-        seed = seed_from(self.random_state if random_state is None else random_state)
-        model, device = self._model_on_device()
-        generator = torch.Generator(device).manual_seed(seed)
-        with torch.no_grad():
-            blocks = [
-                model.generate(min(BLOCK_ROWS, n_samples - begin), generator)
-                for begin in range(0, n_samples, BLOCK_ROWS)
-            ]
-        return self.columns_.to_table(torch.cat(blocks).cpu().numpy())
+        return draw_rows(self, n_samples, random_state)
 
     def transform(self, X: ArrayLike) -> Array:
         """Return the encoder's mean latents of each row.
@@ -366,7 +350,7 @@ None, default="auto"
         check_is_fitted(self)
         table = self._check_rows(X)
         u, _ = self.columns_.to_model(table)
-        return self._in_blocks(VAE.embed, u)
+        return map_rows(self, VAE.embed, u)
 
     def inverse_transform(self, Z: ArrayLike) -> Array:
         """Return the decoder's mean row of each latent vector.
@@ -383,32 +367,12 @@ None, default="auto"
             taken there and mapped back; of categories, it is the most probable one.
         """
         check_is_fitted(self)
-        latents = check_array(Z, dtype=np.float64, input_name="Z")
-        if latents.shape[1] != self.n_components_:
-            raise ValueError(
-                f"Z has {latents.shape[1]} columns, but the model has "
-                f"n_components_={self.n_components_} latents."
-            )
-        rows = self.columns_.to_table(self._in_blocks(VAE.decode, latents))
+        latents = check_latents(Z, self.n_components_)
+        rows = self.columns_.to_table(map_rows(self, VAE.decode, latents))
         return self.schema_.decode(rows)
-
-    def _in_blocks(self, method: Callable[[VAE, Tensor], Tensor], rows: Array) -> Array:
-        """Apply a method of the model to rows, a block at a time."""
-        model, device = self._model_on_device()
-        with torch.no_grad():
-            blocks = torch.from_numpy(rows).split(BLOCK_ROWS)
-            return torch.cat(
-                [method(model, b.to(device)).cpu() for b in blocks]
-            ).numpy()
 
     def _check_rows(self, X: ArrayLike) -> Array:
         return self.schema_.read(self, X)
-
-    def _model_on_device(self) -> tuple[VAE, torch.device]:
-        device = check_device(self.device)
-        if device.type == "cpu":
-            return self.model_, device
-        return copy.deepcopy(self.model_).to(device), device
 
     @property
     def _n_features_out(self) -> int:

@@ -100,7 +100,9 @@ class LinearStart:
 
     The encoder is ``z | f ~ N(A f + a, T Tᵀ)`` and the decoder
     ``f | z ~ N(W z + b, diag(s²))``, where f is what networks read of a row, for real
-    columns the row itself; `z` holds one draw of the encoder per row.
+    columns the row itself; `z` holds one draw of the encoder per row. Given features
+    g, the last of f, are read beside the latents: the decoder is
+    ``f | z, g ~ N(W z + B g + b, diag(s²))``.
 
     Attributes
     ----------
@@ -123,6 +125,8 @@ class LinearStart:
         that it reads (see `DecoderModule.regress`).
     sample_weight : Tensor of shape (N,)
         Weights of the training rows.
+    given_weight : Tensor of shape (F, G) or None
+        B; None where nothing is given.
     """
 
     encoder_weight: Tensor
@@ -134,6 +138,23 @@ class LinearStart:
     features: Tensor
     z: Tensor
     sample_weight: Tensor
+    given_weight: Tensor | None = None
+
+    def with_given_inputs(self) -> "LinearStart":
+        """Return the start as the decoder sees it, whose inputs are [z, g].
+
+        Given features follow the latents in `decoder_weight` (F, L + G) and in `z`
+        (N, L + G): who reads the start for the decoder need not know of them.
+        """
+        if self.given_weight is None:
+            return self
+        given = self.features[:, self.features.shape[1] - self.given_weight.shape[1] :]
+        return replace(
+            self,
+            decoder_weight=torch.cat([self.decoder_weight, self.given_weight], 1),
+            z=torch.cat([self.z, given], 1),
+            given_weight=None,
+        )
 
     def of_latents(self, index: Tensor) -> "LinearStart":
         """Return the start for some of the latents only."""
@@ -151,6 +172,7 @@ class LinearStart:
 
     def of_features(self, index: Tensor) -> "LinearStart":
         """Return the start for some of the features only."""
+        given_weight = self.given_weight
         return replace(
             self,
             encoder_weight=self.encoder_weight[:, index],
@@ -158,4 +180,5 @@ class LinearStart:
             decoder_bias=self.decoder_bias[index],
             residual_scale=self.residual_scale[index],
             features=self.features[:, index],
+            given_weight=None if given_weight is None else given_weight[index],
         )

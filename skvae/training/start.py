@@ -23,13 +23,15 @@ def linear_start(
     scale_floor: Tensor,
     generator: torch.Generator,
     n_above: int = 0,
+    n_given: int = 0,
 ) -> LinearStart:
     """Fit the linear model that the components start from.
 
     The encoder maps rows to whitened principal components plus noise; the decoder
     is the ridge regression of the rows on those noisy latents, its residuals the
     noise of the columns, as in factor analysis. (Directions of a maximum-likelihood
-    factor analysis in their place end at the same densities.)
+    factor analysis in their place end at the same densities.) Given features are
+    regressed out first: the latents describe what they leave of the others.
 
     Parameters
     ----------
@@ -39,14 +41,16 @@ def linear_start(
         Positive weights.
     n_components : int
         Number of latents, L.
-    scale_floor : Tensor of shape (F,)
-        Smallest standard deviation of a feature.
+    scale_floor : Tensor of shape (F − G,)
+        Smallest standard deviation of a feature that is not given.
     generator : torch.Generator
         Source of the latents' noise.
     n_above : int, default=0
         Number of further latents, in levels above, that follow the others. The
         decoder starts without them; the encoder starts close to the prior and
         depends a little on the leading directions, one each.
+    n_given : int, default=0
+        Number of given features, G, the last ones.
 
     Returns
     -------
@@ -57,7 +61,9 @@ def linear_start(
     x, w = features.double(), sample_weight.double()
     w = w / w.sum()
     mean = w @ x
-    centred = x - mean
+    x, given = (x - mean).tensor_split([x.shape[1] - n_given], 1)
+    given_weight = _ridge(given, x, w)
+    centred = x - given @ given_weight.T
     covariance = (centred * w[:, None]).T @ centred
     values, vectors = torch.linalg.eigh(covariance)
     # Signs of eigenvectors are arbitrary: make the largest entry positive.
@@ -75,20 +81,26 @@ def linear_start(
         z[:, n_directions:] = noise[:, n_directions:]
     tril = torch.full((n_components,), POSTERIOR_SCALE, dtype=x.dtype)
     tril[n_directions:] = 1
-    gram = (z * w[:, None]).T @ z + RIDGE * torch.eye(n_components, dtype=x.dtype)
-    decoder = torch.linalg.solve(gram, (z * w[:, None]).T @ centred).T
+    decoder = _ridge(z, centred, w)
     residual = centred - z @ decoder.T
     residual_scale = (w @ residual.square()).sqrt()
+    # A given feature is decoded as itself.
+    identity = torch.eye(n_given, dtype=x.dtype)
+    encoder = torch.cat([encoder, -encoder @ given_weight], 1)
+    given_weight = torch.cat([given_weight, identity])
     record = LinearStart(
         encoder_weight=encoder,
         encoder_bias=-encoder @ mean,
         encoder_tril=tril.diag(),
-        decoder_weight=decoder,
-        decoder_bias=mean,
-        residual_scale=torch.maximum(residual_scale, scale_floor.double()),
-        features=x,
+        decoder_weight=F.pad(decoder, (0, 0, 0, n_given)),
+        decoder_bias=mean - given_weight @ mean[x.shape[1] :],
+        residual_scale=F.pad(
+            torch.maximum(residual_scale, scale_floor.double()), (0, n_given), value=1.0
+        ),
+        features=features.double(),
         z=z,
         sample_weight=w,
+        given_weight=given_weight,
     )
     if n_above:
         record = _with_levels_above(record, n_above, n_directions, generator)
@@ -115,3 +127,11 @@ def _with_levels_above(
         decoder_weight=F.pad(start.decoder_weight, (0, n_above)),
         z=torch.cat([start.z, above], 1),
     )
+
+
+def _ridge(inputs: Tensor, outputs: Tensor, weight: Tensor) -> Tensor:
+    """Return the slopes of a weighted ridge regression, (n_outputs, n_inputs)."""
+    weighted = (inputs * weight[:, None]).T
+    gram = weighted @ inputs
+    gram = gram + RIDGE * torch.eye(len(gram), dtype=gram.dtype)
+    return torch.linalg.solve(gram, weighted @ outputs).T

@@ -223,7 +223,7 @@ def hard() -> tuple[VAE, Tensor]:
     ring = np.c_[np.cos(angle), np.sin(angle)] + 0.1 * rng.normal(size=(300, 2))
     settings = {**QUICK, "max_iter": 15, "background": None}
     density = VAEDensity(1, marginal_transform=None, **settings).fit(ring)
-    model, _ = density._model_on_device()
+    model = density.model_
     grid = 0.2 * rng.normal(size=(12, 2))
     rows = np.concatenate([ring[:50], grid, 2 * ring[50:60]])
     return model, torch.from_numpy(density.columns_.to_model(rows)[0])

@@ -135,3 +135,85 @@ def test_rank_deficient_tables_have_a_finite_start(table: Tensor, kind: str) -> 
     assert (start.residual_scale >= FLOOR).all()
     # No latent is far outside the range of the prior.
     assert start.z.abs().max() < 10
+
+
+# Given features
+
+
+@pytest.fixture
+def conditional_table() -> Tensor:
+    """Return rows of four features and, last, two that are given."""
+    given = normal(2000, 2, seed=4) @ torch.tensor([[1.0, 0.5], [0.0, 2.0]]).double()
+    slope = torch.tensor([[1.0, 0.0], [2.0, -1.0], [0.0, 3.0], [0.0, 0.0]]).double()
+    left = normal(2000, 1, seed=5) @ normal(1, 4, seed=6)
+    own = 0.2 * normal(2000, 4, seed=7)
+    return torch.cat([given @ slope.T + left + own + 3, given + 1], 1)
+
+
+def conditional_start(x: Tensor, weight: Tensor | None = None) -> LinearStart:
+    return linear_start(
+        x,
+        torch.ones(len(x), dtype=torch.float64) if weight is None else weight,
+        2,
+        torch.full((4,), FLOOR, dtype=torch.float64),
+        torch.Generator().manual_seed(0),
+        n_given=2,
+    )
+
+
+def test_encoder_describes_what_given_features_leave(conditional_table: Tensor) -> None:
+    x = conditional_table
+    start = conditional_start(x)
+    mean = x @ start.encoder_weight.T + start.encoder_bias
+    covariance = torch.cov(torch.cat([mean, x[:, 4:]], 1).T, correction=0)
+    torch.testing.assert_close(covariance[:2, :2], torch.eye(2).double())
+    # The ridge leaves a trace of them.
+    assert covariance[:2, 2:].abs().max() < 0.02
+
+
+def test_given_weight_is_the_regression_on_given_features(
+    conditional_table: Tensor,
+) -> None:
+    x = conditional_table
+    start = conditional_start(x)
+    design = torch.cat([x[:, 4:], torch.ones(len(x), 1)], 1)
+    slope = torch.linalg.lstsq(design, x[:, :4]).solution[:2].T
+    torch.testing.assert_close(start.given_weight[:4], slope, rtol=0, atol=0.01)
+    torch.testing.assert_close(start.given_weight[4:], torch.eye(2).double())
+
+
+def test_residual_is_what_latents_and_given_features_leave(
+    conditional_table: Tensor,
+) -> None:
+    x = conditional_table
+    start = conditional_start(x).with_given_inputs()
+    residual = x - start.z @ start.decoder_weight.T - start.decoder_bias
+    torch.testing.assert_close(
+        residual[:, :4].square().mean(0).sqrt(),
+        start.residual_scale[:4],
+        rtol=1e-3,
+        atol=0,
+    )
+    assert residual[:, 4:].abs().max() < 1e-9
+    assert start.residual_scale[:4].max() < 0.7
+
+
+def test_weights_are_repeated_rows_where_features_are_given(
+    conditional_table: Tensor,
+) -> None:
+    x = conditional_table[:200]
+    weight = torch.arange(200, dtype=torch.float64) % 3 + 1
+    weighted = conditional_start(x, weight)
+    repeated = conditional_start(x.repeat_interleave(weight.long(), 0))
+    for name in ("encoder_weight", "encoder_bias", "given_weight", "decoder_bias"):
+        torch.testing.assert_close(getattr(weighted, name), getattr(repeated, name))
+
+
+def test_constant_and_duplicated_given_features_have_a_finite_start(
+    conditional_table: Tensor,
+) -> None:
+    x = conditional_table.clone()
+    x[:, 4] = 1.0
+    x[:, 5] = x[:, 0]
+    for name, value in vars(conditional_start(x)).items():
+        assert value.isfinite().all(), name

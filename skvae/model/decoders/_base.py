@@ -52,15 +52,15 @@ class DecoderModule(nn.Module, ABC):
     def regress(self, start: LinearStart) -> LinearStart:
         """Return the linear model that the decoder can start at.
 
-        A decoder that reads more than z returns a start in which `z` (N, I) holds all
-        that it reads, and `decoder_weight` (F, I), `decoder_bias` and
-        `residual_scale` are of the regression on it.
+        In it, `z` (N, I) holds all that the decoder reads, and `decoder_weight`
+        (F, I), `decoder_bias` and `residual_scale` are of the regression on it. By
+        default these are the latents and the given features.
         """
-        return start
+        return start.with_given_inputs()
 
     @abstractmethod
     def initialise(self, slope: Tensor, offset: Tensor) -> None:
-        """Move to raw = slope u + offset, u = z or what `regress` says is read.
+        """Move to raw = slope u + offset, with u what `regress` says is read.
 
         Parameters
         ----------

@@ -193,6 +193,7 @@ class AutoregressiveDecoderModule(DecoderModule):
             decoder_bias=self.center.to(dtype),
             residual_scale=scale.to(dtype),
             z=inputs.to(dtype),
+            given_weight=None,
         )
 
     def initialise(self, slope: Tensor, offset: Tensor) -> None:

@@ -1,7 +1,6 @@
 """The residual-network decoder."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from skvae.model.context import BuildContext
@@ -81,7 +80,7 @@ class MLPDecoderModule(DecoderModule):
         return self.network(z).unflatten(-1, self.shape)
 
     def initialise(self, slope: Tensor, offset: Tensor) -> None:
-        """Move to raw = slope z + offset."""
+        """Move to raw = slope [z, g] + offset."""
         with torch.no_grad():
-            self.network.skip.copy_(F.pad(slope.flatten(0, 1), (0, self.n_given)))
+            self.network.skip.copy_(slope.flatten(0, 1))
             self.network.bias.copy_(offset.flatten())

@@ -61,12 +61,18 @@ class LikelihoodModule(nn.Module, ABC):
     def initialise(self, start: LinearStart) -> tuple[Tensor, Tensor]:
         """Start at the linear model; return the decoder's slope and offset.
 
+        Parameters
+        ----------
+        start : LinearStart
+            That of the columns that have a density; given features are among the
+            decoder's inputs (`LinearStart.with_given_inputs`).
+
         Returns
         -------
-        slope : Tensor of shape (n_linear, D, L)
-            Slopes of the location parameters.
+        slope : Tensor of shape (n_linear, D, L + G)
+            Slopes of the location parameters, over latents and given features.
         offset : Tensor of shape (P, D)
-            Raw parameters at z = 0.
+            Raw parameters where these are zero.
         """
 
     def log_prob(
