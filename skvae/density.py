@@ -82,8 +82,7 @@ None, default="auto"
     hidden_layer_sizes : tuple of int, default=(96, 96, 96, 96, 96, 96)
         Widths of the hidden layers of encoder and decoder; layers of equal width are
         residual. Both networks have a linear skip besides. Deep and narrow is better
-        and cheaper than shallow and wide. Components may have widths of their own, as
-        an autoregressive decoder does.
+        and cheaper than shallow and wide.
     n_importance_samples : int, default=64
         Importance samples that every row gets when it is scored.
     marginal_transform : {"auto", "normal"} or None, default="auto"

@@ -14,7 +14,6 @@ from skvae.model.spec import layer_sizes
 
 __all__ = ["AutoregressiveDecoder"]
 
-HIDDEN_LAYER_SIZES = (128, 128)
 RIDGE = 1e-3
 
 
@@ -30,8 +29,8 @@ class AutoregressiveDecoder(DecoderSpec):
     Parameters
     ----------
     hidden_layer_sizes : tuple of int or None, default=None
-        Widths of the hidden layers; None is (128, 128), whatever the estimator's, and
-        an empty tuple is a linear decoder.
+        Widths of the hidden layers; None takes the estimator's, and an empty tuple
+        is a linear decoder.
     order : {"given", "random"} or sequence of int, default="given"
         Order of the columns: as in the table, shuffled by the estimator's seed, or
         column numbers.
@@ -71,7 +70,7 @@ class AutoregressiveDecoder(DecoderSpec):
             )
         sizes = layer_sizes(
             self.hidden_layer_sizes,
-            HIDDEN_LAYER_SIZES,
+            context.hidden_layer_sizes,
             "hidden_layer_sizes of AutoregressiveDecoder",
         )
         return AutoregressiveDecoderModule(
