@@ -43,6 +43,9 @@ class AtZero(TransformerMixin, ConditionalVAEDensity):
     def transform(self, X: Any) -> Array:
         return super().transform(X, np.zeros(np.asarray(X).shape[0]))
 
+    def inverse_transform(self, Z: Any) -> Array:
+        return super().inverse_transform(Z, np.zeros(np.asarray(Z).shape[0]))
+
 
 @parametrize_with_checks(
     [
