@@ -49,9 +49,9 @@ class ConditionalVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
 
     Parameters
     ----------
-    n_components : int or "auto", default="auto"
+    n_components : int, tuple of int or "auto", default="auto"
         Number of latents, L. "auto" is the number of columns of X, at most 12 and at
-        most a tenth of the rows.
+        most a tenth of the rows. A tuple has the numbers of several levels.
     y_kind : {"auto", "numeric", "categorical"} or sequence of them, default="auto"
         How y is read; a sequence has one entry for each of its columns. Numbers are
         standardised, categories are read as indicators. "auto" takes integers and
@@ -112,7 +112,7 @@ likelihood_, objective_, background_
 
     def __init__(
         self,
-        n_components: int | str = "auto",
+        n_components: int | str | tuple[int, ...] = "auto",
         *,
         y_kind: str | Sequence[str] = "auto",
         prior: str | PriorSpec = "mixture",

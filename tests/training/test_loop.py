@@ -108,15 +108,20 @@ def test_weight_matrices_of_networks_decay_and_nothing_else_does(
     make_trainer: MakeTrainer,
 ) -> None:
     trainer = make_trainer(weight_decay=0.1)
-    decays = {
-        id(parameter): group["weight_decay"]
-        for group in trainer.optimiser.param_groups
-        for parameter in group["params"]
-    }
+    decayed, others = trainer.optimiser.param_groups
+    assert (decayed["weight_decay"], others["weight_decay"]) == (0.1, 0.0)
+    sizes = {True: 0, False: 0}
     for name, parameter in trainer.model.named_parameters():
         is_matrix = name.endswith(("network.output", ".weight"))
-        assert decays.pop(id(parameter)) == (0.1 if is_matrix else 0.0), name
-    assert not decays
+        sizes[is_matrix] += parameter.numel()
+        (vector,) = (decayed if is_matrix else others)["params"]
+        # Parameters are views of the optimiser's vectors.
+        with torch.no_grad():
+            parameter.fill_(7.5)
+            assert (vector == 7.5).sum() == parameter.numel(), name
+            parameter.fill_(0.25)
+    for vector, size in ((decayed, sizes[True]), (others, sizes[False])):
+        assert vector["params"][0].numel() == size
 
 
 def test_start_stays_where_training_only_harms(make_trainer: MakeTrainer) -> None:
