@@ -59,7 +59,7 @@ from skvae.model.priors import PriorModule, PriorSpec
 class WidePrior(PriorSpec):
     alias = "wide"
 
-    def __init__(self, width=2.0):
+    def __init__(self, width=3.0):
         self.width = width
 
     def build(self, context):
@@ -256,7 +256,7 @@ def test_contract_tests_find_a_new_file_and_what_is_wrong_with_it(
     )
     (n_passed,) = re.findall(r"(\d+) passed", result.stdout)
     assert int(n_passed) >= 5, result.stdout
-    # Its width is two wherever the latents of the start are.
+    # Its width is three wherever the latents of the start are.
     failures = re.findall(r"FAILED \S+::(\w+)\[WidePrior\]", result.stdout)
     assert failures == ["test_prior_starts_close_to_the_latents_of_the_start"]
 

@@ -18,6 +18,10 @@ K, B, D, L = 4, 6, 3, 2
 GIVEN = (ColumnKind(), ColumnKind("category", 3))
 N_GIVEN = 4  # features
 
+independent_decoders = pytest.mark.parametrize(
+    "spec",
+    [spec for spec in registered(DecoderSpec).values() if not spec.autoregressive],
+)
 every_decoder = pytest.mark.parametrize("spec", registered(DecoderSpec).values())
 real_likelihoods = pytest.mark.parametrize(
     "likelihood",
@@ -67,7 +71,7 @@ def start() -> LinearStart:
     )
 
 
-@every_decoder
+@independent_decoders
 def test_decoder_starts_at_the_linear_map_of_latents_and_given_features(
     spec: type[DecoderSpec],
 ) -> None:
@@ -81,8 +85,21 @@ def test_decoder_starts_at_the_linear_map_of_latents_and_given_features(
     torch.testing.assert_close(module(z, features), expected)
 
 
-@real_likelihoods
 @every_decoder
+def test_means_start_at_the_decoders_regression(spec: type[DecoderSpec]) -> None:
+    vae = VAE.build(
+        context(), NormalPrior(), FullPosterior(), spec(), GaussianLikelihood()
+    ).double()
+    begin = start()
+    vae.initialise(begin)
+    linear = vae.decoder.regress(begin)
+    expected = (linear.z @ linear.decoder_weight.T + linear.decoder_bias)[:, :D]
+    mean = vae.likelihood.mean(vae.decoder(begin.z[None], begin.features))[0]
+    torch.testing.assert_close(mean, expected, rtol=1e-5, atol=1e-5)
+
+
+@real_likelihoods
+@independent_decoders
 def test_decoded_mean_starts_at_the_linear_model(
     spec: type[DecoderSpec], likelihood: type[LikelihoodSpec]
 ) -> None:
