@@ -61,12 +61,12 @@ def default_stages(budget: Budget, n_latents: int) -> list[Stage]:
 
     n_annealed_steps = min(12 * n_latents, 64)
     # One latent cannot follow a table of several: its posteriors have many modes.
-    grid = [Stage(QuadratureProposal(), budget)] if n_latents == 1 else []
+    grid = QuadratureProposal(n_points=budget.max_samples)
     return [
         Stage(EncoderProposal(), impatient(4 * budget.n_samples)),
         Stage(RefinedProposal(), impatient(2048)),
         Stage(RefinedProposal(n_rounds=2), budget),
-        *grid,
+        *([Stage(grid, budget)] if n_latents == 1 else []),
         Stage(RefinedProposal(n_rounds=2, n_annealed_steps=n_annealed_steps), budget),
     ]
 
