@@ -14,14 +14,12 @@ from skvae._columns import merge_duplicates
 from skvae._given import Given
 from skvae._job import FitJob, begin, plan_fit, resume, training_settings
 from skvae._parameters import (
-    Specs,
     check_device,
     check_parameters,
-    resolve_background,
-    resolve_specs,
     seed_from,
 )
 from skvae._progress import FitProgress
+from skvae._specs import Specs, resolve_specs, specs_for_columns
 from skvae._tables import fit_schema, read_table
 from skvae._validation import check_sample_weight
 from skvae.training import EpochRecord, Trainer, TrainingOutcome
@@ -65,10 +63,7 @@ def fit_estimator(
         schema = estimator.schema_
     else:
         schema = fit_schema(staged, raw, weight, specs.likelihood)
-        background = resolve_background(
-            estimator.background, specs.background, schema.kinds
-        )
-        specs = replace(specs, background=background)
+        specs = specs_for_columns(estimator, specs, schema.kinds)
     table = schema.encode(staged, raw, used=weight > 0)
     if given is not None:
         table = given.beside(table)

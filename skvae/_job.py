@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from skvae._columns import fit_columns
 from skvae._given import ConditionalColumns, GivenColumns, RowMap
-from skvae._parameters import Specs
 from skvae._rules import FitSettings, fit_settings
+from skvae._specs import Specs
 from skvae._tables import TableSchema
 from skvae.model import VAE, BuildContext
 from skvae.model.threads import one_thread

@@ -1,6 +1,5 @@
 """Checks of parameters, with errors that name them and what is allowed."""
 
-from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
@@ -8,28 +7,11 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-from skvae.model.backgrounds import (
-    BackgroundSpec,
-    IndependentBackground,
-    MixedBackground,
-    StudentTBackground,
-)
-from skvae.model.decoders import DecoderSpec
-from skvae.model.features import ColumnKind
-from skvae.model.likelihoods import LikelihoodSpec, MixedLikelihood
-from skvae.model.posteriors import LadderPosterior, PosteriorSpec
-from skvae.model.priors import LadderPrior, PriorSpec
-from skvae.model.spec import resolve
-from skvae.training.objectives import ObjectiveSpec
-
 __all__ = [
-    "Specs",
     "check_device",
     "check_number",
     "check_parameters",
     "check_positive_int",
-    "resolve_background",
-    "resolve_specs",
     "seed_from",
 ]
 
@@ -162,83 +144,6 @@ def check_choice(value: object, name: str, choices: tuple[object, ...]) -> None:
     if not _is_one_of(value, choices):
         allowed = ", ".join(map(repr, choices))
         raise ValueError(f"{name} must be one of {allowed}, got {value!r}.")
-
-
-@dataclass(frozen=True)
-class Specs:
-    """The components of an estimator."""
-
-    prior: PriorSpec
-    posterior: PosteriorSpec
-    decoder: DecoderSpec
-    likelihood: LikelihoodSpec
-    objective: ObjectiveSpec
-    background: BackgroundSpec | None
-
-
-def resolve_specs(estimator: Any) -> Specs:
-    """Return the estimator's components as specs, aliases resolved.
-
-    A background "auto" is none yet: see `resolve_background`.
-    """
-    prior = resolve(estimator.prior, PriorSpec)
-    posterior = resolve(estimator.posterior, PosteriorSpec)
-    if isinstance(estimator.n_components, tuple):
-        levels = estimator.n_components
-        prior = LadderPrior(levels, top=prior)
-        posterior = LadderPosterior(levels, top=posterior)
-    return Specs(
-        prior=prior,
-        posterior=posterior,
-        decoder=resolve(estimator.decoder, DecoderSpec),
-        likelihood=_resolve_likelihood(estimator.likelihood),
-        objective=resolve(estimator.objective, ObjectiveSpec),
-        background=(
-            None
-            if estimator.background is None or _is_auto(estimator.background)
-            else resolve(estimator.background, BackgroundSpec, also="'auto', None, ")
-        ),
-    )
-
-
-def _is_auto(value: object) -> bool:
-    return isinstance(value, str) and value == "auto"
-
-
-def _resolve_likelihood(value: object) -> LikelihoodSpec:
-    if _is_auto(value):
-        return MixedLikelihood()
-    return resolve(value, LikelihoodSpec, also="'auto', ")
-
-
-def resolve_background(
-    value: object, background: BackgroundSpec | None, kinds: tuple[ColumnKind, ...]
-) -> BackgroundSpec | None:
-    """Return the background; "auto" is the one for these columns.
-
-    Parameters
-    ----------
-    value : object
-        The estimator's parameter.
-    background : BackgroundSpec or None
-        What `resolve_specs` made of it.
-    kinds : tuple of ColumnKind
-        What the columns hold.
-    """
-    supports = [kind.support for kind in kinds]
-    if _is_auto(value):
-        n_real = supports.count("real")
-        if n_real == len(supports):
-            return StudentTBackground()
-        return MixedBackground() if n_real else IndependentBackground()
-    for j, support in enumerate(supports):
-        if background is not None and support not in background.supports:
-            raise ValueError(
-                f"background={value!r} is for {' or '.join(background.supports)} "
-                f"columns, but the likelihood takes column {j} as {support}. Use "
-                f"'auto' or None."
-            )
-    return background
 
 
 def seed_from(random_state: int | np.random.RandomState | None) -> int:

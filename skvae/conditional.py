@@ -117,7 +117,7 @@ likelihood_, objective_, background_
         y_kind: str | Sequence[str] = "auto",
         prior: str | PriorSpec = "mixture",
         posterior: str | PosteriorSpec = "full",
-        decoder: str | DecoderSpec = "mlp",
+        decoder: str | DecoderSpec = "auto",
         likelihood: str | LikelihoodSpec = "mixture",
         objective: str | ObjectiveSpec = "iwae",
         background: str | BackgroundSpec | None = "auto",

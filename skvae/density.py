@@ -59,8 +59,9 @@ class VAEDensity(
         Distribution of the latents.
     posterior : {"diagonal", "full", "flow"} or PosteriorSpec, default="full"
         Family of the encoder's distributions.
-    decoder : {"mlp", "autoregressive"} or DecoderSpec, default="mlp"
-        From latents to the parameters of the likelihood.
+    decoder : {"auto", "mlp", "autoregressive"} or DecoderSpec, default="auto"
+        From latents to the parameters of the likelihood. "auto" is "autoregressive"
+        for up to 256 columns of which none is real, else "mlp".
     likelihood : {"mixture", "gaussian", "student_t", "logistic_mixture", \
 "bernoulli", "categorical", "poisson", "negative_binomial", "auto"} or \
 LikelihoodSpec, default="mixture"
@@ -201,7 +202,7 @@ None, default="auto"
         *,
         prior: str | PriorSpec = "mixture",
         posterior: str | PosteriorSpec = "full",
-        decoder: str | DecoderSpec = "mlp",
+        decoder: str | DecoderSpec = "auto",
         likelihood: str | LikelihoodSpec = "mixture",
         objective: str | ObjectiveSpec = "iwae",
         background: str | BackgroundSpec | None = "auto",

@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from skvae import (
     ELBO,
     IWAE,
+    AutoregressiveDecoder,
     FullPosterior,
     GaussianLikelihood,
     MixtureLikelihood,
@@ -249,3 +250,27 @@ def test_refitting_a_search_result_gives_the_same_model(table: np.ndarray) -> No
     ).fit(table)
     again = clone(search.best_estimator_).fit(table)
     assert_allclose(again.score(table), search.score(table), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "n_columns", "expected"),
+    [
+        ("real", 3, MLPDecoder),
+        ("binary", 3, AutoregressiveDecoder),
+        ("binary", 256, AutoregressiveDecoder),
+        ("binary", 257, MLPDecoder),
+    ],
+)
+def test_automatic_decoder_is_by_the_columns(
+    kind: str, n_columns: int, expected: type
+) -> None:
+    table = np.random.default_rng(0).normal(size=(30, n_columns))
+    if kind == "binary":
+        table = (table > 0).astype(float)
+    density = VAEDensity(
+        likelihood="bernoulli" if kind == "binary" else "mixture",
+        max_iter=1,
+        hidden_layer_sizes=(4,),
+        random_state=0,
+    ).fit(table)
+    assert type(density.decoder_) is expected

@@ -1,0 +1,109 @@
+"""From an estimator's parameters to the components of its model."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from skvae.model.backgrounds import (
+    BackgroundSpec,
+    IndependentBackground,
+    MixedBackground,
+    StudentTBackground,
+)
+from skvae.model.decoders import AutoregressiveDecoder, DecoderSpec, MLPDecoder
+from skvae.model.features import ColumnKind
+from skvae.model.likelihoods import LikelihoodSpec, MixedLikelihood
+from skvae.model.posteriors import LadderPosterior, PosteriorSpec
+from skvae.model.priors import LadderPrior, PriorSpec
+from skvae.model.spec import resolve
+from skvae.training.objectives import ObjectiveSpec
+
+__all__ = ["Specs", "resolve_specs", "specs_for_columns"]
+
+# Among discrete columns an autoregressive decoder wins or draws; with very many
+# columns it learns too slowly.
+MANY_COLUMNS = 256
+
+
+@dataclass(frozen=True)
+class Specs:
+    """The components of an estimator."""
+
+    prior: PriorSpec
+    posterior: PosteriorSpec
+    decoder: DecoderSpec
+    likelihood: LikelihoodSpec
+    objective: ObjectiveSpec
+    background: BackgroundSpec | None
+
+
+def resolve_specs(estimator: Any) -> Specs:
+    """Return the estimator's components as specs, aliases resolved.
+
+    What depends on the columns is preliminary: see `specs_for_columns`.
+    """
+    prior = resolve(estimator.prior, PriorSpec)
+    posterior = resolve(estimator.posterior, PosteriorSpec)
+    if isinstance(estimator.n_components, tuple):
+        levels = estimator.n_components
+        prior = LadderPrior(levels, top=prior)
+        posterior = LadderPosterior(levels, top=posterior)
+    return Specs(
+        prior=prior,
+        posterior=posterior,
+        decoder=(
+            MLPDecoder()
+            if _is_auto(estimator.decoder)
+            else resolve(estimator.decoder, DecoderSpec, also="'auto', ")
+        ),
+        likelihood=_resolve_likelihood(estimator.likelihood),
+        objective=resolve(estimator.objective, ObjectiveSpec),
+        background=(
+            None
+            if estimator.background is None or _is_auto(estimator.background)
+            else resolve(estimator.background, BackgroundSpec, also="'auto', None, ")
+        ),
+    )
+
+
+def _is_auto(value: object) -> bool:
+    return isinstance(value, str) and value == "auto"
+
+
+def _resolve_likelihood(value: object) -> LikelihoodSpec:
+    if _is_auto(value):
+        return MixedLikelihood()
+    return resolve(value, LikelihoodSpec, also="'auto', ")
+
+
+def specs_for_columns(
+    estimator: Any, specs: Specs, kinds: tuple[ColumnKind, ...]
+) -> Specs:
+    """Return the components with every "auto" resolved that depends on the columns.
+
+    Parameters
+    ----------
+    estimator : VAEDensity
+        Whose parameters may be "auto".
+    specs : Specs
+        What `resolve_specs` made of them.
+    kinds : tuple of ColumnKind
+        What the columns hold.
+    """
+    supports = [kind.support for kind in kinds]
+    n_real = supports.count("real")
+    decoder, background = specs.decoder, specs.background
+    if _is_auto(estimator.decoder) and not n_real and len(kinds) <= MANY_COLUMNS:
+        decoder = AutoregressiveDecoder()
+    if _is_auto(estimator.background):
+        if n_real == len(supports):
+            background = StudentTBackground()
+        else:
+            background = MixedBackground() if n_real else IndependentBackground()
+    for j, support in enumerate(supports):
+        if background is not None and support not in background.supports:
+            raise ValueError(
+                f"background={estimator.background!r} is for "
+                f"{' or '.join(background.supports)} columns, but the likelihood "
+                f"takes column {j} as {support}. Use 'auto' or None."
+            )
+    return replace(specs, decoder=decoder, background=background)
