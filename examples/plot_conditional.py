@@ -31,8 +31,9 @@ from sklearn.preprocessing import StandardScaler
 
 from skvae import ConditionalVAEDensity, DensityClassifier, VAEDensity
 
-diabetes = load_diabetes(as_frame=True, scaled=False)
-index, progression = diabetes.data["bmi"], diabetes.target.to_frame()
+diabetes = load_diabetes(scaled=False)
+index = diabetes.data[:, diabetes.feature_names.index("bmi")]
+progression = diabetes.target[:, None]
 X_train, X_test, y_train, y_test = train_test_split(
     progression, index, test_size=0.3, random_state=0
 )
@@ -57,7 +58,7 @@ print(
 x = np.linspace(0, 400, 101)
 levels = np.linspace(19, 38, 39)
 at, given = np.meshgrid(x, levels)
-grid = progression.iloc[:0].reindex(range(at.size)).assign(target=at.ravel())
+grid = at.reshape(-1, 1)
 density = np.exp(conditional.score_samples(grid, given.ravel())).reshape(at.shape)
 drawn = conditional.sample(levels, 400, random_state=0).reshape(len(levels), -1)
 
