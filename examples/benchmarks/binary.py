@@ -23,7 +23,13 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from density import markdown_table, mean_and_error, parse_param, plus_minus
+from density import (
+    markdown_table,
+    mean_and_error,
+    parse_param,
+    plus_minus,
+    with_components,
+)
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 
@@ -123,7 +129,7 @@ def main() -> int:
         "--param", type=parse_param, nargs="+", action="extend", default=[]
     )
     options = parser.parse_args()
-    params: dict[str, Any] = dict(options.param)
+    params: dict[str, Any] = with_components(dict(options.param))
     import torch
 
     torch.set_num_threads(options.threads)

@@ -5,6 +5,8 @@ Examples::
     python examples/benchmarks/density.py
     python examples/benchmarks/density.py --data FOLDER --sets magic wilt --seeds 0 1
     python examples/benchmarks/density.py --methods vae gmm --param max_iter=100
+    python examples/benchmarks/density.py --methods vae \
+        --param "decoder=AutoregressiveDecoder(reads_latents=False)"
 
 Everybody sees the same rows. The rivals fit on ``train`` and choose their settings on
 ``valid``; ``VAEDensity`` gets both parts in one table and holds rows out by itself.
@@ -86,7 +88,7 @@ def fit_vae(split: Split, seed: int, params: dict[str, Any]) -> Fitted:
     from skvae import VAEDensity
 
     start = perf_counter()
-    density = VAEDensity(**{"random_state": seed, **params})
+    density = VAEDensity(**{"random_state": seed, **with_components(params)})
     density.fit(np.concatenate([split.train, split.valid]))
     elapsed = perf_counter() - start
     return Fitted(
@@ -96,6 +98,26 @@ def fit_vae(split: Split, seed: int, params: dict[str, Any]) -> Fitted:
         final_fit_seconds=elapsed,
         standard_error=lambda rows: density.evidence(rows).standard_error,
     )
+
+
+def with_components(params: dict[str, Any]) -> dict[str, Any]:
+    """Make components of texts such as ``"MixturePrior(n_modes=8)"``."""
+    import skvae
+
+    def made(value: Any) -> Any:
+        if not isinstance(value, str) or "(" not in value:
+            return value
+        call = ast.parse(value, mode="eval").body
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+            raise ValueError(
+                f"expected a component such as ELBO(beta=2), got {value!r}"
+            )
+        arguments = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+        return getattr(skvae, call.func.id)(
+            *(ast.literal_eval(argument) for argument in call.args), **arguments
+        )
+
+    return {name: made(value) for name, value in params.items()}
 
 
 def mean_and_error(values: NDArray[np.float64]) -> tuple[float, float]:
