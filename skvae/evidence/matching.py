@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from skvae.model.distributions import HALF_LOG_2PI
+
 __all__ = ["Gaussians", "match_gaussians"]
 
 # Log-density and its gradient at latents (K, B, L): shapes (K, B) and (K, B, L).
 LogDensity = Callable[[Tensor], tuple[Tensor, Tensor]]
 
-HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 JITTER = 1e-10
 STEEPEST = 1e100  # beyond it, products overflow
 

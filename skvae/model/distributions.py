@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 __all__ = [
+    "HALF_LOG_2PI",
     "CholeskyGaussian",
     "CholeskyGaussianMixture",
     "DiagonalGaussian",

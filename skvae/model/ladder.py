@@ -8,7 +8,11 @@ from torch import Tensor, nn
 
 from skvae.model.context import BuildContext
 from skvae.model.detached import detached_module
-from skvae.model.distributions import DiagonalGaussian, LatentDistribution
+from skvae.model.distributions import (
+    HALF_LOG_2PI,
+    DiagonalGaussian,
+    LatentDistribution,
+)
 from skvae.model.fixed_noise import mean_over_fixed_noise
 from skvae.model.networks import SkipMLP
 from skvae.model.spec import positive_int
@@ -22,7 +26,6 @@ __all__ = [
     "checked_levels",
 ]
 
-HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 SCALE_FLOOR = 1e-2  # of a latent, whose standard deviation is about one
 MAX_LOG_SCALE = 4.0
 

@@ -1,12 +1,16 @@
 """What the likelihoods that are mixtures of C modes per column have in common."""
 
+import math
+from abc import abstractmethod
+
 import torch
 from torch import Tensor
 
 from skvae.model.context import BuildContext, LinearStart
+from skvae.model.likelihoods._base import LikelihoodModule
 from skvae.model.spec import positive_int
 
-__all__ = ["LARGEST_SCALE", "choose_mode", "number_of_modes", "start_of_modes"]
+__all__ = ["ModesModule", "number_of_modes"]
 
 LARGEST_SCALE = 1e4  # model units, where the context has no smaller ceiling
 
@@ -21,24 +25,71 @@ def number_of_modes(value: int | str, context: BuildContext, name: str) -> int:
     return 8 if n_features <= 8 else 4
 
 
-def choose_mode(logit: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw a mode by the Gumbel trick, (..., C, D) to (..., 1, D)."""
-    exponential = torch.empty_like(logit).exponential_(generator=generator)
-    return (logit - exponential.log()).argmax(-2, keepdim=True)
+class ModesModule(LikelihoodModule):
+    """C locations, C log standard deviations and C logits per column.
 
-
-def start_of_modes(start: LinearStart, n_modes: int) -> tuple[Tensor, Tensor]:
-    """Return slope and offset of C modes around the linear map.
-
-    Together they have about the residual's variance. Locations and scales are in
-    units of the residual scale.
+    Parameters
+    ----------
+    n_modes : int
+        Number of modes, C.
+    context : BuildContext
+        Has the floor and the ceiling of standard deviations.
     """
-    bias = start.decoder_bias
-    quantile = (torch.arange(n_modes, dtype=bias.dtype) + 0.5) / n_modes
-    spread = 0.7 * torch.special.ndtri(quantile)
-    width = (1 - spread.square().mean()).sqrt()
-    offset = torch.zeros(3 * n_modes, bias.shape[0])
-    offset[:n_modes] = bias / start.residual_scale + spread[:, None]
-    offset[n_modes : 2 * n_modes] = width.log()
-    slope = start.decoder_weight / start.residual_scale[:, None]
-    return slope.expand(n_modes, -1, -1), offset
+
+    unit: Tensor
+    floor: Tensor
+
+    def __init__(self, n_modes: int, context: BuildContext) -> None:
+        super().__init__()
+        self.n_modes = n_modes
+        self.n_parameters = 3 * n_modes
+        self.n_linear = n_modes
+        self.ceiling = min(context.scale_ceiling, LARGEST_SCALE)
+        self.register_buffer("floor", context.scale_floor)
+        # Raw locations and scales are in units of the residual scale, so that one
+        # learning rate suits every column.
+        self.register_buffer("unit", torch.ones_like(context.scale_floor))
+
+    @abstractmethod
+    def standard_noise(self, like: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw from a mode with mean zero and standard deviation one."""
+
+    def split(self, raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Split into locations, standard deviations and logits, each (..., C, D)."""
+        location, log_scale, logit = raw.chunk(3, -2)
+        # Clamped before the exponential: its gradient is never infinity times zero.
+        largest = math.log(self.ceiling)
+        free = (log_scale + self.unit.log()).clamp(max=largest).exp()
+        return self.unit * location, free + self.floor, logit
+
+    def sample(self, raw: Tensor, generator: torch.Generator) -> Tensor:
+        """Choose a mode by the Gumbel trick, then draw from it."""
+        location, deviation, logit = self.split(raw)
+        exponential = torch.empty_like(logit).exponential_(generator=generator)
+        mode = (logit - exponential.log()).argmax(-2, keepdim=True)
+        mean = location.gather(-2, mode).squeeze(-2)
+        scale = deviation.gather(-2, mode).squeeze(-2)
+        return mean + scale * self.standard_noise(mean, generator)
+
+    def mean(self, raw: Tensor) -> Tensor:
+        """Return Σ_c π_c μ_c."""
+        location, _, logit = self.split(raw)
+        return (logit.softmax(-2) * location).sum(-2)
+
+    def floor_share(self, raw: Tensor, factor: float) -> Tensor:
+        """Return the weight of the modes whose standard deviation is near the floor."""
+        _, deviation, logit = self.split(raw)
+        return (logit.softmax(-2) * (deviation <= factor * self.floor)).sum(-2)
+
+    def initialise(self, start: LinearStart) -> tuple[Tensor, Tensor]:
+        """Start with C modes around the linear map, together about N(0, s²)."""
+        self.unit.copy_(start.residual_scale)
+        bias, n_modes = start.decoder_bias, self.n_modes
+        quantile = (torch.arange(n_modes, dtype=bias.dtype) + 0.5) / n_modes
+        spread = 0.7 * torch.special.ndtri(quantile)
+        width = (1 - spread.square().mean()).sqrt()
+        offset = torch.zeros(self.n_parameters, bias.shape[0])
+        offset[:n_modes] = bias / start.residual_scale + spread[:, None]
+        offset[n_modes : 2 * n_modes] = width.log()
+        slope = start.decoder_weight / start.residual_scale[:, None]
+        return slope.expand(n_modes, -1, -1), offset

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from skvae.model.context import BuildContext, LinearStart
+from skvae.model.distributions import HALF_LOG_2PI
 from skvae.model.likelihoods._base import LikelihoodModule, LikelihoodSpec
 
 __all__ = ["GaussianLikelihood"]
 
-HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 LARGEST_SCALE = 1e4  # model units, where the context has no smaller ceiling
 
 

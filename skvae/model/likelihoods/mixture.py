@@ -1,24 +1,17 @@
 """The per-column mixture-of-Gaussians likelihood."""
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from skvae.model.context import BuildContext, LinearStart
-from skvae.model.likelihoods._base import LikelihoodModule, LikelihoodSpec
-from skvae.model.likelihoods._modes import (
-    LARGEST_SCALE,
-    choose_mode,
-    number_of_modes,
-    start_of_modes,
-)
+from skvae.model.context import BuildContext
+from skvae.model.distributions import HALF_LOG_2PI
+from skvae.model.likelihoods._base import LikelihoodSpec
+from skvae.model.likelihoods._modes import ModesModule, number_of_modes
 
 __all__ = ["MixtureLikelihood"]
-
-HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
 class MixtureLikelihood(LikelihoodSpec):
@@ -54,9 +47,7 @@ class MixtureLikelihood(LikelihoodSpec):
     def build(self, context: BuildContext) -> "MixtureLikelihoodModule":
         """Return the module."""
         n_modes = number_of_modes(self.n_modes, context, "n_modes of MixtureLikelihood")
-        return MixtureLikelihoodModule(
-            n_modes, context.scale_floor, context.scale_ceiling
-        )
+        return MixtureLikelihoodModule(n_modes, context)
 
 
 class _MixtureLogDensity(torch.autograd.Function):
@@ -107,53 +98,13 @@ class _MixtureLogDensity(torch.autograd.Function):
         return to_x, to_raw, None, None, None
 
 
-class MixtureLikelihoodModule(LikelihoodModule):
-    """C locations, C log-scales and C logits per column."""
-
-    unit: Tensor
-    floor: Tensor
-
-    def __init__(self, n_modes: int, floor: Tensor, ceiling: float) -> None:
-        super().__init__()
-        self.n_modes = n_modes
-        self.n_parameters = 3 * n_modes
-        self.n_linear = n_modes
-        self.ceiling = min(ceiling, LARGEST_SCALE)
-        self.register_buffer("floor", floor)
-        # Raw locations and scales are in units of the residual scale, so that one
-        # learning rate suits every column.
-        self.register_buffer("unit", torch.ones_like(floor))
-
-    def _split(self, raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Split into locations, scales and logits, each (..., C, D)."""
-        location, log_scale, logit = raw.chunk(3, -2)
-        free = (self.unit * log_scale.exp()).clamp(max=self.ceiling)
-        return self.unit * location, free + self.floor, logit
+class MixtureLikelihoodModule(ModesModule):
+    """Modes are Gaussians."""
 
     def column_log_prob(self, x: Tensor, raw: Tensor) -> Tensor:
         """Return the log-density of the mixture."""
         return _MixtureLogDensity.apply(x, raw, self.unit, self.floor, self.ceiling)
 
-    def sample(self, raw: Tensor, generator: torch.Generator) -> Tensor:
-        """Choose a mode, then draw from it."""
-        location, scale, logit = self._split(raw)
-        mode = choose_mode(logit, generator)
-        mean = location.gather(-2, mode).squeeze(-2)
-        deviation = scale.gather(-2, mode).squeeze(-2)
-        noise = torch.empty_like(mean).normal_(generator=generator)
-        return mean + deviation * noise
-
-    def mean(self, raw: Tensor) -> Tensor:
-        """Return Σ_c π_c μ_c."""
-        location, _, logit = self._split(raw)
-        return (logit.softmax(-2) * location).sum(-2)
-
-    def floor_share(self, raw: Tensor, factor: float) -> Tensor:
-        """Return the weight of the modes whose σ is near the floor."""
-        _, scale, logit = self._split(raw)
-        return (logit.softmax(-2) * (scale <= factor * self.floor)).sum(-2)
-
-    def initialise(self, start: LinearStart) -> tuple[Tensor, Tensor]:
-        """Start with C Gaussians around the linear map, together about N(0, s²)."""
-        self.unit.copy_(start.residual_scale)
-        return start_of_modes(start, self.n_modes)
+    def standard_noise(self, like: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw standard-normal numbers."""
+        return torch.empty_like(like).normal_(generator=generator)
