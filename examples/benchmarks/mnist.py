@@ -43,6 +43,8 @@ PUBLISHED: dict[str, Any] = {
     "decoder": "mlp",
     "hidden_layer_sizes": (200, 200),
     "background": None,
+    "dropout": 0.0,
+    "weight_decay": 0.0,
 }
 MODELS: dict[str, dict[str, Any]] = {
     "vae": {**PUBLISHED, "objective": ELBO()},
