@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_consistent_length
 
-from skvae._validation import check_sample_weight
+from skvae._validation import check_sample_weight, is_missing
 from skvae.model.features import ColumnKind
 
 __all__ = [
@@ -270,7 +270,7 @@ class _Values:
         if kind not in "Of":
             return self.values
         if kind == "O":
-            missing = np.array([_is_missing(v) for v in self.values.tolist()], bool)
+            missing = np.array([is_missing(v) for v in self.values.tolist()], bool)
         else:
             missing = np.isnan(self.values)
         if missing.any():
@@ -336,14 +336,8 @@ def _values(column: Any, name: str, *, named: bool = False) -> _Values:
 
 
 def _are_numbers(values: NDArray[Any]) -> bool:
-    known = [value for value in values.tolist() if not _is_missing(value)]
+    known = [value for value in values.tolist() if not is_missing(value)]
     return all(isinstance(v, Real) and not isinstance(v, bool) for v in known)
-
-
-def _is_missing(value: Any) -> bool:
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
-        return True
-    return isinstance(value, (float, np.floating)) and bool(np.isnan(value))
 
 
 def _numbers(values: NDArray[Any], name: str) -> Array:

@@ -18,6 +18,7 @@ from skvae._validation import (
     check_supports,
     check_table,
     column_label,
+    is_missing,
 )
 from skvae.model.features import ColumnKind, Support
 from skvae.model.likelihoods import LikelihoodSpec
@@ -161,11 +162,7 @@ def _check_cells(estimator: Any, j: int, cells: NDArray[np.object_]) -> None:
                 f"Input X contains {value!r} {where}: the argument must be a table of "
                 f"strings, truth values or numbers."
             )
-        if (
-            value is None
-            or type(value).__name__ in ("NAType", "NaTType")
-            or (isinstance(value, float) and np.isnan(value))
-        ):
+        if is_missing(value):
             raise ValueError(
                 f"Input X contains NaN, a missing value, {where}. Drop or impute "
                 f"these cells, or make them a category of their own."

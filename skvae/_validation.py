@@ -21,6 +21,7 @@ __all__ = [
     "check_supports",
     "check_table",
     "column_label",
+    "is_missing",
 ]
 
 
@@ -96,6 +97,13 @@ def check_supports(
             f"{cells[row, worst]:g} in row {row}. Use likelihood='mixture' for real "
             f"columns."
         )
+
+
+def is_missing(value: Any) -> bool:
+    """Whether an object in a column stands for no value: None, NaN, NA or NaT."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, (float, np.floating)) and bool(np.isnan(value))
 
 
 def check_latents(Z: Any, n_components: int) -> NDArray[np.float64]:

@@ -28,7 +28,7 @@ class Evidence:
     n_stages : ndarray of int of shape (n,)
         Number of the proposal that the value comes from: 1 the encoder, 2 a Gaussian
         fitted to the row, 3 a mixture adapted to it, 4 the same with modes searched
-        for from the prior.
+        for from the prior; with one latent, 4 is a grid and 5 the search.
     background_share : ndarray of shape (n,)
         Probability that the row comes from the background, given the row; 0 without
         a background.
