@@ -7,6 +7,8 @@ __all__ = ["FitSettings", "fit_settings"]
 
 MAX_VALIDATION_ROWS = 5000
 MIN_ROWS_TO_STOP_EARLY = 100
+# Wide tables of as many rows have few rows per column, but enough of them.
+MANY_ROWS = 30_000
 DROPOUT = (0.0, 0.1, 0.2)  # by rows per column: from 900, from 200, below
 WEIGHT_DECAY = (1e-4, 0.03, 0.3)
 
@@ -90,7 +92,10 @@ n_iter_no_change, dropout, weight_decay
     if n_iter_no_change == "auto":
         n_iter_no_change = max(10, math.ceil(n_epochs / 4))
     rows_per_column = n_draws / (n_features + n_given)
-    heavy = 0 if rows_per_column >= 900 else 1 if rows_per_column >= 200 else 2
+    if rows_per_column >= 900 or n_draws >= MANY_ROWS:
+        heavy = 0
+    else:
+        heavy = 1 if rows_per_column >= 200 else 2
     return FitSettings(
         latent_levels=tuple(int(size) for size in levels),
         n_epochs=n_epochs,

@@ -94,7 +94,8 @@ None, default="auto"
         Peak learning rate of AdamW, after a warm-up and before a cosine decay.
     weight_decay, dropout : float or "auto", default="auto"
         Regularisation of the networks. "auto" goes by rows per column: 1e-4 and 0
-        from 900, 0.03 and 0.1 from 200, 0.3 and 0.2 below.
+        from 900, and from 30,000 rows whatever the columns; 0.03 and 0.1 from 200;
+        0.3 and 0.2 below.
     batch_size : int, default=256
         Rows per step.
     max_iter : int or "auto", default="auto"

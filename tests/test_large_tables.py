@@ -41,7 +41,7 @@ def fitted(on_disk):
         return quick().fit(on_disk)
 
 
-def test_the_limit_is_in_bytes_as_float64():
+def test_the_limit_is_in_bytes_as_float64() -> None:
     with config_context(working_memory=1):
         assert not is_large(np.empty((2**15, 4), dtype=np.float32))
         assert is_large(np.empty((2**15 + 1, 4), dtype=np.float32))
@@ -60,13 +60,15 @@ def test_file_array_and_frame_of_the_same_numbers_give_the_same_fit(
     np.testing.assert_array_equal(frame.score_samples(rows), expected)
 
 
-def test_the_density_is_as_good_as_from_memory(fitted, table):
+def test_the_density_is_as_good_as_from_memory(fitted, table) -> None:
     held_out = table[:1000].astype(float)
     in_memory = quick().fit(table)
     assert fitted.score(held_out) == pytest.approx(in_memory.score(held_out), abs=0.1)
 
 
-def test_scores_and_latents_do_not_depend_on_how_the_rows_are_read(fitted, on_disk):
+def test_scores_and_latents_do_not_depend_on_how_the_rows_are_read(
+    fitted, on_disk
+) -> None:
     rows = on_disk[:9000]
     in_memory = fitted.evidence(rows, proposal="encoder", max_samples=16).log_density
     latents = fitted.transform(rows)
@@ -77,7 +79,7 @@ def test_scores_and_latents_do_not_depend_on_how_the_rows_are_read(fitted, on_di
     np.testing.assert_array_equal(large, in_memory)
 
 
-def test_rows_without_weight_do_not_count(table):
+def test_rows_without_weight_do_not_count(table) -> None:
     spoilt = np.concatenate([table, np.full((500, 5), 1e6, dtype=np.float32)])
     weight = np.r_[np.ones(len(table)), np.zeros(500)]
     with config_context(working_memory=SMALL_LIMIT):
@@ -86,7 +88,7 @@ def test_rows_without_weight_do_not_count(table):
     np.testing.assert_array_equal(scores, expected)
 
 
-def test_missing_cells_are_named(on_disk, table):
+def test_missing_cells_are_named(on_disk, table) -> None:
     bad = table.copy()
     bad[20_000, 3] = np.nan
     with (
@@ -96,7 +98,7 @@ def test_missing_cells_are_named(on_disk, table):
         quick().fit(bad)
 
 
-def test_values_that_a_likelihood_does_not_take_are_named(table):
+def test_values_that_a_likelihood_does_not_take_are_named(table) -> None:
     bits = (table > 0).astype(np.int8)
     bits[25_000, 1] = 2
     with (
@@ -106,7 +108,7 @@ def test_values_that_a_likelihood_does_not_take_are_named(table):
         quick(likelihood="bernoulli").fit(bits)
 
 
-def test_zeros_and_ones_in_one_byte(table):
+def test_zeros_and_ones_in_one_byte(table) -> None:
     bits = (table > 0).astype(np.uint8)
     with config_context(working_memory=SMALL_LIMIT):
         density = quick(likelihood="bernoulli").fit(bits)
@@ -115,7 +117,7 @@ def test_zeros_and_ones_in_one_byte(table):
     assert density.score(bits[:500]) > independent[:500].mean() + 0.2
 
 
-def test_of_too_many_rows_some_are_chosen_by_weight(monkeypatch):
+def test_of_too_many_rows_some_are_chosen_by_weight(monkeypatch) -> None:
     monkeypatch.setattr("skvae._blocks.MAX_TRAINING_ROWS", 1000)
     rng = np.random.default_rng(0)
     weight = rng.choice([0.0, 1.0, 3.0], size=20_000)
@@ -132,7 +134,7 @@ def test_of_too_many_rows_some_are_chosen_by_weight(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_table_beyond_the_memory_limit_fits_and_scores(tmp_path):
+def test_a_table_beyond_the_memory_limit_fits_and_scores(tmp_path) -> None:
     """1.2 GB of numbers, with 600 MB of memory for all that is no mapped file."""
     rng = np.random.default_rng(0)
     file = tmp_path / "table.npy"

@@ -45,6 +45,7 @@ PUBLISHED: dict[str, Any] = {
     "background": None,
     "dropout": 0.0,
     "weight_decay": 0.0,
+    "max_iter": 200,
 }
 MODELS: dict[str, dict[str, Any]] = {
     "vae": {**PUBLISHED, "objective": ELBO()},
@@ -52,11 +53,12 @@ MODELS: dict[str, dict[str, Any]] = {
     "iwae50": {**PUBLISHED, "objective": IWAE(n_samples=50, first_part=0.9)},
     "best": {
         "n_components": 40,
-        "prior": MixturePrior(n_modes=64),
+        "prior": MixturePrior(n_modes=512),
         "decoder": "mlp",
         "hidden_layer_sizes": (512, 512),
         "dropout": 0.1,
-        "objective": IWAE(n_samples=5),
+        "objective": IWAE(n_samples=5, first_part=0.65),
+        "max_iter": 180,
     },
 }
 

@@ -1,0 +1,177 @@
+"""How fast fitting and scoring are, beside the matrix products that they contain.
+
+Examples::
+
+    python examples/benchmarks/speed.py
+    python examples/benchmarks/speed.py --data FOLDER --sets magic --threads 1 2
+
+Without ``--data``, tables are drawn from a mixture of Gaussians, and rows, columns and
+latents are varied in turn. A fit is timed with one draw per row and with four, as the
+default has in its two halves, a score by the encoder's draws alone.
+
+The ceiling is the time that bare matrix products of the same shapes take, in the same
+process: for a training step, each layer's product and the two of its gradient, for the
+rows of a step in the encoder and for all their draws in the decoder. Every line is
+measured in a process of its own; seconds are of one machine, shares carry over.
+"""
+
+import argparse
+import multiprocessing
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from _data import load_split
+from density import markdown_table, peak_memory
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+STEPS = 150  # per number of draws
+N_SCORED = 200
+SHAPES = [
+    *((n_rows, 10, 10) for n_rows in (1_000, 10_000, 100_000)),
+    *((10_000, n_columns, 10) for n_columns in (5, 20, 40, 80)),
+    *((10_000, 10, n_latents) for n_latents in (2, 5, 20)),
+]
+HEADER = ["table", "rows", "columns", "latents", "threads"]
+FIGURES = [
+    *("fit, K = 1: rows/s", "of ceiling", "K = 4: rows/s", "of ceiling"),
+    *("score: draws/s", "of ceiling", "peak MiB"),
+]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a child process is to measure."""
+
+    name: str
+    n_rows: int
+    n_columns: int
+    n_latents: int | str
+    threads: int
+    folder: Path | None = None
+
+
+def rows_of(job: Job) -> Array:
+    """Return the table: a set's training rows, or draws from a mixture."""
+    if job.folder is not None:
+        return load_split(job.name, job.folder).train
+    rng = np.random.default_rng(0)
+    means = 2 * rng.normal(size=(20, job.n_columns))
+    factors = rng.normal(size=(20, job.n_columns, job.n_columns)) / job.n_columns**0.5
+    mode = rng.integers(20, size=job.n_rows)
+    noise = rng.normal(size=(job.n_rows, job.n_columns))
+    return means[mode] + np.einsum("nij,nj->ni", factors[mode], noise)
+
+
+def measure(job: Job) -> list[str]:
+    """Fit and score one table; return a line of figures."""
+    import torch
+
+    from skvae import IWAE, VAEDensity
+
+    torch.set_num_threads(job.threads)
+    rows = rows_of(job)
+    batch_size = 256
+    steps_per_epoch = -(-len(rows) // batch_size)
+    n_epochs = max(4, 2 * -(-STEPS // steps_per_epoch))
+    density = VAEDensity(
+        n_components=job.n_latents,
+        objective=IWAE(n_samples=4),
+        marginal_transform=None,
+        early_stopping=False,
+        max_iter=n_epochs,
+        random_state=0,
+    ).fit(rows)
+    n_drawn = len(rows)
+    seconds = [record["seconds"] for record in density.history_]
+    halves = seconds[1 : n_epochs // 2], seconds[n_epochs // 2 + 1 :]
+    cells = []
+    for n_draws, half in zip((1, 4), halves, strict=True):
+        step = float(np.median(half)) / steps_per_epoch
+        size = n_drawn // steps_per_epoch
+        products = step_products(density.model_, size, n_draws)
+        cells += [f"{n_drawn / np.median(half):,.0f}", f"{products / step:.0%}"]
+    some = rows[:N_SCORED]
+    density.evidence(some, proposal="encoder", max_samples=64)
+    began = perf_counter()
+    density.evidence(some, proposal="encoder", tol=1e-9, max_samples=4096)
+    draw = (perf_counter() - began) / (4096 * len(some))
+    product = seconds_per_draw(density.model_)
+    cells += [f"{1 / draw:,.0f}", f"{product / draw:.0%}", f"{peak_memory():.0f}"]
+    n_columns, n_latents = rows.shape[1], density.n_components_
+    shape = [len(rows), n_columns, n_latents, job.threads]
+    return [job.name, *(f"{size:,}" for size in shape), *cells]
+
+
+def step_products(model: Any, n_rows: int, n_draws: int) -> float:
+    """Return the seconds of a training step's matrix products alone."""
+    from torch import float32
+
+    encoder = timed_products(weights_of(model.posterior), n_rows, float32)
+    decoder = timed_products(weights_of(model.decoder), n_rows * n_draws, float32)
+    return 3 * (encoder + decoder)
+
+
+def seconds_per_draw(model: Any, n_draws: int = 2048) -> float:
+    """Return the seconds of a scored draw's matrix products alone."""
+    from torch import float64
+
+    return timed_products(weights_of(model.decoder), n_draws, float64) / n_draws
+
+
+def weights_of(module: Any) -> list[Any]:
+    """Return the weight matrices of a component's networks."""
+    return [parameter for parameter in module.parameters() if parameter.dim() == 2]
+
+
+def timed_products(weights: list[Any], n_rows: int, dtype: Any) -> float:
+    """Return the median seconds of one product per matrix."""
+    import torch
+
+    weights = [weight.detach().to(dtype) for weight in weights]
+    inputs = [torch.randn(n_rows, w.shape[1], dtype=dtype) for w in weights]
+    seconds = []
+    with torch.no_grad():
+        for _ in range(100):
+            began = perf_counter()
+            for x, w in zip(inputs, weights, strict=True):
+                x @ w.T
+            seconds.append(perf_counter() - began)
+    return float(np.median(seconds[20:]))
+
+
+def main() -> int:
+    """Measure every table in a fresh process, and print the lines as they come."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, help="folder of npz files")
+    parser.add_argument("--sets", nargs="+", default=["magic"], metavar="NAME")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1])
+    options = parser.parse_args()
+    table = [HEADER + FIGURES]
+    for threads in options.threads:
+        for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ[variable] = str(threads)
+        if options.data is None:
+            jobs = [Job("mixture", *shape, threads) for shape in SHAPES]
+        else:
+            jobs = [Job(s, 0, 0, "auto", threads, options.data) for s in options.sets]
+        for job in jobs:
+            context = multiprocessing.get_context("spawn")
+            with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
+                table.append(pool.submit(measure, job).result())
+            print("  ".join(table[-1]), flush=True)
+    print(f"\n{markdown_table(table)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
