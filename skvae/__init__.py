@@ -48,6 +48,7 @@ from skvae.model.priors import (
     PriorSpec,
     VampPrior,
 )
+from skvae.stacking import StackedDensity
 from skvae.training.objectives import (
     ELBO,
     IWAE,
@@ -99,6 +100,7 @@ __all__ = [
     "Proposal",
     "QuadratureProposal",
     "RefinedProposal",
+    "StackedDensity",
     "StickingTheLanding",
     "StudentTBackground",
     "StudentTLikelihood",
