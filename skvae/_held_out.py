@@ -48,7 +48,7 @@ class HeldOut:
     fit_seconds, score_seconds : float
         Wall-clock time.
     density : estimator or None
-        As fitted to the other rows, where it was asked for.
+        As fitted to the other rows, of the first fold and where it was asked for.
     """
 
     log_density: Array
@@ -124,14 +124,14 @@ def score_held_out(
     folds : sequence of F Fold
         Which rows to fit and to score.
     keep : bool, default=False
-        Whether to return the fitted densities.
+        Whether to return the densities that were fitted without the first fold.
 
     Returns
     -------
     held_out : list of M lists of F HeldOut
     """
     flat = Parallel(n_jobs=n_jobs)(
-        delayed(_score_one)(member, table, weight, fold, keep)
+        delayed(_score_one)(member, table, weight, fold, keep and fold is folds[0])
         for member in members
         for fold in folds
     )

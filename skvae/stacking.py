@@ -74,7 +74,7 @@ class StackedDensity(NamedMembersMixin, DensityMixin, BaseEstimator):
         else is as for scikit-learn.
     refit : bool, default=True
         Whether members are fitted to all rows once π is known. False keeps those that
-        were fitted without the held-out part, in half of the time; `cv` must be None.
+        were fitted without the held-out part, with `cv` without the first one.
     n_jobs : int, default=None
         Members fitted or scored at a time, as joblib takes it.
     random_state : int, RandomState instance or None, default=None
@@ -217,7 +217,7 @@ class StackedDensity(NamedMembersMixin, DensityMixin, BaseEstimator):
         if self.refit:
             staged.estimators_ = fit_members(members, table, weight, n_jobs=self.n_jobs)
         else:
-            staged.estimators_ = [part.density for (part,) in held_out]
+            staged.estimators_ = [parts[0].density for parts in held_out]
         staged.named_estimators_ = Bunch(
             **{name: m for (name, _), m in zip(named, staged.estimators_, strict=True)}
         )
@@ -369,11 +369,6 @@ class StackedDensity(NamedMembersMixin, DensityMixin, BaseEstimator):
             inclusive=False,
         )
         check_choice(self.refit, "refit", (True, False))
-        if not self.refit and self.cv is not None:
-            raise ValueError(
-                f"refit=False keeps members that were fitted without one held-out "
-                f"part: it needs cv=None, got cv={self.cv!r}."
-            )
 
 
 def _mix(log_density: Array, weights: Array) -> Array:
