@@ -1,6 +1,7 @@
 """Densities of tables by variational autoencoders, at home in scikit-learn."""
 
 from skvae.classification import DensityClassifier
+from skvae.comparison import DensityComparison, compare_densities
 from skvae.conditional import ConditionalVAEDensity
 from skvae.density import VAEDensity
 from skvae.diagnostics import Diagnosis
@@ -72,6 +73,7 @@ __all__ = [
     "DecoderSpec",
     "DefensiveProposal",
     "DensityClassifier",
+    "DensityComparison",
     "Diagnosis",
     "DiagonalPosterior",
     "EncoderProposal",
@@ -106,4 +108,5 @@ __all__ = [
     "StudentTLikelihood",
     "VAEDensity",
     "VampPrior",
+    "compare_densities",
 ]

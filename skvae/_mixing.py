@@ -166,9 +166,11 @@ def mix_evidence(weights: Array, parts: Sequence[Evidence]) -> Evidence:
     r"""Return the evidence of a mixture, given that of its densities.
 
     With :math:`r_m = \pi_m p_m(x) / p(x)`, the probability that the row comes from
-    density m, the standard error is :math:`(\sum_m r_m^2 \mathrm{se}_m^2)^{1/2}` by
-    the delta method. The importance weights of all densities together have the
-    effective sample size :math:`1 / \sum_m (r_m^2 / n_m)`.
+    density m, the error of log p is :math:`\sum_m r_m e_m` by the delta method, and
+    its standard error at most :math:`\sum_m r_m \mathrm{se}_m`, which is what is
+    returned: all densities get the same noise for the same row, and their errors are
+    correlated. The importance weights of all densities together have the effective
+    sample size :math:`1 / \sum_m (r_m^2 / n_m)`.
 
     Parameters
     ----------
@@ -186,20 +188,20 @@ def mix_evidence(weights: Array, parts: Sequence[Evidence]) -> Evidence:
     def all_of(name: str) -> NDArray[np.float64]:
         return np.stack([getattr(part, name) for part in parts])
 
-    def squared(values: Array) -> Array:
+    def shared(values: Array, power: int) -> Array:
         # A density without a share of the row adds nothing, whatever its error.
         with np.errstate(invalid="ignore"):
-            return np.where(share > 0, share**2 * values, 0.0).sum(0)
+            return np.where(share > 0, share**power * values, 0.0).sum(0)
 
     with np.errstate(divide="ignore"):
-        size = 1 / squared(1 / all_of("effective_sample_size"))
+        size = 1 / shared(1 / all_of("effective_sample_size"), 2)
     return Evidence(
         log_density=total,
-        standard_error=np.sqrt(squared(all_of("standard_error") ** 2)),
+        standard_error=shared(all_of("standard_error"), 1),
         effective_sample_size=size,
         pareto_k=np.where(counts, all_of("pareto_k"), -np.inf).max(0),
         n_samples=all_of("n_samples").sum(0),
         n_stages=all_of("n_stages").max(0),
-        background_share=(share * all_of("background_share")).sum(0),
+        background_share=shared(all_of("background_share"), 1),
         unreliable=np.logical_or.reduce(counts & (all_of("unreliable") > 0)),
     )

@@ -304,12 +304,13 @@ class StackedDensity(NamedMembersMixin, DensityMixin, BaseEstimator):
         Returns
         -------
         evidence : Evidence
-            The log-densities of `score_samples`. Standard errors are those of the
-            members, as if independent, weighed by the probability that the row comes
-            from the member. `effective_sample_size` is that of all importance weights
-            together, infinite where all members are exact; `pareto_k`
-            and `unreliable` are the worst of the members that make up at least 5 % of
-            the row, `n_samples` their sum, `n_stages` the largest.
+            The log-densities of `score_samples`. Standard errors are the means of the
+            members', weighed by the probability that the row comes from the member:
+            an upper bound, since members share the noise of a row and their errors
+            are correlated. `effective_sample_size` is that of all importance weights
+            together, infinite where all members are exact; `pareto_k` and
+            `unreliable` are the worst of the members that make up at least 5 % of the
+            row, `n_samples` is their sum, `n_stages` the largest.
         """
         check_is_fitted(self)
         table = check_member_table(self, X, reset=False)

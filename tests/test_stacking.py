@@ -231,7 +231,7 @@ def test_evidence_is_the_mixture_of_those_of_members(table: Array) -> None:
     share = [[0.5], [0.2], [0.3]] * density
     share /= share.sum(0)
     errors = np.stack([first.standard_error, second.standard_error])
-    assert_allclose(evidence.standard_error, np.hypot(*(share[:2] * errors)))
+    assert_allclose(evidence.standard_error, (share[:2] * errors).sum(0))
     sizes = np.stack([first.effective_sample_size, second.effective_sample_size])
     assert_allclose(evidence.effective_sample_size, 1 / (share[:2] ** 2 / sizes).sum(0))
     assert_array_equal(evidence.n_samples, first.n_samples + second.n_samples)
