@@ -1,6 +1,7 @@
 """Table ↔ model units: kinds of columns, scaling, monotone margins, log |det J|."""
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,13 +9,35 @@ from numpy.typing import NDArray
 from skvae._margins import MonotoneMap, fit_normal_scores
 from skvae.model.features import ColumnKind
 
-__all__ = ["Columns", "fit_columns", "merge_duplicates"]
+__all__ = ["Columns", "RowMap", "fit_columns", "merge_duplicates"]
 
 Array = NDArray[np.float64]
 
 MIN_FLOOR = 1e-3
 MAX_FLOOR = 0.5
 FARTHEST = 1e100  # model units; its square is still a number
+
+
+class RowMap(Protocol):
+    """Rows of a table to model units and back, with the Jacobian."""
+
+    @property
+    def kinds(self) -> tuple[ColumnKind, ...]:
+        """What the columns hold, given ones last."""
+
+    @property
+    def scale(self) -> Array:
+        """One model unit of each column that has a density, shape (D,)."""
+
+    @property
+    def floor(self) -> Array:
+        """Smallest standard deviation of each of them, in model units."""
+
+    def to_model(self, table: Array) -> tuple[Array, Array]:
+        """Return rows in model units and log |det du/dx| of each row."""
+
+    def to_table(self, u: Array) -> Array:
+        """Return the columns that have a density in the units of the input."""
 
 
 @dataclass(frozen=True)

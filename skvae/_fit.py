@@ -6,9 +6,12 @@ from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
+from skvae._blocks import LargeTable, choose_rows, is_large
 from skvae._callbacks import FitCallbacks
 from skvae._columns import merge_duplicates
 from skvae._given import Given
@@ -25,6 +28,8 @@ from skvae._validation import check_sample_weight
 from skvae.training import EpochRecord, Trainer, TrainingOutcome
 
 __all__ = ["fit_estimator"]
+
+Array = NDArray[np.float64]
 
 
 def fit_estimator(
@@ -67,7 +72,12 @@ def fit_estimator(
     table = schema.encode(staged, raw, used=weight > 0)
     if given is not None:
         table = given.beside(table)
-    rows, weight = merge_duplicates(table, weight)
+    rows: Array | LargeTable
+    if is_large(table):
+        # Perhaps on a disk: its rows are neither sorted nor merged.
+        rows, weight = choose_rows(table, weight)
+    else:
+        rows, weight = merge_duplicates(table, weight)
     plan = plan_fit(
         estimator,
         specs,

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from numbers import Real
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_consistent_length
 
+from skvae._columns import RowMap
 from skvae._validation import check_sample_weight, is_missing
 from skvae.model.features import ColumnKind
 
@@ -17,7 +18,6 @@ __all__ = [
     "Given",
     "GivenColumn",
     "GivenColumns",
-    "RowMap",
     "read_given",
 ]
 
@@ -26,28 +26,6 @@ Array = NDArray[np.float64]
 KINDS = ("numeric", "categorical")
 MAX_NAMES = 10
 FARTHEST = 1e100  # model units; its square is still a number
-
-
-class RowMap(Protocol):
-    """Rows of a table to model units and back, with the Jacobian."""
-
-    @property
-    def kinds(self) -> tuple[ColumnKind, ...]:
-        """What the columns hold, given ones last."""
-
-    @property
-    def scale(self) -> Array:
-        """One model unit of each column that has a density, shape (D,)."""
-
-    @property
-    def floor(self) -> Array:
-        """Smallest standard deviation of each of them, in model units."""
-
-    def to_model(self, table: Array) -> tuple[Array, Array]:
-        """Return rows in model units and log |det du/dx| of each row."""
-
-    def to_table(self, u: Array) -> Array:
-        """Return the columns that have a density in the units of the input."""
 
 
 @dataclass(frozen=True)

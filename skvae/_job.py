@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from skvae._columns import fit_columns
-from skvae._given import ConditionalColumns, GivenColumns, RowMap
+from skvae._blocks import LargeTable, RowsOnDemand, in_float32
+from skvae._columns import RowMap, fit_columns
+from skvae._given import ConditionalColumns, GivenColumns
 from skvae._rules import FitSettings, fit_settings
 from skvae._specs import Specs
 from skvae._tables import TableSchema
@@ -21,6 +22,7 @@ from skvae.model import VAE, BuildContext
 from skvae.model.threads import one_thread
 from skvae.training import (
     EpochRecord,
+    RowSource,
     Schedule,
     Trainer,
     TrainingData,
@@ -40,7 +42,6 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-FARTHEST_IN_FLOAT32 = 1e12  # model units; its square over a floor's is a number
 MAX_DRAWS = 100_000
 # Model units. Wider noise than the column's own is the background's part; without
 # this, the decoder keeps latents for it, and their modes are hard to find.
@@ -94,18 +95,21 @@ def plan_fit(
     estimator: Any,
     specs: Specs,
     schema: TableSchema,
-    rows: Array,
+    rows: Array | LargeTable,
     sample_weight: Array,
     device: torch.device,
     *,
     partial: bool,
     given: GivenColumns | None = None,
 ) -> FitPlan:
-    """Resolve an estimator's parameters for a table of distinct, weighted rows."""
+    """Resolve an estimator's parameters for a table of distinct, weighted rows.
+
+    An epoch is one pass, but weights may count populations: it is never longer than
+    100,000 rows or the table, and of a large table never longer than the former.
+    """
     n_given = 0 if given is None else len(given.columns)
-    # Weights may count populations: an epoch is never longer than 100,000 rows or
-    # one pass.
-    most = max(MAX_DRAWS, len(rows))
+    large = isinstance(rows, LargeTable)
+    most = MAX_DRAWS if large else max(MAX_DRAWS, len(rows))
     n_draws = round(min(max(float(sample_weight.sum()), len(rows)), most))
     settings = fit_settings(
         n_rows=len(rows),
@@ -204,7 +208,10 @@ class FitJob:
 
 
 def begin(
-    plan: FitPlan, rows: Array, sample_weight: Array, generator: torch.Generator
+    plan: FitPlan,
+    rows: Array | LargeTable,
+    sample_weight: Array,
+    generator: torch.Generator,
 ) -> FitJob:
     """Prepare a new model: columns, split, components, start."""
     split = _split(plan, sample_weight, generator)
@@ -216,18 +223,17 @@ def begin(
     seed = int(torch.randint(2**62, (), generator=generator))
 
     # Validation rows take no part: margins that had seen them would flatter.
-    used = split[0] > 0
-
+    used = _rows_to_start_from(rows, split[0])
+    sample, weight = rows[used], split[0][used]
     n_features = rows.shape[1] - plan.n_given
 
     def columns_for(margin: str | None) -> RowMap:
-        normal, weight = margin == "normal", split[0][used]
         columns = fit_columns(
-            rows[used, :n_features], weight, kinds, normal_margins=normal
+            sample[:, :n_features], weight, kinds, normal_margins=margin == "normal"
         )
         if plan.given is None:
             return columns
-        given = plan.given.standardised(rows[used, n_features:], weight)
+        given = plan.given.standardised(sample[:, n_features:], weight)
         return ConditionalColumns(columns, given)
 
     if choice == "auto":
@@ -245,7 +251,7 @@ def begin(
 def resume(
     plan: FitPlan,
     estimator: Any,
-    rows: Array,
+    rows: Array | LargeTable,
     sample_weight: Array,
     generator: torch.Generator,
 ) -> FitJob:
@@ -261,14 +267,26 @@ def _split(
     """Divide weights, scaled to `n_draws` in all, into training and validation."""
     weight = torch.from_numpy(sample_weight * (plan.n_draws / sample_weight.sum()))
     train, valid = split_weights(weight, plan.settings.n_valid, generator)
+    if len(weight) > plan.n_draws:
+        # Of many rows, some were chosen by weight; each of them now counts as one.
+        valid = torch.where(valid > 0, valid.clamp(min=1), 0)
     return train.numpy(), valid.numpy()
+
+
+def _rows_to_start_from(rows: Array | LargeTable, weight: Array) -> NDArray[np.intp]:
+    """Return the training rows; of a large table, some of them, the same every time."""
+    used = np.flatnonzero(weight > 0)
+    if not isinstance(rows, LargeTable) or len(used) <= MAX_DRAWS:
+        return used
+    choice = np.random.default_rng(0).integers(len(used), size=MAX_DRAWS)
+    return used[np.unique(choice)]
 
 
 def _is_better(
     plan: FitPlan,
     columns: RowMap,
     simpler: RowMap,
-    rows: Array,
+    rows: Array | LargeTable,
     split: tuple[Array, Array],
     seed: int,
 ) -> bool | None:
@@ -305,27 +323,29 @@ def _is_better(
 def _job(
     plan: FitPlan,
     columns: RowMap,
-    rows: Array,
+    rows: Array | LargeTable,
     split: tuple[Array, Array],
     generator: torch.Generator,
     model: VAE | None = None,
     resumed: Any = None,
 ) -> FitJob:
-    u, log_jacobian = columns.to_model(rows)
-    u = u.clip(-FARTHEST_IN_FLOAT32, FARTHEST_IN_FLOAT32)
-    x = torch.from_numpy(u).float()
-    train, valid = (np.flatnonzero(weight > 0) for weight in split)
-    x_train, x_valid = x[train], x[valid]
-    w_train = torch.from_numpy(split[0][train])
-    w_valid = torch.from_numpy(split[1][valid])
+    used = _rows_to_start_from(rows, split[0])
+    x, log_jacobian = _in_model_units(columns, rows[used])
+    weight = torch.from_numpy(split[0][used])
+    valid = np.flatnonzero(split[1] > 0)
+    x_valid, log_jacobian_valid = _in_model_units(columns, rows[valid])
     if model is None:
-        model = _new_model(plan, columns, x_train, w_train, generator)
+        model = _new_model(plan, columns, x, weight, generator)
+    source: RowSource = x.to(plan.device)
+    if isinstance(rows, LargeTable):
+        source = RowsOnDemand(rows, columns, plan.device)
+        weight = torch.from_numpy(split[0])
     data = TrainingData(
-        x=x_train.to(plan.device),
-        weight=w_train,
+        x=source,
+        weight=weight,
         x_valid=x_valid.to(plan.device),
-        weight_valid=w_valid,
-        n_draws=max(1, round(float(w_train.sum()))),
+        weight_valid=torch.from_numpy(split[1][valid]),
+        n_draws=max(1, round(float(split[0].sum()))),
     )
     trainer = Trainer(
         model,
@@ -341,10 +361,16 @@ def _job(
     return FitJob(
         columns=columns,
         trainer=trainer,
-        log_jacobian=float(np.average(log_jacobian[train], weights=w_train.numpy())),
-        log_jacobian_valid=log_jacobian[valid],
+        log_jacobian=float(np.average(log_jacobian, weights=split[0][used])),
+        log_jacobian_valid=log_jacobian_valid,
         latent_levels=latent_levels,
     )
+
+
+def _in_model_units(columns: RowMap, rows: Array) -> tuple[torch.Tensor, Array]:
+    """Return rows as training reads them and log |det du/dx| of each."""
+    u, log_jacobian = columns.to_model(rows)
+    return in_float32(u), log_jacobian
 
 
 def _new_model(

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
 
+from skvae._blocks import ROWS_AT_ONCE, row_blocks
 from skvae._columns import Columns
 from skvae._diagnose import diagnose_density
 from skvae._parameters import (
@@ -20,7 +20,6 @@ from skvae._parameters import (
     seed_from,
 )
 from skvae._scoring import (
-    BLOCK_ROWS,
     bound_rows,
     score_rows,
     scoring_plan,
@@ -34,9 +33,10 @@ from skvae.model import VAE
 __all__ = [
     "EvidenceMixin",
     "bounds_of",
+    "decode_rows",
     "draw_rows",
+    "embed_rows",
     "evidence_of",
-    "map_rows",
     "mean_log_density",
     "model_on_device",
 ]
@@ -249,28 +249,39 @@ def model_on_device(estimator: Any) -> tuple[VAE, torch.device]:
     return copy.deepcopy(estimator.model_).to(device), device
 
 
-def map_rows(
-    estimator: Any, function: Callable[..., Tensor], *tables: Array | None
-) -> Array:
-    """Apply a function of the model and of rows, a block of rows at a time.
+def embed_rows(estimator: Any, table: Array) -> Array:
+    """Return the encoder's mean latents of rows, shape (n, L)."""
+    model, device = model_on_device(estimator)
+    with torch.no_grad():
+        parts = [
+            model.embed(
+                torch.from_numpy(estimator.columns_.to_model(rows)[0]).to(device)
+            )
+            for rows in row_blocks(table)
+        ]
+        return torch.cat(parts).cpu().numpy()
+
+
+def decode_rows(estimator: Any, latents: Array, given: Array | None = None) -> Array:
+    """Return the decoder's mean rows, in the units of the columns, shape (n, D).
 
     Parameters
     ----------
     estimator : VAEDensity or ConditionalVAEDensity
         Fitted.
-    function : callable
-        Takes the model and a block of each table.
-    *tables : ndarray of shape (n, ·) or None
-        Rows; None is left out.
+    latents : ndarray of shape (n, L)
+        Latents.
+    given : ndarray of shape (n, G), default=None
+        What each row is conditional on, in model units.
     """
     model, device = model_on_device(estimator)
-    blocks = [torch.from_numpy(t).split(BLOCK_ROWS) for t in tables if t is not None]
+    tables = [latents] if given is None else [latents, given]
     with torch.no_grad():
         parts = [
-            function(model, *(b.to(device) for b in rows)).cpu()
-            for rows in zip(*blocks, strict=True)
+            model.decode(*(torch.from_numpy(block).to(device) for block in blocks))
+            for blocks in zip(*map(row_blocks, tables), strict=True)
         ]
-    return torch.cat(parts).numpy()
+        return estimator.columns_.to_table(torch.cat(parts).cpu().numpy())
 
 
 def draw_rows(
@@ -297,8 +308,8 @@ def draw_rows(
     generator = torch.Generator(device).manual_seed(seed_from(state))
     blocks = []
     with torch.no_grad():
-        for begin in range(0, n_samples, BLOCK_ROWS):
-            end = min(begin + BLOCK_ROWS, n_samples)
+        for begin in range(0, n_samples, ROWS_AT_ONCE):
+            end = min(begin + ROWS_AT_ONCE, n_samples)
             part = None
             if given is not None:
                 part = torch.from_numpy(given[begin:end]).to(device)

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from skvae._given import RowMap
+from skvae._blocks import row_blocks
+from skvae._columns import RowMap
 from skvae.evidence import (
     Bounds,
     Budget,
@@ -24,11 +25,9 @@ from skvae.evidence import (
 from skvae.model import VAE
 from skvae.model.spec import resolve
 
-__all__ = ["BLOCK_ROWS", "bound_rows", "score_rows", "scoring_plan", "warn_unreliable"]
+__all__ = ["bound_rows", "score_rows", "scoring_plan", "warn_unreliable"]
 
 Array = NDArray[np.float64]
-
-BLOCK_ROWS = 8192  # rows in model units at a time
 
 
 def scoring_plan(
@@ -93,8 +92,7 @@ def _blocks(
     columns: RowMap, table: Array, device: torch.device, seed: int
 ) -> Iterator[tuple[torch.Tensor, Array, NDArray[np.uint64]]]:
     """Yield rows in model units, their log |det du/dx| and their noise's keys."""
-    for begin in range(0, len(table), BLOCK_ROWS):
-        rows = table[begin : begin + BLOCK_ROWS]
+    for rows in row_blocks(table):
         u, log_jacobian = columns.to_model(rows)
         yield torch.from_numpy(u).to(device), log_jacobian, row_hash(rows, seed)
 

@@ -12,6 +12,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from skvae._blocks import is_large, row_blocks
 from skvae.model.features import ColumnKind, Support
 
 __all__ = [
@@ -36,6 +37,8 @@ def check_table(
 ) -> NDArray[np.float64]:
     """Return X as a float64 array of shape (n_samples, n_features), all finite.
 
+    An array of numbers that is large comes back as it is, which may be on a disk.
+
     Raises
     ------
     ValueError
@@ -44,6 +47,10 @@ def check_table(
     TypeError
         For sparse tables.
     """
+    if _is_array_of_numbers(X) and is_large(X):
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        check_finite(estimator, X)
+        return X
     table = validate_data(
         estimator,
         X,
@@ -56,18 +63,24 @@ def check_table(
     return table
 
 
-def check_finite(estimator: Any, table: NDArray[np.float64]) -> None:
+def _is_array_of_numbers(X: Any) -> bool:
+    return isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "fiu"
+
+
+def check_finite(estimator: Any, table: NDArray[Any]) -> None:
     """Raise a ValueError that names the first column with NaN or infinity."""
     # A finite sum proves that all entries are; it needs no mask as large as X.
     with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(table.sum()):
+        if np.isfinite(table.sum(dtype=np.float64)):
             return
-    bad = ~np.isfinite(table)
-    if not bad.any():
+    bad_column = np.zeros(table.shape[1], dtype=bool)
+    for block in row_blocks(table):
+        bad_column |= ~np.isfinite(block).all(0)
+    if not bad_column.any():
         return
-    columns = np.flatnonzero(bad.any(0))
+    columns = np.flatnonzero(bad_column)
     where = ", ".join(column_label(estimator, j) for j in columns[:5])
-    row = int(np.flatnonzero(bad[:, columns[0]])[0])
+    row = int(np.flatnonzero(~np.isfinite(table[:, columns[0]]))[0])
     what = "NaN" if np.isnan(table[row, columns[0]]) else "infinity"
     more = f" and {len(columns) - 5} more" if len(columns) > 5 else ""
     raise ValueError(
@@ -78,24 +91,21 @@ def check_finite(estimator: Any, table: NDArray[np.float64]) -> None:
 
 
 def check_supports(
-    estimator: Any, table: NDArray[np.float64], kinds: tuple[ColumnKind, ...]
+    estimator: Any, table: NDArray[Any], kinds: tuple[ColumnKind, ...]
 ) -> None:
     """Raise a ValueError that names the first column with a value it cannot have."""
-    for support, allowed in ALLOWED.items():
-        columns = [j for j, kind in enumerate(kinds) if kind.support == support]
-        if not columns:
+    for j, kind in enumerate(kinds):
+        allowed = ALLOWED.get(kind.support)
+        if allowed is None:
             continue
-        cells = table[:, columns]
-        bad = ~allowed.holds(cells)
+        bad = ~allowed.holds(table[:, j])
         if not bad.any():
             continue
-        worst = int(np.flatnonzero(bad.any(0))[0])
-        row = int(np.flatnonzero(bad[:, worst])[0])
+        row = int(bad.argmax())
         raise ValueError(
             f"likelihood {allowed.likelihoods} takes columns of {allowed.values} "
-            f"only, but {column_label(estimator, columns[worst])} has "
-            f"{cells[row, worst]:g} in row {row}. Use likelihood='mixture' for real "
-            f"columns."
+            f"only, but {column_label(estimator, j)} has {table[row, j]:g} in row "
+            f"{row}. Use likelihood='mixture' for real columns."
         )
 
 

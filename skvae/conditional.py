@@ -14,15 +14,15 @@ from skvae._given import Given, read_given
 from skvae._parameters import check_positive_int
 from skvae._reading import (
     bounds_of,
+    decode_rows,
     draw_rows,
+    embed_rows,
     evidence_of,
-    map_rows,
     mean_log_density,
 )
 from skvae._scoring import warn_unreliable
 from skvae._validation import check_latents
 from skvae.evidence import Bounds, Evidence, Proposal
-from skvae.model import VAE
 from skvae.model.backgrounds import BackgroundSpec
 from skvae.model.decoders import DecoderSpec
 from skvae.model.likelihoods import LikelihoodSpec
@@ -349,8 +349,7 @@ likelihood_, objective_, background_
             Posterior means: what y does not say of the row.
         """
         check_is_fitted(self)
-        u, _ = self.columns_.to_model(self._check_rows(X, y))
-        return map_rows(self, VAE.embed, u)
+        return embed_rows(self, self._check_rows(X, y))
 
     def inverse_transform(self, Z: ArrayLike, y: ArrayLike) -> Array:
         """Return the decoder's mean row of each latent vector.
@@ -374,8 +373,7 @@ likelihood_, objective_, background_
         given = Given(columns, columns.code(y))
         rows = given.beside(latents)
         u = columns.to_model(rows[:, self.n_components_ :])
-        x = self.columns_.to_table(map_rows(self, VAE.decode, latents, u))
-        return self.schema_.decode(x)
+        return self.schema_.decode(decode_rows(self, latents, u))
 
     def _check_rows(self, X: ArrayLike, y: ArrayLike) -> Array:
         """Return rows [x, coded y]; raise if they are not this model's."""

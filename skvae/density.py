@@ -15,9 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 from skvae._callbacks import CallbackSupportMixin, with_callbacks
 from skvae._fit import fit_estimator
 from skvae._parameters import check_positive_int
-from skvae._reading import EvidenceMixin, draw_rows, map_rows
+from skvae._reading import EvidenceMixin, decode_rows, draw_rows, embed_rows
 from skvae._validation import check_latents
-from skvae.model import VAE
 from skvae.model.backgrounds import BackgroundSpec
 from skvae.model.decoders import DecoderSpec
 from skvae.model.likelihoods import LikelihoodSpec
@@ -172,6 +171,13 @@ None, default="auto"
     column's: wider noise is the background's part.
 
     *Weights.* Integer `sample_weight` equal repeated rows exactly.
+
+    *Large tables.* An array that is larger, as float64, than scikit-learn's
+    `working_memory` (1 GiB unless set) is never copied whole, so that a NumPy memmap
+    may exceed the memory. An epoch is then 100,000 rows at most; scaling, margins and
+    start come from as many; training draws from 4 million rows, chosen by weight;
+    equal rows are not merged, so that integer weights only mean as much as repeated
+    rows, not the same to the last digit.
 
     *Far rows.* Beyond eight standard deviations networks see a clipped input and the
     model continues as a linear one; far out, the background is all that is left, in
@@ -348,9 +354,7 @@ None, default="auto"
             Posterior means.
         """
         check_is_fitted(self)
-        table = self._check_rows(X)
-        u, _ = self.columns_.to_model(table)
-        return map_rows(self, VAE.embed, u)
+        return embed_rows(self, self._check_rows(X))
 
     def inverse_transform(self, Z: ArrayLike) -> Array:
         """Return the decoder's mean row of each latent vector.
@@ -368,8 +372,7 @@ None, default="auto"
         """
         check_is_fitted(self)
         latents = check_latents(Z, self.n_components_)
-        rows = self.columns_.to_table(map_rows(self, VAE.decode, latents))
-        return self.schema_.decode(rows)
+        return self.schema_.decode(decode_rows(self, latents))
 
     def _check_rows(self, X: ArrayLike) -> Array:
         return self.schema_.read(self, X)

@@ -3,6 +3,7 @@
 from skvae.training.batches import split_weights
 from skvae.training.loop import (
     EpochRecord,
+    RowSource,
     Schedule,
     Trainer,
     TrainingData,
@@ -12,6 +13,7 @@ from skvae.training.start import linear_start
 
 __all__ = [
     "EpochRecord",
+    "RowSource",
     "Schedule",
     "Trainer",
     "TrainingData",

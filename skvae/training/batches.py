@@ -49,12 +49,13 @@ def epoch_batches(
 
     Systematic sampling: one draw from each of `n_draws` equal slices of the
     cumulative weight. A row of weight w among rows of total weight `n_draws` is
-    drawn w times if w is an integer, so integer weights are repeated rows.
+    drawn w times if w is an integer, so integer weights are repeated rows. With more
+    rows than draws, each slice makes its draw at a place of its own.
 
     Parameters
     ----------
     cumulative_weight : Tensor of shape (N,)
-        Cumulative sum of the positive row weights, float64.
+        Cumulative sum of the row weights, float64.
     n_draws : int
         Draws per epoch.
     batch_size : int
@@ -63,9 +64,12 @@ def epoch_batches(
         Source of the offset and of the order.
     """
     total = cumulative_weight[-1]
-    offset = torch.rand((), dtype=torch.float64, generator=generator)
-    # Away from the slices' edges, where rounding would decide.
-    offset = 0.25 + 0.5 * offset
+    if len(cumulative_weight) > n_draws:
+        offset = torch.rand(n_draws, dtype=torch.float64, generator=generator)
+    else:
+        offset = torch.rand((), dtype=torch.float64, generator=generator)
+        # Away from the slices' edges, where rounding would decide.
+        offset = 0.25 + 0.5 * offset
     position = (torch.arange(n_draws, dtype=torch.float64) + offset) / n_draws
     index = torch.searchsorted(cumulative_weight, position * total, right=True)
     index = index.clamp(max=len(cumulative_weight) - 1)

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +17,31 @@ from skvae.training.batches import epoch_batches
 from skvae.training.flat import FlatParameters
 from skvae.training.objectives import ObjectiveSpec
 
-__all__ = ["EpochRecord", "Schedule", "Trainer", "TrainingData", "TrainingOutcome"]
+__all__ = [
+    "EpochRecord",
+    "RowSource",
+    "Schedule",
+    "Trainer",
+    "TrainingData",
+    "TrainingOutcome",
+]
 
 MAX_RECOVERIES = 10
 N_TERMS = 4  # objective, bound, reconstruction, kl
 VALIDATION_DRAWS = 8
 VALIDATION_BLOCK = 1024
+
+
+class RowSource(Protocol):
+    """Rows that are asked for by number: a tensor, or what stands for one."""
+
+    device: torch.device
+
+    def __len__(self) -> int:
+        """Return the number of rows, N."""
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        """Return rows (B, D) of these numbers."""
 
 
 @dataclass(frozen=True)
@@ -30,15 +50,17 @@ class TrainingData:
 
     Attributes
     ----------
-    x, x_valid : Tensor of shape (N, D), (N_valid, D)
-        Rows.
-    weight, weight_valid : Tensor of shape (N,), (N_valid,)
-        Positive weights, float64.
+    x : Tensor or RowSource of shape (N, D)
+        Training rows.
+    weight : Tensor of shape (N,)
+        Their weights, not negative, float64.
+    x_valid, weight_valid : Tensor of shape (N_valid, D), (N_valid,)
+        Validation rows and their positive weights.
     n_draws : int
         Rows drawn per epoch.
     """
 
-    x: Tensor
+    x: Tensor | RowSource
     weight: Tensor
     x_valid: Tensor
     weight_valid: Tensor
@@ -189,7 +211,8 @@ class Trainer:
         self.device = data.x.device
         seed = int(torch.randint(2**62, (), generator=generator))
         self.noise_generator = torch.Generator(self.device).manual_seed(seed)
-        self.noise_dim = model.encode(data.x[:1]).noise_dim
+        first = data.x[torch.zeros(1, dtype=torch.int64, device=self.device)]
+        self.noise_dim = model.encode(first).noise_dim
         self.validation_noise = torch.empty(
             VALIDATION_DRAWS, len(data.x_valid), self.noise_dim, device=self.device
         ).normal_(generator=self.noise_generator)
