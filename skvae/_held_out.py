@@ -12,6 +12,7 @@ from sklearn.base import clone
 
 from skvae._folds import Fold
 from skvae._members import fit_member, score_member, take_rows, weight_argument
+from skvae._units import log_volume
 
 __all__ = ["HeldOut", "Member", "clone_members", "fit_members", "score_held_out"]
 
@@ -47,6 +48,8 @@ class HeldOut:
         Nats.
     fit_seconds, score_seconds : float
         Wall-clock time.
+    log_volume : float
+        What its log-densities leave out where it is a pipeline; see `log_volume`.
     density : estimator or None
         As fitted to the other rows, of the first fold and where it was asked for.
     """
@@ -54,6 +57,7 @@ class HeldOut:
     log_density: Array
     fit_seconds: float
     score_seconds: float
+    log_volume: float
     density: Any
 
 
@@ -152,9 +156,11 @@ def _score_one(
     middle = perf_counter()
     rows = take_rows(table, fold.valid)
     log_density = score_member(fitted, rows, member.label)
+    end = perf_counter()
     return HeldOut(
         log_density=log_density,
         fit_seconds=middle - start,
-        score_seconds=perf_counter() - middle,
+        score_seconds=end - middle,
+        log_volume=log_volume(fitted, rows),
         density=fitted if keep else None,
     )

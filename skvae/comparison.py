@@ -1,7 +1,7 @@
 """compare_densities: held-out log-densities side by side, and what they prove."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from html import escape
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from skvae._members import check_density, check_member_table, seed_members
 from skvae._named import NamedMembersMixin
 from skvae._paired import HeldOutScores, collect
 from skvae._parameters import generator_from
+from skvae._units import warn_of_units
 from skvae._validation import check_sample_weight
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ Array = NDArray[np.float64]
 
 N_ERRORS = 2  # standard errors by which a difference counts as one
 WIDTH = 79
+NO_NUMBERS = {"names", "reference", "scores"}  # fields that are none per estimator
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -142,17 +144,9 @@ class DensityComparison:
             raise ImportError(
                 "to_frame needs the package pandas: pip install pandas."
             ) from error
-        columns = (
-            "mean",
-            "standard_error",
-            "difference",
-            "difference_error",
-            "separated",
-            "fit_seconds",
-            "score_seconds",
-        )
+        numbers = [f.name for f in fields(self) if f.name not in NO_NUMBERS]
         index = pd.Index(self.names, name="estimator")
-        return pd.DataFrame({name: getattr(self, name) for name in columns}, index)
+        return pd.DataFrame({name: getattr(self, name) for name in numbers}, index)
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Plot the differences to the reference, with bars of two standard errors.
@@ -284,7 +278,7 @@ def compare_densities(
     estimators : dict of str to estimator
         Density estimators with `fit` and `score_samples`, by name; clones are fitted.
         The log-density of a pipeline leaves out the Jacobian of its transformers:
-        scale the rows beforehand, or the figures are in different units.
+        scale the rows beforehand; a warning says where figures are in other units.
     X : array-like of shape (n_samples, n_features)
         Table, as the estimators take it.
     cv : int, splitter or iterable, default=5
@@ -360,6 +354,9 @@ def compare_densities(
     if random_state is not None:
         seed_members([member.density for member in members], random)
     held_out = score_held_out(members, table, weight, folds, n_jobs=n_jobs)
+    warn_of_units(
+        (m.label, q[0].log_volume) for m, q in zip(members, held_out, strict=True)
+    )
     scores = collect(held_out, folds, weight)
     mean, error = scores.mean_and_error()
     best = names[int(mean.argmax())]

@@ -26,6 +26,7 @@ from skvae._parameters import (
     generator_from,
 )
 from skvae._reading import mean_log_density
+from skvae._units import warn_of_units
 from skvae._validation import check_sample_weight
 from skvae.evidence import Evidence, Proposal
 
@@ -112,8 +113,8 @@ class StackedDensity(NamedMembersMixin, DensityMixin, BaseEstimator):
     -----
     *Units.* Densities can only be mixed in the same units. A pipeline's `score_samples`
     leaves out the Jacobian of its transformers: scale the rows before the stack, not
-    within a member. Log-densities of continuous columns and log-masses of discrete ones
-    do not mix, either.
+    within a member (a warning says so). Log-densities of continuous columns and
+    log-masses of discrete ones do not mix, either.
 
     *Weights.* The mean log p(x) is concave in π. It is maximised by steps of the EM
     algorithm and of Newton's method until the bound on what is left to gain,
@@ -209,6 +210,9 @@ class StackedDensity(NamedMembersMixin, DensityMixin, BaseEstimator):
             seed_members([member.density for member in members], random)
         held_out = score_held_out(
             members, table, weight, folds, n_jobs=self.n_jobs, keep=not self.refit
+        )
+        warn_of_units(
+            (m.label, q[0].log_volume) for m, q in zip(members, held_out, strict=True)
         )
         of_member = ([part.log_density for part in parts] for parts in held_out)
         log_density = np.stack(list(map(np.concatenate, of_member)), axis=1)
