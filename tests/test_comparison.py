@@ -95,6 +95,7 @@ def test_equal_estimators_are_rarely_separated(shift: float) -> None:
     rng = np.random.default_rng(0)
     fold = np.arange(200) % 5
     alarms = rows_alone = 0
+    ratio = []
     for _ in range(2000):
         difference = rng.normal(size=200) + shift * rng.normal(size=5)[fold]
         means = [[0.0, difference[fold == f].mean()] for f in range(5)]
@@ -104,7 +105,9 @@ def test_equal_estimators_are_rarely_separated(shift: float) -> None:
         mean, error = scores.difference_and_error(0)
         alarms += abs(mean[1]) > 2 * error[1]
         rows_alone += abs(mean[1]) > 2 * stats.sem(difference)
+        ratio.append(error[1] / (1 / 200 + shift**2 / 5) ** 0.5)
     assert alarms / 2000 < 0.05 + 3 * (0.05 * 0.95 / 2000) ** 0.5
+    assert 1.3 < np.median(ratio) < 1.5
     if shift:
         assert rows_alone / 2000 > 0.1
 
