@@ -47,8 +47,8 @@ X_train, X_test = scaler.transform(X_train), scaler.transform(X_test)
 quick = VAEDensity(
     hidden_layer_sizes=(32, 32),
     marginal_transform=None,
-    max_iter=25,
-    evidence_tol=0.3,
+    max_iter=20,
+    evidence_tol=0.5,
     random_state=0,
 )
 folds = KFold(3, shuffle=True, random_state=0)
@@ -74,7 +74,7 @@ print(f"Chosen: {grid.best_params_}")
 # -----------------------------------
 #
 # Components are parameter objects: their own parameters are reached through two
-# underscores, and whole components can be exchanged. Here eight random candidates
+# underscores, and whole components can be exchanged. Here six random candidates
 # train for a few epochs, and the better half goes on with twice as many.
 
 halving = HalvingRandomSearchCV(
@@ -93,7 +93,7 @@ halving = HalvingRandomSearchCV(
         "learning_rate": [0.001, 0.004, 0.008],
     },
     resource="max_iter",
-    n_candidates=8,
+    n_candidates=6,
     min_resources=8,
     max_resources=32,
     factor=2,
@@ -140,7 +140,7 @@ for epochs, parameters, score in zip(
 for path in candidates.values():
     right.plot(*np.transpose(path), "o-", color="C0", alpha=0.7, markersize=4)
 right.set(xlabel="epochs", xticks=halving.n_resources_)
-right.set_title("Halving: eight candidates", loc="left", fontsize=10)
+right.set_title("Halving: six candidates", loc="left", fontsize=10)
 
 default_path = Path(tempfile.gettempdir()) / "skvae-model-selection.png"
 path = Path(sys.argv[1]) if len(sys.argv) > 1 else default_path
