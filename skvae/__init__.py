@@ -1,6 +1,7 @@
 """Densities of tables by variational autoencoders, at home in scikit-learn."""
 
 from skvae.classification import DensityClassifier
+from skvae.comparison import DensityComparison, compare_densities
 from skvae.conditional import ConditionalVAEDensity
 from skvae.density import VAEDensity
 from skvae.diagnostics import Diagnosis
@@ -48,6 +49,7 @@ from skvae.model.priors import (
     PriorSpec,
     VampPrior,
 )
+from skvae.stacking import StackedDensity
 from skvae.training.objectives import (
     ELBO,
     IWAE,
@@ -71,6 +73,7 @@ __all__ = [
     "DecoderSpec",
     "DefensiveProposal",
     "DensityClassifier",
+    "DensityComparison",
     "Diagnosis",
     "DiagonalPosterior",
     "EncoderProposal",
@@ -99,9 +102,11 @@ __all__ = [
     "Proposal",
     "QuadratureProposal",
     "RefinedProposal",
+    "StackedDensity",
     "StickingTheLanding",
     "StudentTBackground",
     "StudentTLikelihood",
     "VAEDensity",
     "VampPrior",
+    "compare_densities",
 ]

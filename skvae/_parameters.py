@@ -8,10 +8,12 @@ import torch
 from sklearn.utils import check_random_state
 
 __all__ = [
+    "check_choice",
     "check_device",
     "check_number",
     "check_parameters",
     "check_positive_int",
+    "generator_from",
     "seed_from",
 ]
 
@@ -151,6 +153,15 @@ def seed_from(random_state: int | np.random.RandomState | None) -> int:
     if random_state is None:
         return int(np.random.SeedSequence().generate_state(1)[0])
     return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def generator_from(
+    random_state: int | np.random.RandomState | None,
+) -> np.random.RandomState:
+    """Return a generator; None is fresh entropy, never NumPy's global state."""
+    if random_state is None:
+        return np.random.RandomState()
+    return check_random_state(random_state)
 
 
 def check_device(device: object) -> torch.device:

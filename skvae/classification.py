@@ -8,25 +8,24 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.utils import Tags, assert_all_finite, check_random_state, get_tags
+from sklearn.utils import Tags, assert_all_finite, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
-    check_array,
     check_consistent_length,
     check_is_fitted,
     column_or_1d,
-    validate_data,
 )
 
 from skvae._members import (
-    draw_from,
+    check_member_table,
+    draw_mixture,
     fit_member,
-    set_random_states,
+    seed_members,
     take_rows,
     weight_argument,
 )
-from skvae._parameters import check_positive_int
+from skvae._parameters import check_positive_int, generator_from
 from skvae._validation import check_sample_weight
 from skvae.density import VAEDensity
 
@@ -154,7 +153,7 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
         density = self._density()
         # Checks record the columns' names on a copy: a failure leaves no trace.
         staged = copy.copy(self)
-        table = staged._check_table(X, reset=True, y=y)
+        table = check_member_table(staged, X, reset=True, y=y)
         labels = column_or_1d(y, warn=True)
         assert_all_finite(labels, input_name="y")
         check_consistent_length(table, labels)
@@ -168,9 +167,7 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
         prior = self._check_priors(classes, count)
         members = [clone(density) for _ in classes]
         if self.random_state is not None:
-            random = check_random_state(self.random_state)
-            for member in members:
-                set_random_states(member, int(random.randint(2**31 - 1)))
+            seed_members(members, generator_from(self.random_state))
         rows = [used[code == c] for c in range(len(classes))]
         for label, index in zip(classes.tolist(), rows, strict=True):
             if len(index) == 1:
@@ -303,17 +300,10 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         check_positive_int(n_samples, "n_samples")
         state = self.random_state if random_state is None else random_state
-        # None is fresh entropy, never NumPy's global state.
-        random = np.random.RandomState() if state is None else check_random_state(state)
-        code = np.sort(
-            random.choice(len(self.classes_), n_samples, p=self.class_prior_)
+        rows, code = draw_mixture(
+            self.densities_, self.class_prior_, n_samples, generator_from(state)
         )
-        parts = [
-            draw_from(self.densities_[c], int(n), int(random.randint(2**31 - 1)))
-            for c, n in zip(*np.unique(code, return_counts=True), strict=True)
-        ]
-        order = random.permutation(n_samples)
-        return np.concatenate(parts)[order], self.classes_[code[order]]
+        return rows, self.classes_[code]
 
     def _density(self) -> Any:
         return VAEDensity() if self.density is None else self.density
@@ -321,7 +311,7 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
     def _log_joint(self, X: ArrayLike, *, or_priors: bool = True) -> Array:
         """Return log π_c p(x | c), or log π_c for rows whose densities are all zero."""
         check_is_fitted(self)
-        table = self._check_table(X, reset=False)
+        table = check_member_table(self, X, reset=False)
         log_density = Parallel(n_jobs=self.n_jobs)(
             delayed(density.score_samples)(table) for density in self.densities_
         )
@@ -331,20 +321,6 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
         if or_priors:
             joint[(joint == -np.inf).all(1)] = log_prior
         return joint
-
-    def _check_table(self, X: Any, *, reset: bool, **target: Any) -> Any:
-        """Return a frame as it is, all else as an array; check its columns."""
-        if not hasattr(X, "columns"):
-            X = check_array(
-                X,
-                accept_sparse=get_tags(self).input_tags.sparse,
-                dtype=None,
-                ensure_all_finite=False,
-                estimator=self,
-                input_name="X",
-            )
-        validate_data(self, X, **target, reset=reset, skip_check_array=True)
-        return X
 
     def _check_priors(self, classes: NDArray[Any], count: Array) -> Array:
         if self.priors is None:

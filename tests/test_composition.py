@@ -12,7 +12,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.model_selection import (
+    GridSearchCV,
+    HalvingRandomSearchCV,
+    cross_val_score,
+)
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -81,6 +86,31 @@ def test_grid_search_over_nested_component_parameters(table: np.ndarray) -> None
     assert best.prior.n_modes == search.best_params_["prior__n_modes"]
     assert best.model_.prior.logit.shape == (best.prior.n_modes,)
     assert search.score(table) == best.score(table)
+
+
+def test_successive_halving_over_epochs_and_components(table: np.ndarray) -> None:
+    settings = {**QUICK, "early_stopping": False}
+    search = HalvingRandomSearchCV(
+        VAEDensity(prior=MixturePrior(), **settings),
+        {
+            "n_components": [1, 2],
+            "prior__n_modes": [1, 3],
+            "likelihood": ["gaussian", MixtureLikelihood(n_modes=2)],
+        },
+        resource="max_iter",
+        n_candidates=4,
+        min_resources=2,
+        max_resources=4,
+        factor=2,
+        cv=2,
+        random_state=0,
+        error_score="raise",
+    ).fit(table)
+    assert search.n_resources_ == [2, 4]
+    assert search.n_candidates_ == [4, 2]
+    best = search.best_estimator_
+    assert best.n_iter_ == 4
+    assert best.prior_.n_modes == search.best_params_["prior__n_modes"]
 
 
 def test_parallel_and_serial_search_agree(table: np.ndarray) -> None:

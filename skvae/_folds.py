@@ -1,0 +1,178 @@
+"""Which rows of a table are held out: one part, or every row once."""
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import check_cv
+
+from skvae._parameters import check_number
+
+__all__ = ["Fold", "distinct_rows", "every_row_once", "one_part"]
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+
+MAX_ROWS = 5000  # distinct ones, of one held-out part
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Indices of the rows that are fitted, and of those that are held out."""
+
+    train: Index
+    valid: Index
+
+
+def one_part(
+    table: Any, weight: Array, fraction: float, random: np.random.RandomState
+) -> list[Fold]:
+    """Hold out a share of the rows, at random.
+
+    Equal rows stay together: a copy of a row that was fitted is no new row. And so
+    integer weights equal repeated rows, whatever their order.
+
+    Parameters
+    ----------
+    table : array or data frame of n rows
+        At least two distinct ones with a positive weight.
+    weight : ndarray of shape (n,)
+        Non-negative; rows of weight zero are in neither part.
+    fraction : float
+        Share of the weight to hold out; at least one distinct row, all but one and
+        5,000 at most.
+    random : RandomState
+        Source of the choice.
+
+    Returns
+    -------
+    folds : list of one Fold
+    """
+    used, code, total = _distinct(table, weight, at_least=2, why="")
+    order = random.permutation(len(total))
+    share = total[order].cumsum() / total.sum()
+    n_held_out = int((share <= fraction * (1 + 1e-9)).sum())
+    n_held_out = min(max(n_held_out, 1), len(total) - 1, MAX_ROWS)
+    is_held_out = np.zeros(len(total), dtype=np.bool_)
+    is_held_out[order[:n_held_out]] = True
+    return [Fold(used[~is_held_out[code]], used[is_held_out[code]])]
+
+
+def every_row_once(
+    table: Any, weight: Array, cv: Any, random: np.random.RandomState
+) -> list[Fold]:
+    """Divide a table into folds, each of which is held out once.
+
+    Parameters
+    ----------
+    table : array or data frame of n rows
+        As for `one_part`.
+    weight : ndarray of shape (n,)
+        Non-negative; rows of weight zero are in no fold.
+    cv : int, splitter or iterable of pairs of index arrays
+        An int is a number of folds, of about equal weight; the rows are shuffled
+        first, and equal ones stay together. All else is as for scikit-learn, and may
+        hold a row out several times or never.
+    random : RandomState
+        Source of the folds, where `cv` is an int.
+
+    Returns
+    -------
+    folds : list of Fold
+    """
+    if not isinstance(cv, Integral) or isinstance(cv, bool):
+        return _folds_of(table, weight, cv)
+    check_number(cv, "cv", low=2, integer=True)
+    n_folds = int(cv)
+    used, code, total = _distinct(table, weight, at_least=n_folds, why=f" for {cv=}")
+    fold_of = np.empty(len(total), dtype=np.intp)
+    # To the lightest fold, one after the other: none is empty.
+    loads = [(0.0, fold) for fold in range(n_folds)]
+    for row in random.permutation(len(total)).tolist():
+        load, fold = loads[0]
+        fold_of[row] = fold
+        heapq.heapreplace(loads, (load + float(total[row]), fold))
+    return [
+        Fold(used[fold_of[code] != fold], used[fold_of[code] == fold])
+        for fold in range(n_folds)
+    ]
+
+
+def _folds_of(table: Any, weight: Array, cv: Any) -> list[Fold]:
+    """Return the folds of a splitter, without the rows of weight zero."""
+    if cv is None or isinstance(cv, bool):
+        raise TypeError(
+            f"cv must be an int, a splitter or an iterable of splits, got {cv!r}."
+        )
+    folds = []
+    for number, (train, valid) in enumerate(check_cv(cv).split(table)):
+        fold = Fold(*(rows[weight[rows] > 0] for rows in map(_index, (train, valid))))
+        for rows, what in ((fold.train, "fit"), (fold.valid, "hold out")):
+            if not len(rows):
+                raise ValueError(f"Split {number} of cv has no rows to {what}.")
+        folds.append(fold)
+    if not folds:
+        raise ValueError(f"cv={cv!r} has no splits.")
+    return folds
+
+
+def _index(rows: Any) -> Index:
+    rows = np.asarray(rows)
+    return np.flatnonzero(rows) if rows.dtype == np.bool_ else rows.astype(np.intp)
+
+
+def _distinct(
+    table: Any, weight: Array, *, at_least: int, why: str
+) -> tuple[Index, Index, Array]:
+    """Return the rows in use, which distinct row each is, and their total weights."""
+    used = np.flatnonzero(weight > 0)
+    _, code = np.unique(distinct_rows(table)[used], return_inverse=True)
+    total = np.bincount(code, weight[used]).astype(np.float64)
+    if len(total) < at_least:
+        raise ValueError(
+            f"There are {len(total)} different rows in X; to hold some out, at least "
+            f"{at_least} are needed{why}."
+        )
+    return used, code, total
+
+
+def distinct_rows(table: Any) -> Index:
+    """Return a number for every distinct row, by an order that depends on them alone.
+
+    Parameters
+    ----------
+    table : array, data frame or sparse matrix of n rows
+        Rows of a sparse matrix are all taken to be different.
+
+    Returns
+    -------
+    code : ndarray of shape (n,)
+    """
+    if not isinstance(table, np.ndarray) and not hasattr(table, "columns"):
+        return np.arange(table.shape[0])
+    if isinstance(table, np.ndarray) and table.dtype.kind in "fiub":
+        numbers: NDArray[Any] = table
+    else:
+        columns = [_numbers(column) for column in _columns(table)]
+        numbers = np.stack(columns, axis=1)
+    return np.unique(numbers, axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def _columns(table: Any) -> Sequence[Any]:
+    if isinstance(table, np.ndarray):
+        return list(table.T)
+    take = table.iloc if hasattr(table, "iloc") else table
+    return [take[:, j] for j in range(table.shape[1])]
+
+
+def _numbers(column: Any) -> Array:
+    """Return a column's numbers, or numbers in place of its values."""
+    cells = np.asarray(column)
+    if cells.dtype.kind in "fiub":
+        return cells.astype(np.float64)
+    named = [f"{type(cell).__name__} {cell}" for cell in cells.tolist()]
+    return np.unique(named, return_inverse=True)[1].astype(np.float64)

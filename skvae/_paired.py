@@ -1,0 +1,107 @@
+"""Means of held-out log-densities, paired differences, and their standard errors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skvae._folds import Fold
+from skvae._held_out import HeldOut
+
+__all__ = ["HeldOutScores", "collect"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class HeldOutScores:
+    """Log-densities of held-out rows by M estimators, nats.
+
+    Attributes
+    ----------
+    log_density : ndarray of shape (n_samples, M)
+        Of each row while it was held out; the mean over folds where several hold it
+        out, nan where none does.
+    sample_weight : ndarray of shape (n_samples,)
+        Weights of the rows.
+    fold_mean : ndarray of shape (n_folds, M)
+        Mean over each fold's held-out rows.
+    fold_ratio : float
+        Held-out rows per training row, mean over folds.
+    """
+
+    log_density: Array
+    sample_weight: Array
+    fold_mean: Array
+    fold_ratio: float
+
+    @property
+    def used(self) -> NDArray[np.bool_]:
+        """Which rows were held out at all, shape (n_samples,)."""
+        return ~np.isnan(self.log_density[:, 0])
+
+    def mean_and_error(self) -> tuple[Array, Array]:
+        """Return the mean over rows and its standard error, shape (M,) each."""
+        return self._mean_and_error(self.log_density[self.used], self.fold_mean)
+
+    def difference_and_error(self, reference: int) -> tuple[Array, Array]:
+        """Return the mean difference to one estimator, and its standard error."""
+        values = self.log_density[self.used]
+        difference = _minus_column(values, reference)
+        return self._mean_and_error(difference, self.fold_difference(reference))
+
+    def fold_difference(self, reference: int) -> Array:
+        """Return every fold's mean difference to one estimator."""
+        return _minus_column(self.fold_mean, reference)
+
+    def _mean_and_error(self, values: Array, of_folds: Array) -> tuple[Array, Array]:
+        weight = self.sample_weight[self.used]
+        share = weight / weight.sum()
+        n_rows, n_folds = len(values), len(of_folds)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = share @ values
+            squares = (share[:, None] * (values - mean)) ** 2
+            error = np.sqrt(squares.sum(0) * n_rows / (n_rows - 1))
+            if n_folds > 1:
+                spread = of_folds.std(0, ddof=1)
+                spread *= np.sqrt(1 / n_folds + self.fold_ratio)
+                error = np.maximum(error, spread)
+        return mean, np.where(np.isfinite(mean), error, np.nan)
+
+
+def _minus_column(values: Array, column: int) -> Array:
+    """Subtract one column from all; two densities that are both zero are a tie."""
+    other = values[:, [column]]
+    with np.errstate(invalid="ignore"):
+        difference = values - other
+    return np.where(np.isneginf(values) & np.isneginf(other), 0.0, difference)
+
+
+def collect(
+    held_out: Sequence[Sequence[HeldOut]], folds: Sequence[Fold], weight: Array
+) -> HeldOutScores:
+    """Put the log-densities of M estimators and F folds together.
+
+    Parameters
+    ----------
+    held_out : sequence of M sequences of F HeldOut
+        By estimator and fold.
+    folds : sequence of F Fold
+        The held-out rows.
+    weight : ndarray of shape (n_samples,)
+        Weights of the rows.
+    """
+    total = np.zeros((len(weight), len(held_out)))
+    times = np.zeros((len(weight), 1))
+    fold_mean = np.empty((len(folds), len(held_out)))
+    ratio = 0.0
+    for f, fold in enumerate(folds):
+        values = np.stack([parts[f].log_density for parts in held_out], axis=1)
+        total[fold.valid] += values
+        times[fold.valid] += 1
+        fold_mean[f] = np.average(values, axis=0, weights=weight[fold.valid])
+        ratio += weight[fold.valid].sum() / weight[fold.train].sum() / len(folds)
+    with np.errstate(invalid="ignore"):
+        log_density = np.where(times > 0, total / np.maximum(times, 1), np.nan)
+    return HeldOutScores(log_density, weight, fold_mean, float(ratio))

@@ -1,0 +1,88 @@
+"""Whether a pipeline scores rows in the units of the table, or in others."""
+
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skvae._members import take_rows
+
+__all__ = ["log_volume", "warn_of_units"]
+
+Array = NDArray[np.float64]
+
+N_ROWS = 5
+STEP = 1e-4  # of the finite differences, in standard deviations of the columns
+SMALLEST = 0.01  # nats, of a difference that is worth a warning
+
+
+def log_volume(density: Any, rows: Any) -> float:
+    r"""Return by how much a pipeline's transformers change the volume of a row.
+
+    The density of x is :math:`p(t(x))\,|\det t'(x)|`, but the `score_samples` of a
+    pipeline leaves out the second factor.
+
+    Parameters
+    ----------
+    density : estimator
+        Fitted; all but pipelines change nothing.
+    rows : array or data frame
+        Rows; the first few are used.
+
+    Returns
+    -------
+    log_volume : float
+        Mean of log |det t'(x)| by finite differences, nats; nan where there is none,
+        as for text or fewer columns.
+    """
+    steps = getattr(density, "steps", [])
+    if all(step in (None, "passthrough") for _, step in steps[:-1]):
+        return 0.0
+    try:
+        some = take_rows(rows, np.arange(min(N_ROWS, rows.shape[0])))
+        return float(np.mean([_log_determinant(density[:-1], some)]))
+    except (TypeError, ValueError, np.linalg.LinAlgError):
+        return np.nan
+
+
+def _log_determinant(transformer: Any, rows: Any) -> Array:
+    """Return log |det t'(x)| of every row."""
+    values = np.asarray(rows, dtype=np.float64)
+    step = STEP * np.where(values.std(0) > 0, values.std(0), 1.0)
+
+    def transformed(cells: Array) -> Array:
+        named = hasattr(rows, "iloc")
+        table = type(rows)(cells, columns=rows.columns) if named else cells
+        return np.asarray(transformer.transform(table), dtype=np.float64)
+
+    columns = [
+        (transformed(values + move) - transformed(values - move)) / (2 * size)
+        for move, size in zip(np.diag(step), step, strict=True)
+    ]
+    return np.linalg.slogdet(np.stack(columns, axis=1))[1]
+
+
+def warn_of_units(volumes: Iterable[tuple[str, float]]) -> None:
+    """Say which densities are not in the units of the table.
+
+    Parameters
+    ----------
+    volumes : iterable of (str, float)
+        What to call each density, and its `log_volume`.
+    """
+    off = [
+        f"{label} by {-volume:+.2f}"
+        for label, volume in volumes
+        if abs(volume) > SMALLEST
+    ]
+    if off:
+        warnings.warn(
+            f"Log-densities are not in the same units: a pipeline leaves out how its "
+            f"transformers change the volume of a row. They are off, in nats per "
+            f"row: {', '.join(off)}. Transform the rows beforehand instead, the same "
+            f"for all estimators.",
+            UserWarning,
+            stacklevel=3,
+        )
