@@ -50,7 +50,11 @@ PUBLISHED: dict[str, Any] = {
 MODELS: dict[str, dict[str, Any]] = {
     "vae": {**PUBLISHED, "objective": ELBO()},
     "iwae5": {**PUBLISHED, "objective": IWAE(n_samples=5)},
-    "iwae50": {**PUBLISHED, "objective": IWAE(n_samples=50, first_part=0.9)},
+    "iwae50": {
+        **PUBLISHED,
+        "objective": IWAE(n_samples=50, first_part=0.9),
+        "max_iter": 160,
+    },
     "best": {
         "n_components": 40,
         "prior": MixturePrior(n_modes=512),
