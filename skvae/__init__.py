@@ -48,6 +48,7 @@ from skvae.model.priors import (
     PriorSpec,
     VampPrior,
 )
+from skvae.outliers import DensityOutlierDetector
 from skvae.training.objectives import (
     ELBO,
     IWAE,
@@ -71,6 +72,7 @@ __all__ = [
     "DecoderSpec",
     "DefensiveProposal",
     "DensityClassifier",
+    "DensityOutlierDetector",
     "Diagnosis",
     "DiagonalPosterior",
     "EncoderProposal",

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import has_fit_parameter
+from sklearn.utils import get_tags
+from sklearn.utils.validation import check_array, has_fit_parameter, validate_data
 
 __all__ = [
+    "check_member_table",
     "draw_from",
     "fit_member",
     "set_random_states",
@@ -86,3 +88,21 @@ def draw_from(density: Any, n_samples: int, seed: int) -> Array:
         seeded.random_state = seed
         drawn = seeded.sample(n_samples)
     return np.asarray(drawn[0] if isinstance(drawn, tuple) else drawn)
+
+
+def check_member_table(estimator: Any, X: Any, *, reset: bool, **target: Any) -> Any:
+    """Return a frame as it is, all else as an array; check its columns.
+
+    What its cells may be is for the densities to say.
+    """
+    if not hasattr(X, "columns"):
+        X = check_array(
+            X,
+            accept_sparse=get_tags(estimator).input_tags.sparse,
+            dtype=None,
+            ensure_all_finite=False,
+            estimator=estimator,
+            input_name="X",
+        )
+    validate_data(estimator, X, **target, reset=reset, skip_check_array=True)
+    return X

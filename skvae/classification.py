@@ -12,14 +12,13 @@ from sklearn.utils import Tags, assert_all_finite, check_random_state, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
-    check_array,
     check_consistent_length,
     check_is_fitted,
     column_or_1d,
-    validate_data,
 )
 
 from skvae._members import (
+    check_member_table,
     draw_from,
     fit_member,
     set_random_states,
@@ -154,7 +153,7 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
         density = self._density()
         # Checks record the columns' names on a copy: a failure leaves no trace.
         staged = copy.copy(self)
-        table = staged._check_table(X, reset=True, y=y)
+        table = check_member_table(staged, X, reset=True, y=y)
         labels = column_or_1d(y, warn=True)
         assert_all_finite(labels, input_name="y")
         check_consistent_length(table, labels)
@@ -321,7 +320,7 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
     def _log_joint(self, X: ArrayLike, *, or_priors: bool = True) -> Array:
         """Return log π_c p(x | c), or log π_c for rows whose densities are all zero."""
         check_is_fitted(self)
-        table = self._check_table(X, reset=False)
+        table = check_member_table(self, X, reset=False)
         log_density = Parallel(n_jobs=self.n_jobs)(
             delayed(density.score_samples)(table) for density in self.densities_
         )
@@ -331,20 +330,6 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
         if or_priors:
             joint[(joint == -np.inf).all(1)] = log_prior
         return joint
-
-    def _check_table(self, X: Any, *, reset: bool, **target: Any) -> Any:
-        """Return a frame as it is, all else as an array; check its columns."""
-        if not hasattr(X, "columns"):
-            X = check_array(
-                X,
-                accept_sparse=get_tags(self).input_tags.sparse,
-                dtype=None,
-                ensure_all_finite=False,
-                estimator=self,
-                input_name="X",
-            )
-        validate_data(self, X, **target, reset=reset, skip_check_array=True)
-        return X
 
     def _check_priors(self, classes: NDArray[Any], count: Array) -> Array:
         if self.priors is None:
