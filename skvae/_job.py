@@ -383,6 +383,11 @@ def _new_model(
             specs.likelihood,
             specs.background,
         )
+    if model.background is not None:
+        # What only the background explains does not bend the start.
+        modelled = x[:, :n_features]
+        model.background.initialise(modelled, weight)
+        weight = weight * model.background.typicality(modelled)
     bottom, *above = plan.settings.latent_levels
     owner = model.features.owner
     model.initialise(
@@ -396,8 +401,6 @@ def _new_model(
             n_given=context.n_given_inputs,
         )
     )
-    if model.background is not None:
-        model.background.initialise(x[:, :n_features], weight)
     return model.to(plan.device)
 
 
