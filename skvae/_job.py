@@ -120,6 +120,7 @@ def plan_fit(
         n_iter_no_change=estimator.n_iter_no_change,
         dropout=estimator.dropout,
         weight_decay=estimator.weight_decay,
+        smoothing=estimator.smoothing,
     )
     schedule = Schedule(
         n_epochs=settings.n_epochs,
@@ -223,7 +224,11 @@ def begin(
     def columns_for(margin: str | None) -> RowMap:
         normal, weight = margin == "normal", split[0][used]
         columns = fit_columns(
-            rows[used, :n_features], weight, kinds, normal_margins=normal
+            rows[used, :n_features],
+            weight,
+            kinds,
+            normal_margins=normal,
+            smoothing=plan.settings.smoothing,
         )
         if plan.given is None:
             return columns

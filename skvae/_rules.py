@@ -9,6 +9,9 @@ MAX_VALIDATION_ROWS = 5000
 MIN_ROWS_TO_STOP_EARLY = 100
 DROPOUT = (0.0, 0.1, 0.2)  # by rows per column: from 900, from 200, below
 WEIGHT_DECAY = (1e-4, 0.03, 0.3)
+# The smoothing, in spreads of a column, is 20 / (rows per column), at most a half.
+SMOOTHING_ROWS = 20.0
+MOST_SMOOTHING = 0.5
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class FitSettings:
         Epochs without improvement before training stops.
     dropout, weight_decay : float
         Regularisation of the networks.
+    smoothing : float
+        Least standard deviation of the likelihood, in spreads of the column.
     """
 
     latent_levels: tuple[int, ...]
@@ -35,6 +40,7 @@ class FitSettings:
     patience: float
     dropout: float
     weight_decay: float
+    smoothing: float
 
     @property
     def n_components(self) -> int:
@@ -56,6 +62,7 @@ def fit_settings(
     n_iter_no_change: int | str,
     dropout: float | str,
     weight_decay: float | str,
+    smoothing: float | str,
 ) -> FitSettings:
     """Resolve every "auto" of an estimator.
 
@@ -70,7 +77,7 @@ def fit_settings(
     n_given : int, default=0
         Columns that the density is conditional on.
     batch_size, n_components, max_iter, early_stopping, validation_fraction, \
-n_iter_no_change, dropout, weight_decay
+n_iter_no_change, dropout, weight_decay, smoothing
         The estimator's parameters.
     """
     if early_stopping == "auto":
@@ -90,6 +97,8 @@ n_iter_no_change, dropout, weight_decay
     if n_iter_no_change == "auto":
         n_iter_no_change = max(10, math.ceil(n_epochs / 4))
     rows_per_column = n_draws / (n_features + n_given)
+    if smoothing == "auto":
+        smoothing = min(SMOOTHING_ROWS / rows_per_column, MOST_SMOOTHING)
     heavy = 0 if rows_per_column >= 900 else 1 if rows_per_column >= 200 else 2
     return FitSettings(
         latent_levels=tuple(int(size) for size in levels),
@@ -100,6 +109,7 @@ n_iter_no_change, dropout, weight_decay
         weight_decay=(
             WEIGHT_DECAY[heavy] if weight_decay == "auto" else float(weight_decay)
         ),
+        smoothing=float(smoothing),
     )
 
 

@@ -34,6 +34,16 @@ AUTO_RATE = 0.01
 MAX_BACKGROUND_ROWS = 256
 
 
+def density_for_ranking() -> VAEDensity:
+    """Return the detector's own density, unfitted."""
+    return VAEDensity(
+        marginal_transform=None,
+        smoothing="auto",
+        evidence_tol=0.3,
+        max_evidence_samples=1024,
+    )
+
+
 def _last_step(density: Any) -> Any:
     """Return the density itself, or the last step of a pipeline."""
     steps = getattr(density, "steps", None)
@@ -114,6 +124,12 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
 
     Notes
     -----
+    *The default density* is ``VAEDensity(marginal_transform=None, smoothing="auto",
+    evidence_tol=0.3, max_evidence_samples=1024)``. Outliers are strange on a scale
+    that can be seen: detail that is finer than the rows can vouch for, such as spikes
+    on repeated values, only disturbs their order. Nor does an order need log-densities
+    to the second decimal place.
+
     *Training rows.* p-values of new rows are exact with reference "held_out" and after
     `fit_threshold` on other rows than those of `fit`. The density has seen its
     training rows, and scores of new rows are lower.
@@ -312,7 +328,7 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
         return explain_rows(self._score, rows, background, tuple(map(str, names)))
 
     def _density(self) -> Any:
-        return VAEDensity(evidence_tol=0.1) if self.density is None else self.density
+        return density_for_ranking() if self.density is None else self.density
 
     def _random(self) -> np.random.RandomState:
         # None is fresh entropy, never NumPy's global state.
