@@ -9,8 +9,9 @@ MAX_VALIDATION_ROWS = 5000
 MIN_ROWS_TO_STOP_EARLY = 100
 DROPOUT = (0.0, 0.1, 0.2)  # by rows per column: from 900, from 200, below
 WEIGHT_DECAY = (1e-4, 0.03, 0.3)
-# The smoothing, in spreads of a column, is 20 / (rows per column), at most a half.
-SMOOTHING_ROWS = 20.0
+# The smoothing, in spreads of a column, is (30 / rows per column)², at most a half.
+# Where rows are many, thin directions are what strange rows stand out from.
+SMOOTHING_ROWS = 30.0
 MOST_SMOOTHING = 0.5
 
 
@@ -98,7 +99,7 @@ n_iter_no_change, dropout, weight_decay, smoothing
         n_iter_no_change = max(10, math.ceil(n_epochs / 4))
     rows_per_column = n_draws / (n_features + n_given)
     if smoothing == "auto":
-        smoothing = min(SMOOTHING_ROWS / rows_per_column, MOST_SMOOTHING)
+        smoothing = min((SMOOTHING_ROWS / rows_per_column) ** 2, MOST_SMOOTHING)
     heavy = 0 if rows_per_column >= 900 else 1 if rows_per_column >= 200 else 2
     return FitSettings(
         latent_levels=tuple(int(size) for size in levels),

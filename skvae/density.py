@@ -94,9 +94,9 @@ None, default="auto"
     smoothing : float or "auto", default=0.0
         Least standard deviation that the likelihood may give a real column, in units
         of its spread (of the middle 90 % of the rows): the density has no detail that
-        is finer. Zero leaves the floors of the Notes alone. "auto" is 20 divided by
-        the rows per column, at most a half: less detail where there are few rows to
-        learn it from. It costs log-density on rows from the same source, and is for
+        is finer. Zero leaves the floors of the Notes alone. "auto" is (30 / rows
+        per column)², at most a half: little detail where there are few rows to learn
+        it from. It costs log-density on rows from the same source, and is for
         the ranking of rows from elsewhere.
     learning_rate : float, default=0.004
         Peak learning rate of AdamW, after a warm-up and before a cosine decay.
