@@ -49,6 +49,7 @@ from skvae.model.priors import (
     PriorSpec,
     VampPrior,
 )
+from skvae.outliers import DensityOutlierDetector
 from skvae.stacking import StackedDensity
 from skvae.training.objectives import (
     ELBO,
@@ -74,6 +75,7 @@ __all__ = [
     "DefensiveProposal",
     "DensityClassifier",
     "DensityComparison",
+    "DensityOutlierDetector",
     "Diagnosis",
     "DiagonalPosterior",
     "EncoderProposal",

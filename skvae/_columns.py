@@ -15,6 +15,7 @@ Array = NDArray[np.float64]
 
 MIN_FLOOR = 1e-3
 MAX_FLOOR = 0.5
+NORMAL_MIDDLE = 3.29  # between the 5 % and 95 % quantiles of N(0, 1)
 FARTHEST = 1e100  # model units; its square is still a number
 
 
@@ -96,6 +97,7 @@ def fit_columns(
     kinds: tuple[ColumnKind, ...],
     *,
     normal_margins: bool,
+    smoothing: float = 0.0,
 ) -> Columns:
     """Fit location, scale, margin and floor of every column.
 
@@ -109,13 +111,17 @@ def fit_columns(
         What the columns hold. Location and scale of counts are filled in.
     normal_margins : bool
         Whether to map real columns to normal scores.
+    smoothing : float, default=0.0
+        Least floor, in spreads of the column.
 
     Notes
     -----
     The floor is 10⁻³ of the column's standard deviation, or, where values repeat,
     the rounding error step/√12 of the smallest step between values if that is
-    larger, but never more than half of the standard deviation. A constant column
-    has no spread: its scale is the absolute value of the constant, or one for zero.
+    larger, but never more than half of the standard deviation; and at least
+    `smoothing` times the column's spread, which a few outliers do not move. A constant
+    column has no spread: its scale is the absolute value of the constant, or one for
+    zero.
     """
     n_columns = rows.shape[1]
     real = np.array([kind.support == "real" for kind in kinds])
@@ -135,7 +141,12 @@ def fit_columns(
     u, _ = mapped.to_model(rows)
     n_rows = max(float(sample_weight.sum()), len(rows))
     floor = [
-        _resolution(column, n_rows) if is_real else MIN_FLOOR
+        max(
+            _resolution(column, n_rows),
+            smoothing * _robust_spread(column, sample_weight) if smoothing else 0.0,
+        )
+        if is_real
+        else MIN_FLOOR
         for column, is_real in zip(u.T, real, strict=True)
     ]
     return replace(mapped, floor=np.array(floor))
@@ -175,6 +186,19 @@ def _resolution(column: Array, n_rows: float) -> float:
     if not len(gaps) or len(distinct) > 0.9 * n_rows:
         return MIN_FLOOR
     return float(np.clip(gaps.min() / np.sqrt(12), MIN_FLOOR, MAX_FLOOR))
+
+
+def _robust_spread(column: Array, sample_weight: Array) -> float:
+    """Return how far the middle 90 % reach, in units of a normal's deviation.
+
+    At most one, the standard deviation; that, too, where 90 % are one value.
+    """
+    order = np.argsort(column, kind="stable")
+    mass = np.cumsum(sample_weight[order])
+    ends = np.searchsorted(mass, np.array([0.05, 0.95]) * mass[-1])
+    low, high = column[order[ends]]
+    spread = float(high - low) / NORMAL_MIDDLE
+    return min(spread, 1.0) if spread > 0 else 1.0
 
 
 def merge_duplicates(table: Array, sample_weight: Array) -> tuple[Array, Array]:

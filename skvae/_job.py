@@ -124,6 +124,7 @@ def plan_fit(
         n_iter_no_change=estimator.n_iter_no_change,
         dropout=estimator.dropout,
         weight_decay=estimator.weight_decay,
+        smoothing=estimator.smoothing,
     )
     schedule = Schedule(
         n_epochs=settings.n_epochs,
@@ -229,7 +230,11 @@ def begin(
 
     def columns_for(margin: str | None) -> RowMap:
         columns = fit_columns(
-            sample[:, :n_features], weight, kinds, normal_margins=margin == "normal"
+            sample[:, :n_features],
+            weight,
+            kinds,
+            normal_margins=margin == "normal",
+            smoothing=plan.settings.smoothing,
         )
         if plan.given is None:
             return columns
@@ -409,6 +414,11 @@ def _new_model(
             specs.likelihood,
             specs.background,
         )
+    if model.background is not None:
+        # What only the background explains does not bend the start.
+        modelled = x[:, :n_features]
+        model.background.initialise(modelled, weight)
+        weight = weight * model.background.typicality(modelled)
     bottom, *above = plan.settings.latent_levels
     owner = model.features.owner
     model.initialise(
@@ -422,8 +432,6 @@ def _new_model(
             n_given=context.n_given_inputs,
         )
     )
-    if model.background is not None:
-        model.background.initialise(x[:, :n_features], weight)
     return model.to(plan.device)
 
 

@@ -118,6 +118,7 @@ def check_parameters(
     check_number(p["learning_rate"], "learning_rate", low=0, inclusive=False)
     check_number(p["weight_decay"], "weight_decay", low=0, also=("auto",))
     check_number(p["dropout"], "dropout", low=0, high=0.9, also=("auto",))
+    check_number(p["smoothing"], "smoothing", low=0, high=10, also=("auto",))
     check_number(
         p["validation_fraction"],
         "validation_fraction",

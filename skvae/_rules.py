@@ -11,6 +11,10 @@ MIN_ROWS_TO_STOP_EARLY = 100
 MANY_ROWS = 30_000
 DROPOUT = (0.0, 0.1, 0.2)  # by rows per column: from 900, from 200, below
 WEIGHT_DECAY = (1e-4, 0.03, 0.3)
+# The smoothing, in spreads of a column, is (30 / rows per column)², at most a half.
+# Where rows are many, thin directions are what strange rows stand out from.
+SMOOTHING_ROWS = 30.0
+MOST_SMOOTHING = 0.5
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class FitSettings:
         Epochs without improvement before training stops.
     dropout, weight_decay : float
         Regularisation of the networks.
+    smoothing : float
+        Least standard deviation of the likelihood, in spreads of the column.
     """
 
     latent_levels: tuple[int, ...]
@@ -37,6 +43,7 @@ class FitSettings:
     patience: float
     dropout: float
     weight_decay: float
+    smoothing: float
 
     @property
     def n_components(self) -> int:
@@ -58,6 +65,7 @@ def fit_settings(
     n_iter_no_change: int | str,
     dropout: float | str,
     weight_decay: float | str,
+    smoothing: float | str,
 ) -> FitSettings:
     """Resolve every "auto" of an estimator.
 
@@ -72,7 +80,7 @@ def fit_settings(
     n_given : int, default=0
         Columns that the density is conditional on.
     batch_size, n_components, max_iter, early_stopping, validation_fraction, \
-n_iter_no_change, dropout, weight_decay
+n_iter_no_change, dropout, weight_decay, smoothing
         The estimator's parameters.
     """
     if early_stopping == "auto":
@@ -92,6 +100,8 @@ n_iter_no_change, dropout, weight_decay
     if n_iter_no_change == "auto":
         n_iter_no_change = max(10, math.ceil(n_epochs / 4))
     rows_per_column = n_draws / (n_features + n_given)
+    if smoothing == "auto":
+        smoothing = min((SMOOTHING_ROWS / rows_per_column) ** 2, MOST_SMOOTHING)
     if rows_per_column >= 900 or n_draws >= MANY_ROWS:
         heavy = 0
     else:
@@ -105,6 +115,7 @@ n_iter_no_change, dropout, weight_decay
         weight_decay=(
             WEIGHT_DECAY[heavy] if weight_decay == "auto" else float(weight_decay)
         ),
+        smoothing=float(smoothing),
     )
 
 

@@ -59,10 +59,10 @@ class ConditionalVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
         columns of a data frame as categorical. Say "categorical" for class labels
         that are coded as integers.
     prior, posterior, decoder, likelihood, objective, background, \
-hidden_layer_sizes, n_importance_samples, marginal_transform, learning_rate, \
-weight_decay, dropout, batch_size, max_iter, early_stopping, validation_fraction, \
-n_iter_no_change, tol, warm_start, evidence_tol, max_evidence_samples, device, \
-random_state, verbose
+hidden_layer_sizes, n_importance_samples, marginal_transform, smoothing, \
+learning_rate, weight_decay, dropout, batch_size, max_iter, early_stopping, \
+validation_fraction, n_iter_no_change, tol, warm_start, evidence_tol, \
+max_evidence_samples, device, random_state, verbose
         As for `VAEDensity`; `marginal_transform` is of the columns of X only.
 
     Attributes
@@ -124,6 +124,7 @@ likelihood_, objective_, background_
         hidden_layer_sizes: tuple[int, ...] = (96, 96, 96, 96, 96, 96),
         n_importance_samples: int = 64,
         marginal_transform: str | None = "auto",
+        smoothing: float | str = 0.0,
         learning_rate: float = 0.004,
         weight_decay: float | str = "auto",
         dropout: float | str = "auto",
@@ -151,6 +152,7 @@ likelihood_, objective_, background_
         self.hidden_layer_sizes = hidden_layer_sizes
         self.n_importance_samples = n_importance_samples
         self.marginal_transform = marginal_transform
+        self.smoothing = smoothing
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.dropout = dropout

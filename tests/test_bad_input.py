@@ -282,6 +282,7 @@ NUMBERS = {
     "learning_rate": [0, -1.0, np.nan, np.inf],
     "weight_decay": [-1e-3, np.nan, np.inf],
     "dropout": [-0.1, 1.0, np.nan],
+    "smoothing": [-0.1, 10.5, np.nan],
     "validation_fraction": [0, -0.1, 1.0, np.nan],
     "tol": [-1e-9, np.nan],
     "evidence_tol": [0, -0.5, np.nan],

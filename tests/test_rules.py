@@ -14,6 +14,7 @@ def settings_for(n_rows: int, n_features: int, **given):
             "n_iter_no_change",
             "dropout",
             "weight_decay",
+            "smoothing",
         ),
         "auto",
     )

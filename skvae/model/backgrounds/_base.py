@@ -42,6 +42,13 @@ class BackgroundModule(nn.Module, ABC):
     def initialise(self, x: Tensor, sample_weight: Tensor) -> None:
         """Fit p₀ to rows (N, D) with positive weights (N,)."""
 
+    def typicality(self, x: Tensor) -> Tensor:
+        """Return how far to trust rows (B, D) as they go into a start, shape (B,).
+
+        One for all, unless a background says otherwise.
+        """
+        return torch.ones_like(x[:, 0])
+
     def log_share(self, x: Tensor) -> Tensor:
         """Return log ε p₀(x), shape (B,)."""
         return self.log_prob(x) + math.log(self.weight)

@@ -82,6 +82,11 @@ class MixedBackgroundModule(BackgroundModule):
         log_p = [part.log_prob(x[:, columns]) for part, columns in self._groups()]
         return torch.stack(log_p).sum(0)
 
+    def typicality(self, x: Tensor) -> Tensor:
+        """Return the product over the groups."""
+        parts = [part.typicality(x[:, columns]) for part, columns in self._groups()]
+        return torch.stack(parts).prod(0)
+
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Draw every group."""
         cells = [part.sample(n_samples, generator) for part, _ in self._groups()]

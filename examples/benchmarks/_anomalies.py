@@ -1,0 +1,75 @@
+"""Data sets of the outlier benchmark, in the published semi-supervised protocol."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.preprocessing import StandardScaler
+
+MOST_ROWS = 50_000
+
+
+@dataclass(frozen=True)
+class Anomalies:
+    """Training rows, and test rows with labels, standardised by the training rows.
+
+    Parameters
+    ----------
+    train : ndarray of shape (n_train, n_columns)
+        Normal rows, and anomalies if it is contaminated.
+    test : ndarray of shape (n_test, n_columns)
+        The other normal rows, and the other anomalies.
+    is_anomaly : ndarray of bool of shape (n_test,)
+        Which test rows are anomalies.
+    """
+
+    train: NDArray[np.float64]
+    test: NDArray[np.float64]
+    is_anomaly: NDArray[np.bool_]
+
+
+def load_anomalies(name: str, folder: Path, contaminate: float, seed: int) -> Anomalies:
+    """Load one set and split it.
+
+    The training rows are the first half of the normal rows in the order of the file,
+    unshuffled; the test rows are the other half and all anomalies. Of files with more
+    than 50,000 rows, a random 50,000 are taken.
+
+    Parameters
+    ----------
+    name : str
+        Of ``<name>.npz`` with arrays ``X`` and ``y``; 1 in y is an anomaly.
+    folder : Path
+        Where it lies.
+    contaminate : float
+        Share of the training rows that are anomalies. They are drawn at random, at
+        most half of all anomalies, and are no test rows.
+    seed : int
+        Of the draws.
+
+    Returns
+    -------
+    Anomalies
+
+    References
+    ----------
+    V. Livernoche, V. Jain, Y. Hezaveh and S. Ravanbakhsh, 2024. On diffusion modeling
+    for anomaly detection.
+    """
+    with np.load(folder / f"{name}.npz") as arrays:
+        table, odd = arrays["X"].astype(np.float64), arrays["y"] == 1
+    rng = np.random.default_rng(seed)
+    if len(table) > MOST_ROWS:
+        chosen = np.sort(rng.choice(len(table), MOST_ROWS, replace=False))
+        table, odd = table[chosen], odd[chosen]
+    normal, anomalies = np.flatnonzero(~odd), rng.permutation(np.flatnonzero(odd))
+    train, others = np.split(normal, [(len(normal) + 1) // 2])
+    n_mixed_in = round(contaminate / (1 - contaminate) * len(train))
+    n_mixed_in = min(n_mixed_in, len(anomalies) // 2)
+    train = np.concatenate([train, anomalies[:n_mixed_in]])
+    test = np.concatenate([others, np.sort(anomalies[n_mixed_in:])])
+    scaler = StandardScaler().fit(table[train])
+    return Anomalies(
+        scaler.transform(table[train]), scaler.transform(table[test]), odd[test]
+    )

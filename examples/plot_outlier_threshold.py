@@ -1,0 +1,115 @@
+"""
+Choosing a threshold
+====================
+
+Where does strange begin? ``DensityOutlierDetector`` has four answers, for four kinds of
+knowledge: the share of outliers among the training rows (``contamination``); a rate of
+false alarms (rows that are held out of fitting); the region where the model puts most
+of its own probability; labels of some rows. All are quantiles of scores. The detector
+is the same, and takes any density: here a kernel density, which knows its training rows
+by heart, so that the differences show.
+
+Run it with ``python examples/plot_outlier_threshold.py [FIGURE]``.
+"""
+
+# %%
+# Digits, and what is no digit
+# ----------------------------
+#
+# Training rows are the digits 0 to 8 in twelve principal components, with one per cent
+# of nines among them by mistake; the other nines are the outliers.
+
+import sys
+import tempfile
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.metrics import roc_curve
+from sklearn.model_selection import train_test_split
+from sklearn.neighbors import KernelDensity
+
+from skvae import DensityOutlierDetector
+
+X, y = load_digits(return_X_y=True)
+usual, nines = X[y != 9], X[y == 9]
+train, test = train_test_split(usual, test_size=0.5, random_state=0)
+by_mistake, nines = nines[:8], nines[8:]
+train = np.r_[train, by_mistake]
+pca = PCA(12, whiten=True, random_state=0).fit(train)
+train, test, nines = (pca.transform(rows) for rows in (train, test, nines))
+known, new = test[::2], test[1::2]
+known_nines, new_nines = nines[::2], nines[1::2]
+
+# %%
+# Four thresholds
+# ---------------
+#
+# Of training rows, which the density has seen, ``contamination`` is exact; of new rows,
+# nearly all are below that threshold. Held-out rows make the rate true for new ones.
+# The model's own region trusts the model instead of rows. Labels give a point of the
+# ROC curve.
+
+density = KernelDensity(bandwidth=0.5)
+rate = 0.05
+detectors = {
+    reference: DensityOutlierDetector(
+        density, contamination=rate, reference=reference, random_state=0
+    ).fit(train)
+    for reference in ("training", "held_out", "model")
+}
+detectors["labels"] = (
+    DensityOutlierDetector(density, random_state=0)
+    .fit(train)
+    .fit_threshold(
+        np.r_[known, known_nines],
+        np.repeat([1, -1], [len(known), len(known_nines)]),
+        false_positive_rate=rate,
+    )
+)
+print(f"asked for {rate:.0%}     training rows  new rows  nines found")
+for name, detector in detectors.items():
+    shares = [np.mean(detector.predict(rows) == -1) for rows in (train, new, new_nines)]
+    print(f"{name:<13}", "".join(f"{share:13.1%}" for share in shares))
+
+# %%
+# Scores of the last detector, with all thresholds that belong to the same fit. (The one
+# of held-out rows belongs to another fit, to four fifths of the rows.)
+
+detector = detectors["labels"]
+scores = [detector.score_samples(rows) for rows in (train, new, new_nines)]
+low, high = -40.0, max(part.max() for part in scores)
+bins = np.linspace(low, high, 50)
+figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.8), layout="constrained")
+for part, label, color in zip(
+    scores, ("training rows", "new rows", "nines"), ("0.7", "C0", "C3"), strict=True
+):
+    part = part.clip(low)
+    left.hist(part, bins, density=True, histtype="step", label=label, color=color)
+for name, style in (("training", ":"), ("model", "--"), ("labels", "-")):
+    left.axvline(detectors[name].offset_, ls=style, color="k", lw=0.9, label=name)
+left.set(xlabel="log-density, nats", ylabel="density of rows")
+left.legend(frameon=False, fontsize=8)
+left.set_title("Thresholds for 5 %", loc="left", fontsize=10)
+
+is_nine = np.repeat([0, 1], [len(new), len(new_nines)])
+false, true, _ = roc_curve(is_nine, -np.concatenate(scores[1:]))
+right.plot(false, true, color="0.3")
+for name in ("training", "model", "labels"):
+    offset = detectors[name].offset_
+    right.plot(
+        np.mean(scores[1] < offset), np.mean(scores[2] < offset), "o", label=name
+    )
+right.axvline(rate, color="0.7", lw=0.8, zorder=0)
+right.set(
+    xlabel="false alarms among new rows", ylabel="nines found", xlim=(-0.02, 1.02)
+)
+right.legend(frameon=False, fontsize=8)
+right.set_title("Where they are on the ROC curve", loc="left", fontsize=10)
+
+default_path = Path(tempfile.gettempdir()) / "skvae-outlier-threshold.png"
+path = Path(sys.argv[1]) if len(sys.argv) > 1 else default_path
+figure.savefig(path, dpi=150)
+print(f"Figure: {path}")

@@ -1,0 +1,156 @@
+"""What scores say once they have a threshold: labels, distances, p-values."""
+
+from abc import abstractmethod
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
+
+from skvae._parameters import check_number
+from skvae._thresholds import ReferenceScores
+
+__all__ = ["ThresholdMixin"]
+
+Array = NDArray[np.float64]
+
+Self = TypeVar("Self", bound="ThresholdMixin")
+
+
+class ThresholdMixin:
+    """Decisions by a threshold on scores, a quantile of reference scores."""
+
+    offset_: float
+    contamination_: float
+    reference_scores_: Array
+    _reference: ReferenceScores
+
+    @abstractmethod
+    def score_samples(self, X: ArrayLike) -> Array:
+        """Return the score of each row: the lower, the stranger."""
+
+    def decision_function(self, X: ArrayLike) -> Array:
+        """Return how far above the threshold each row's score is.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        decision : ndarray of shape (n_samples,)
+            `score_samples` less `offset_`, nats; negative for outliers.
+        """
+        scores = self.score_samples(X)
+        with np.errstate(invalid="ignore"):
+            # −∞ less −∞, for densities that can be zero, is on the threshold.
+            return np.where(scores == self.offset_, 0.0, scores - self.offset_)
+
+    def predict(self, X: ArrayLike) -> NDArray[np.int64]:
+        """Return 1 for inliers and −1 for outliers.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,)
+            −1 where `decision_function` is negative.
+        """
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def p_values(self, X: ArrayLike) -> Array:
+        r"""Return how unusual each row is among the reference rows.
+
+        .. math:: p(x) = \frac{1 + \#\{i : s_i \le s(x)\}}{n + 1}
+
+        with the scores sᵢ of the n reference rows. For a row from the same source as
+        held-out reference rows, the chance of p ≤ α is at most α, for every α.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        p_values : ndarray of shape (n_samples,)
+            Between 1/(n + 1) and 1.
+        """
+        scores = self.score_samples(X)
+        return self._reference.p_values(scores)
+
+    def fit_threshold(
+        self: Self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        false_positive_rate: float | None = None,
+    ) -> Self:
+        r"""Choose the threshold by rows with known labels; the density stays.
+
+        .. math:: t = s_{(k)}, \qquad k = \lfloor \alpha\, (n + 1) \rfloor
+
+        with the scores s₍₁₎ ≤ s₍₂₎ ≤ … of n inliers: the point of the ROC curve with
+        the most detections of those whose false-alarm rate is at most α, among these
+        rows and, in expectation, among new rows. From then on, `p_values` compares
+        with these inliers.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows, not those of `fit`.
+        y : array-like of shape (n_samples,), default=None
+            1 for inliers and −1 for outliers, as `predict` has them. None takes all
+            rows for inliers.
+        false_positive_rate : float, default=None
+            α, in (0, 0.5]; None is `contamination_`.
+
+        Returns
+        -------
+        self : DensityOutlierDetector
+            The detector.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than 1/α − 1 inliers.
+        """
+        check_is_fitted(self)
+        check_number(
+            false_positive_rate,
+            "false_positive_rate",
+            low=0,
+            high=0.5,
+            inclusive=False,
+            also=(None,),
+        )
+        scores = self.score_samples(X)
+        inlier = np.ones(len(scores), dtype=bool)
+        if y is not None:
+            labels = np.asarray(y)
+            check_consistent_length(scores, labels)
+            if labels.ndim != 1 or not np.isin(labels, (1, -1)).all():
+                raise ValueError(
+                    "y must be 1D and hold 1 for inliers and -1 for outliers, got "
+                    f"shape {labels.shape} and {np.unique(labels)[:5].tolist()}."
+                )
+            inlier = labels == 1
+        reference = ReferenceScores.of(scores[inlier])
+        rate = self.contamination_
+        if false_positive_rate is not None:
+            rate = float(false_positive_rate)
+        self._set_threshold(reference, reference.conformal_threshold(rate), rate)
+        self.false_positive_rate_ = reference.share_below(self.offset_)
+        found = scores[~inlier] < self.offset_
+        self.true_positive_rate_ = float(found.mean()) if len(found) else np.nan
+        return self
+
+    def _set_threshold(
+        self, reference: ReferenceScores, threshold: float, rate: float
+    ) -> None:
+        self._reference, self.reference_scores_ = reference, reference.score
+        self.offset_, self.contamination_ = threshold, rate

@@ -1,0 +1,174 @@
+"""Which columns make a row strange: one column at a time against ordinary rows."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skvae._members import take_rows
+
+__all__ = ["Explanation", "explain_rows"]
+
+Array = NDArray[np.float64]
+
+MAX_LINES = 40  # of the printed table
+
+
+@dataclass(frozen=True, repr=False)
+class Explanation:
+    r"""How much each column adds to, or takes from, the log-density of each row.
+
+    All in nats and free of the columns' units. Negative: the column makes the row
+    strange. Printing it gives a table, the strangest column of each row first.
+
+    Attributes
+    ----------
+    feature_names : tuple of str
+        Names of the columns.
+    score : ndarray of shape (n,)
+        log p(x) of the rows.
+    value : ndarray of shape (n, D)
+        The rows.
+    given_others : ndarray of shape (n, D)
+        log p(x) − log ¹⁄B Σ_b p(x with x_j from row b): how well the value goes with
+        the row's other values, compared with the values that the column has in B
+        ordinary rows.
+    alone : ndarray of shape (n, D)
+        Median over b of log p(row b with x_j from x), less the median over b and c
+        of log p(row b with x_j from row c): how well the value does in other rows.
+        Columns that are strange together, each as the other would have it, show
+        here only.
+    usual : ndarray of shape (n, D)
+        The value of column j among the B that fits the row best.
+    """
+
+    feature_names: tuple[str, ...]
+    score: Array
+    value: NDArray[Any]
+    given_others: Array
+    alone: Array
+    usual: NDArray[Any]
+
+    def to_frame(self) -> Any:
+        """Return a pandas DataFrame, one line for each row and column.
+
+        Returns
+        -------
+        frame : pandas.DataFrame
+            Columns "row", "column", "value", "usual", "given_others" and "alone".
+        """
+        import pandas as pd
+
+        n_rows, n_columns = self.given_others.shape
+        return pd.DataFrame(
+            {
+                "row": np.repeat(np.arange(n_rows), n_columns),
+                "column": np.tile(np.array(self.feature_names, dtype=object), n_rows),
+                "value": self.value.ravel(),
+                "usual": self.usual.ravel(),
+                "given_others": self.given_others.ravel(),
+                "alone": self.alone.ravel(),
+            }
+        )
+
+    def __repr__(self) -> str:
+        """Return a table of the strangest columns."""
+        width = max(6, *(len(name) for name in self.feature_names))
+        head = f"{'row':>5}  {'column':<{width}}"
+        lines = [f"{head}  {'value':>12}  {'usual':>12}  {'given others':>12}  alone"]
+        worst = np.minimum(self.given_others, self.alone)
+        for i, j in _first_lines(worst):
+            lines.append(
+                f"{i:>5}  {self.feature_names[j]:<{width}}  "
+                f"{_cell(self.value[i, j]):>12}  {_cell(self.usual[i, j]):>12}  "
+                f"{self.given_others[i, j]:>12.2f}  {self.alone[i, j]:.2f}"
+            )
+        if len(lines) <= worst.size:
+            lines.append(f"... {worst.size} lines in all, by to_frame()")
+        return "\n".join(lines)
+
+
+def explain_rows(
+    score_samples: Callable[[Any], Array],
+    rows: Any,
+    background: Any,
+    feature_names: tuple[str, ...],
+) -> Explanation:
+    """Score rows with each column in turn exchanged with that of background rows.
+
+    Parameters
+    ----------
+    score_samples : callable
+        Log-densities of a table's rows.
+    rows : array or data frame of shape (n, D)
+        What to explain.
+    background : array or data frame of shape (B, D)
+        Ordinary rows.
+    feature_names : tuple of str
+        Names of the columns.
+    """
+    n, n_background, n_columns = len(rows), len(background), len(feature_names)
+    of_row = np.repeat(np.arange(n), n_background)
+    of_background = np.tile(np.arange(n_background), n)
+    x, b = take_rows(rows, of_row), take_rows(background, of_background)
+    # Row b with the value of row b + k: all pairs once would be as many again.
+    shift = (of_background + 1 + of_row) % n_background
+    ordinary = take_rows(background, shift)
+    score = np.asarray(score_samples(rows), dtype=np.float64)
+    given_others, alone = np.empty((2, n, n_columns))
+    value, usual = np.empty((2, n, n_columns), dtype=object)
+    for j in range(n_columns):
+        filled = np.reshape(score_samples(_exchanged(x, b, j)), (n, n_background))
+        planted = np.reshape(score_samples(_exchanged(b, x, j)), (n, n_background))
+        level = np.median(score_samples(_exchanged(b, ordinary, j)))
+        mean = np.logaddexp.reduce(filled, axis=1) - np.log(n_background)
+        with np.errstate(invalid="ignore"):
+            given_others[:, j] = np.where(score == mean, 0.0, score - mean)
+            alone[:, j] = np.median(planted, axis=1) - level
+        value[:, j] = _column(rows, j)
+        usual[:, j] = _column(background, j)[filled.argmax(1)]
+    return Explanation(
+        feature_names, score, _plain(value), given_others, alone, _plain(usual)
+    )
+
+
+def _exchanged(table: Any, other: Any, j: int) -> Any:
+    """Return a table with column j of another one of the same length."""
+    if hasattr(table, "iloc"):
+        table = table.reset_index(drop=True)
+        name = table.columns[j]
+        return table.assign(**{name: other[name].reset_index(drop=True)})
+    if hasattr(table, "with_columns"):
+        return table.with_columns(other[table.columns[j]])
+    table = table.copy()
+    table[:, j] = other[:, j]
+    return table
+
+
+def _column(table: Any, j: int) -> NDArray[Any]:
+    if hasattr(table, "columns"):
+        return np.asarray(table[table.columns[j]])
+    return np.asarray(table[:, j])
+
+
+def _plain(cells: NDArray[Any]) -> NDArray[Any]:
+    """Return numbers as floats; text stays as it is."""
+    try:
+        return cells.astype(np.float64)
+    except (TypeError, ValueError):
+        return cells
+
+
+def _first_lines(worst: Array) -> list[tuple[int, int]]:
+    """Return row and column of the lines to print, as many columns for each row."""
+    n_rows, n_columns = worst.shape
+    n_each = max(1, min(n_columns, MAX_LINES // max(n_rows, 1)))
+    order = np.argsort(worst, axis=1, kind="stable")[:, :n_each]
+    lines = [(i, int(j)) for i, columns in enumerate(order) for j in columns]
+    return lines[:MAX_LINES]
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.5g}" if isinstance(value, (float, np.floating)) else str(value)

@@ -1,0 +1,411 @@
+"""DensityOutlierDetector: rows of low density, with thresholds that mean something."""
+
+import copy
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, OutlierMixin, clone
+from sklearn.utils import Tags, get_tags
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from skvae._decisions import ThresholdMixin
+from skvae._explain import Explanation, explain_rows
+from skvae._members import (
+    check_member_table,
+    draw_from,
+    fit_member,
+    seed_members,
+    take_rows,
+    weight_argument,
+)
+from skvae._parameters import (
+    check_choice,
+    check_number,
+    check_positive_int,
+    generator_from,
+)
+from skvae._thresholds import ReferenceScores
+from skvae._validation import check_sample_weight
+from skvae.density import VAEDensity
+
+__all__ = ["DensityOutlierDetector"]
+
+Array = NDArray[np.float64]
+
+REFERENCES = ("training", "held_out", "model")
+AUTO_RATE = 0.01
+MAX_BACKGROUND_ROWS = 256
+
+
+def density_for_ranking() -> VAEDensity:
+    """Return the detector's own density, unfitted."""
+    return VAEDensity(
+        marginal_transform=None,
+        smoothing="auto",
+        evidence_tol=0.3,
+        max_evidence_samples=1024,
+    )
+
+
+def _last_step(density: Any) -> Any:
+    """Return the density itself, or the last step of a pipeline."""
+    steps = getattr(density, "steps", None)
+    return steps[-1][1] if steps else density
+
+
+def _has_evidence(detector: "DensityOutlierDetector") -> bool:
+    """Whether the density has `evidence`; an AttributeError says so if not."""
+    fitted = getattr(detector, "density_", None)
+    density = detector._density() if fitted is None else fitted
+    return callable(_last_step(density).evidence)
+
+
+class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
+    r"""Outliers by low density: rows with log p(x) below a threshold.
+
+    .. math:: \operatorname{decision}(x) = \log p(x) - t
+
+    Any density estimator will do that has `fit` and a `score_samples` of
+    log-densities: `VAEDensity`, ``GaussianMixture``, ``KernelDensity``, or a pipeline
+    that ends in one. The threshold t is a quantile of reference scores: those of the
+    training rows, of rows held out of fitting, of the model's own samples, or, by
+    `fit_threshold`, of rows with known labels.
+
+    Parameters
+    ----------
+    density : estimator, default=None
+        Density to clone and fit. None is a `VAEDensity` with settings for ranking
+        rows, see Notes.
+    contamination : float or "auto", default="auto"
+        Share of the reference rows to put below the threshold, in (0, 0.5]. "auto" is
+        0.01, or, where held-out rows are too few for that, the smallest rate that
+        they can vouch for.
+    reference : {"training", "held_out", "model"}, default="training"
+        Whose scores the threshold is a quantile of.
+
+        - "training": those of the rows that the density was fitted to.
+          `contamination` is the share of them that `predict` calls outliers: give it
+          the share of outliers that they have.
+        - "held_out": those of rows that are split off before fitting (split-conformal
+          prediction). `contamination` is the rate of false alarms among new rows
+          from the same source, in expectation over the held-out rows and exactly,
+          however good or bad the density is.
+        - "model": those of rows that are drawn from the fitted density. Inliers are
+          the model's highest-density region of probability 1 − `contamination`,
+          whatever training rows there are.
+    calibration_fraction : float, default=0.2
+        Share of the rows that reference "held_out" splits off.
+    max_reference_rows : int, default=10_000
+        Largest number of reference rows; of more, a random part is scored. Reference
+        "model" draws this many.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the split and of what is drawn. Where it is not None, every
+        `random_state` of the density is set to a seed drawn from it, too.
+
+    Attributes
+    ----------
+    density_ : estimator
+        The fitted density.
+    offset_ : float
+        The threshold t, in nats.
+    contamination_ : float
+        The share that the threshold was chosen by.
+    reference_scores_ : ndarray of shape (n_reference,)
+        Scores of the reference rows, ascending.
+    false_positive_rate_, true_positive_rate_ : float
+        After `fit_threshold`: the shares of the labelled inliers and outliers that
+        are below the threshold; nan without such rows.
+    n_features_in_ : int
+        Number of columns seen by `fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Column names, where `fit` saw a DataFrame with string names.
+
+    See Also
+    --------
+    sklearn.ensemble.IsolationForest : Faster, for a rough order.
+    sklearn.neighbors.LocalOutlierFactor : Outliers among their neighbours.
+
+    Notes
+    -----
+    *The default density* is ``VAEDensity(marginal_transform=None, smoothing="auto",
+    evidence_tol=0.3, max_evidence_samples=1024)``. Outliers are strange on a scale
+    that can be seen: detail that is finer than the rows can vouch for, such as spikes
+    on repeated values, only disturbs their order. Nor does an order need log-densities
+    to the second decimal place.
+
+    *Training rows.* p-values of new rows are exact with reference "held_out" and after
+    `fit_threshold` on other rows than those of `fit`. The density has seen its
+    training rows, and scores of new rows are lower.
+
+    *Weights.* With reference "training", integer `sample_weight` equal repeated rows
+    exactly, if the density treats them so.
+
+    References
+    ----------
+    R. Laxhammar and G. Falkman, 2010. Conformal prediction for distribution-
+    independent anomaly detection in streaming vessel data.
+
+    R. J. Hyndman, 1996. Computing and graphing highest density regions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.mixture import GaussianMixture
+    >>> from skvae import DensityOutlierDetector
+    >>> X = np.random.default_rng(0).normal(size=(500, 2))
+    >>> detector = DensityOutlierDetector(
+    ...     GaussianMixture(), reference="held_out", random_state=0
+    ... ).fit(X)
+    >>> detector.predict([[0.0, 0.0], [6.0, -6.0]])
+    array([ 1, -1])
+    >>> detector.p_values([[0.0, 0.0], [6.0, -6.0]]).round(2)
+    array([0.98, 0.01])
+    """
+
+    def __init__(
+        self,
+        density: Any = None,
+        *,
+        contamination: float | str = "auto",
+        reference: str = "training",
+        calibration_fraction: float = 0.2,
+        max_reference_rows: int = 10_000,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.density = density
+        self.contamination = contamination
+        self.reference = reference
+        self.calibration_fraction = calibration_fraction
+        self.max_reference_rows = max_reference_rows
+        self.random_state = random_state
+
+    def fit(
+        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> "DensityOutlierDetector":
+        """Fit the density to the rows of a table, and choose the threshold.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Table of at least two rows, as the density takes it.
+        y : Ignored
+            For scikit-learn's pipelines.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights, not all zero. Rows of weight zero are left out, the
+            others count in density and threshold.
+
+        Returns
+        -------
+        self : DensityOutlierDetector
+            The fitted detector. If fitting fails, it stays as it was.
+
+        Raises
+        ------
+        ValueError
+            If weights are given, but the density's `fit` does not take any, or if
+            there are too few held-out rows for `contamination`.
+        """
+        self._check_parameters()
+        # Checks record the columns' names on a copy: a failure leaves no trace.
+        staged = copy.copy(self)
+        for name in [name for name in vars(staged) if name.endswith("_")]:
+            delattr(staged, name)
+        table = check_member_table(staged, X, reset=True)
+        n_rows = table.shape[0]
+        if n_rows < 2:
+            raise ValueError(
+                f"DensityOutlierDetector needs at least 2 rows, got {n_rows} sample"
+                f"{'' if n_rows == 1 else 's'}: n_samples={n_rows}."
+            )
+        weighted = sample_weight is not None
+        weight = check_sample_weight(sample_weight, n_rows)
+        density = clone(self._density())
+        argument = weight_argument(density) if weighted else None
+        random = generator_from(self.random_state)
+        if self.random_state is not None:
+            seed_members([density], random)
+        rows = np.flatnonzero(weight > 0)
+        held_out = rows[:0]
+        if self.reference == "held_out":
+            rows, held_out = self._split(rows, random)
+        staged.density_ = fit_member(
+            density,
+            take_rows(table, rows),
+            "the training rows",
+            argument,
+            weight[rows] if weighted else None,
+        )
+        staged._background = take_rows(table, _some(rows, MAX_BACKGROUND_ROWS, random))
+        if self.reference == "model":
+            scores = staged._scores_of_draws(int(random.randint(2**31 - 1)))
+            reference = ReferenceScores.of(scores)
+        else:
+            used = held_out if self.reference == "held_out" else rows
+            used = _some(used, self.max_reference_rows, random)
+            scores = staged._score(take_rows(table, used))
+            reference = ReferenceScores.of(scores, weight[used])
+        staged._choose_threshold(reference, exact=self.reference == "held_out")
+        self.__dict__.clear()
+        self.__dict__.update(staged.__dict__)
+        return self
+
+    def score_samples(self, X: ArrayLike) -> Array:
+        """Return the log-density of each row: the lower, the stranger.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,)
+            What `score_samples` of the density says, nats.
+        """
+        check_is_fitted(self)
+        return self._score(check_member_table(self, X, reset=False))
+
+    @available_if(_has_evidence)
+    def is_uncertain(self, X: ArrayLike, n_errors: float = 2.0) -> NDArray[np.bool_]:
+        """Return which decisions the error of the log-density could turn round.
+
+        There if the density has `evidence`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        n_errors : float, default=2.0
+            Standard errors.
+
+        Returns
+        -------
+        uncertain : ndarray of bool of shape (n_samples,)
+            Whether log p(x) is closer to the threshold than `n_errors` times its
+            standard error.
+        """
+        check_is_fitted(self)
+        check_number(n_errors, "n_errors", low=0)
+        rows = check_member_table(self, X, reset=False)
+        for _, step in getattr(self.density_, "steps", [])[:-1]:
+            if hasattr(step, "transform"):
+                rows = step.transform(rows)
+        evidence = _last_step(self.density_).evidence(rows)
+        distance = np.abs(evidence.log_density - self.offset_)
+        return distance < n_errors * evidence.standard_error
+
+    def explain(self, X: ArrayLike, n_background: int = 32) -> Explanation:
+        """Say which columns make rows strange.
+
+        Every column of a row is exchanged, in turn, with the column's values in
+        training rows, and the other way round. Each row costs
+        2 · n_features · `n_background` scores.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        n_background : int, default=32
+            Training rows to compare with, at most 256.
+
+        Returns
+        -------
+        explanation : Explanation
+            Contributions of the columns to the log-density, and the values that they
+            might have had. Prints as a table; `to_frame` makes a DataFrame.
+        """
+        check_is_fitted(self)
+        check_number(
+            n_background,
+            "n_background",
+            low=1,
+            high=MAX_BACKGROUND_ROWS,
+            integer=True,
+        )
+        rows = check_member_table(self, X, reset=False)
+        names = getattr(self, "feature_names_in_", None)
+        if names is None:
+            names = [f"x{j}" for j in range(self.n_features_in_)]
+        n = min(n_background, len(self._background))
+        background = take_rows(self._background, np.arange(n))
+        return explain_rows(self._score, rows, background, tuple(map(str, names)))
+
+    def _density(self) -> Any:
+        return density_for_ranking() if self.density is None else self.density
+
+    def _check_parameters(self) -> None:
+        check_number(
+            self.contamination,
+            "contamination",
+            low=0,
+            high=0.5,
+            inclusive=False,
+            also=("auto",),
+        )
+        check_choice(self.reference, "reference", REFERENCES)
+        check_number(
+            self.calibration_fraction,
+            "calibration_fraction",
+            low=0,
+            high=0.9,
+            inclusive=False,
+        )
+        check_positive_int(self.max_reference_rows, "max_reference_rows")
+
+    def _split(
+        self, rows: NDArray[np.intp], random: np.random.RandomState
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return rows to fit, and rows to hold out; at least one of each."""
+        n_held_out = round(self.calibration_fraction * len(rows))
+        n_held_out = min(max(n_held_out, 1), len(rows) - 1, self.max_reference_rows)
+        if not n_held_out:
+            raise ValueError(
+                "reference='held_out' needs at least 2 rows of positive weight, got 1."
+            )
+        shuffled = random.permutation(rows)
+        return np.sort(shuffled[n_held_out:]), np.sort(shuffled[:n_held_out])
+
+    def _score(self, table: Any) -> Array:
+        return np.asarray(self.density_.score_samples(table), dtype=np.float64)
+
+    def _scores_of_draws(self, seed: int) -> Array:
+        """Return the scores of rows drawn from the fitted density."""
+        # A pipeline's own scores are those of its last step, on transformed rows.
+        density = _last_step(self.density_)
+        if not hasattr(density, "sample"):
+            raise ValueError(
+                f"reference='model' needs a density with sample; {density!r} has none."
+            )
+        drawn = draw_from(density, self.max_reference_rows, seed)
+        return np.asarray(density.score_samples(drawn), dtype=np.float64)
+
+    def _choose_threshold(self, reference: ReferenceScores, *, exact: bool) -> None:
+        rate = self.contamination
+        if rate == "auto":
+            rate = AUTO_RATE
+            if exact:
+                rate = min(max(rate, 1 / (reference.total + 1)), 0.5)
+        threshold = (
+            reference.conformal_threshold(float(rate))
+            if exact
+            else reference.quantile(float(rate))
+        )
+        self._set_threshold(reference, threshold, float(rate))
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        inner = get_tags(self._density()).input_tags
+        tags.input_tags.allow_nan = inner.allow_nan
+        tags.input_tags.sparse = inner.sparse
+        return tags
+
+
+def _some(
+    rows: NDArray[np.intp], most: int, random: np.random.RandomState
+) -> NDArray[np.intp]:
+    """Return at most so many of the rows, chosen at random."""
+    if len(rows) <= most:
+        return rows
+    return np.sort(random.choice(rows, most, replace=False))

@@ -1,0 +1,98 @@
+"""Detectors on tables as they come: contaminated, degenerate, scored far away."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from sklearn.base import clone
+from sklearn.metrics import roc_auc_score
+
+from skvae import DensityOutlierDetector, VAEDensity
+from tests.conftest import QUICK
+
+Array = np.ndarray
+
+DISTANCES = 10.0 ** np.arange(1, 6.5, 0.5)  # standard deviations
+
+
+def detector(**settings: object) -> DensityOutlierDetector:
+    """Return a detector with the default's kind of density, quick."""
+    default = DensityOutlierDetector()._density()
+    return DensityOutlierDetector(default.set_params(**{**QUICK, **settings}))
+
+
+def degenerate_table() -> Array:
+    """Return columns that are normal, constant, repeated, whole and mostly zero."""
+    rng = np.random.default_rng(0)
+    normal = rng.normal(size=(150, 2))
+    return np.c_[
+        normal,
+        np.full(150, 7.0),
+        normal[:, 0],
+        np.round(2 * normal[:, 1]),
+        np.where(rng.random(150) < 0.8, 0, rng.exponential(size=150)),
+    ]
+
+
+@pytest.fixture(scope="module")
+def fitted() -> DensityOutlierDetector:
+    return detector().fit(degenerate_table())
+
+
+def directions() -> list[Array]:
+    axes = np.eye(6)
+    rng = np.random.default_rng(1)
+    return [*axes, *-axes, *rng.normal(size=(6, 6)), np.array([1, 0, 0, 1, 0, 0])]
+
+
+@pytest.mark.parametrize("direction", directions(), ids=lambda d: str(d.round(1)))
+def test_far_scores_are_finite_and_fall_in_every_direction(
+    direction: Array, fitted: DensityOutlierDetector
+) -> None:
+    table = degenerate_table()
+    deviation = np.where(table.std(0) > 0, table.std(0), 1)
+    rows = table.mean(0) + np.outer(DISTANCES, direction * deviation)
+    scores = fitted.score_samples(rows)
+    assert np.isfinite(scores).all()
+    assert (np.diff(scores) < 0).all()
+    assert_array_equal(fitted.predict(rows), -1)
+    assert fitted.p_values(rows[-1:])[0] == 1 / 151
+
+
+def test_row_that_breaks_a_repeated_column_is_strange(
+    fitted: DensityOutlierDetector,
+) -> None:
+    table = degenerate_table()
+    broken = table[:20].copy()
+    broken[:, 3] = -np.sign(broken[:, 3]) * 3
+    assert fitted.score_samples(broken).max() < np.median(fitted.score_samples(table))
+
+
+@pytest.mark.parametrize("share", [0.01, 0.05, 0.1])
+def test_anomalies_in_the_training_rows_do_not_spoil_the_order(share: float) -> None:
+    rng = np.random.default_rng(0)
+
+    def normal(n: int) -> Array:
+        angle = rng.uniform(0, 2 * np.pi, n)
+        return np.c_[np.cos(angle), np.sin(angle)] + 0.1 * rng.normal(size=(n, 2))
+
+    def strange(n: int) -> Array:
+        return rng.uniform(-4, 4, size=(n, 2))
+
+    train, test = normal(600), np.r_[normal(300), strange(100)]
+    n_strange = round(600 * share)
+    spoilt = np.r_[train[n_strange:], strange(n_strange)]
+    is_strange = np.repeat([False, True], [300, 100])
+    learner = detector(max_iter=60, hidden_layer_sizes=(32, 32))
+    clean, contaminated = (
+        roc_auc_score(is_strange, -clone(learner).fit(rows).score_samples(test))
+        for rows in (train, spoilt)
+    )
+    assert clean > 0.93
+    assert contaminated > clean - 0.03
+
+
+def test_default_density_is_a_clone_of_its_own(table: Array) -> None:
+    first, second = DensityOutlierDetector(), DensityOutlierDetector()
+    assert isinstance(first._density(), VAEDensity)
+    assert first._density() is not second._density()
+    assert first.get_params() == second.get_params()

@@ -1,0 +1,490 @@
+"""DensityOutlierDetector: outliers by any density."""
+
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import stats
+from sklearn.base import BaseEstimator, clone
+from sklearn.covariance import EmpiricalCovariance
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import roc_curve
+from sklearn.mixture import GaussianMixture
+from sklearn.neighbors import KernelDensity
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import get_tags
+from sklearn.utils.estimator_checks import (
+    estimator_checks_generator,
+    parametrize_with_checks,
+)
+
+from skvae import DensityOutlierDetector, VAEDensity
+from tests.conftest import QUICK
+
+Array = np.ndarray
+
+FAST = {**QUICK, "max_iter": 2, "hidden_layer_sizes": (8,), "random_state": None}
+
+
+@parametrize_with_checks(
+    [
+        DensityOutlierDetector(KernelDensity()),
+        DensityOutlierDetector(VAEDensity(**FAST)),
+        DensityOutlierDetector(make_pipeline("passthrough", KernelDensity())),
+    ]
+)
+def test_estimator_checks_pass(
+    estimator: DensityOutlierDetector, check: Callable[[Any], None]
+) -> None:
+    check(estimator)
+
+
+# GaussianMixture takes no weights; a share of the training rows, which the checks of
+# outlier detectors count, is not what the other references promise.
+WITHOUT_WEIGHTS = DensityOutlierDetector(GaussianMixture())
+HELD_OUT = DensityOutlierDetector(KernelDensity(), reference="held_out")
+OF_THE_MODEL = DensityOutlierDetector(
+    KernelDensity(), reference="model", max_reference_rows=200
+)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "check"),
+    [
+        pytest.param(estimator, check, id=f"{estimator.reference}-{i}")
+        for configuration, other in (
+            (WITHOUT_WEIGHTS, "sample_weight"),
+            (HELD_OUT, "check_outliers_ check_sample_weight_equivalence"),
+            (OF_THE_MODEL, "check_outliers_ check_sample_weight_equivalence"),
+        )
+        for i, (estimator, check) in enumerate(
+            estimator_checks_generator(configuration)
+        )
+        if not any(word in check.func.__name__ for word in other.split())
+        and "array_api" not in check.func.__name__
+    ],
+)
+def test_estimator_checks_of_other_configurations_pass(
+    estimator: DensityOutlierDetector, check: Callable[[Any], None]
+) -> None:
+    check(estimator)
+
+
+def test_tags_are_those_of_an_outlier_detector_and_of_its_density() -> None:
+    tags = get_tags(DensityOutlierDetector())
+    assert tags.estimator_type == "outlier_detector"
+    assert not tags.no_validation
+    assert not tags.non_deterministic
+    assert not tags._skip_test
+    assert not tags.input_tags.allow_nan
+
+    class TakesMissing(GaussianMixture):
+        def __sklearn_tags__(self) -> Any:
+            tags = super().__sklearn_tags__()
+            tags.input_tags.allow_nan = True
+            return tags
+
+    assert get_tags(DensityOutlierDetector(TakesMissing())).input_tags.allow_nan
+
+
+@pytest.fixture(scope="module")
+def normal_rows() -> Array:
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(1000, 3)) @ np.array([[1, 0.8, 0], [0, 1, 0], [0, 0, 5]])
+
+
+# Thresholds
+
+
+@pytest.mark.parametrize("contamination", [0.1, 0.29, 0.05, 0.5])
+def test_contamination_is_the_share_of_training_rows(contamination: float) -> None:
+    rows = np.random.default_rng(0).normal(size=(300, 2))
+    detector = DensityOutlierDetector(GaussianMixture(), contamination=contamination)
+    labels = detector.fit_predict(rows)
+    assert (labels == -1).sum() == round(300 * contamination)
+    assert detector.offset_ in detector.reference_scores_
+    assert_array_equal(
+        np.sort(detector.score_samples(rows)), detector.reference_scores_
+    )
+
+
+def test_outliers_of_one_gaussian_are_outside_its_ellipse(normal_rows: Array) -> None:
+    detector = DensityOutlierDetector(GaussianMixture(reg_covar=0), contamination=0.1)
+    labels = detector.fit_predict(normal_rows)
+    distance = EmpiricalCovariance().fit(normal_rows).mahalanobis(normal_rows)
+    assert_array_equal(labels == -1, distance > np.sort(distance)[-101])
+
+
+def test_region_of_the_model_is_that_of_chi_square(normal_rows: Array) -> None:
+    """Of a Gaussian, the region of 95 % ends at the 95 % quantile of χ²."""
+    detector = DensityOutlierDetector(
+        GaussianMixture(), reference="model", contamination=0.05, random_state=0
+    ).fit(normal_rows)
+    peak = detector.score_samples(detector.density_.means_)
+    # 10,000 draws: the standard error of the quantile is 0.038 nats.
+    edge = -0.5 * stats.chi2(3).ppf(0.95)
+    assert_allclose(detector.offset_ - peak, edge, atol=4 * 0.038)
+
+
+def test_model_of_a_pipeline_is_its_last_step(normal_rows: Array) -> None:
+    settings = {"reference": "model", "contamination": 0.05, "random_state": 0}
+    whole = make_pipeline(StandardScaler(), GaussianMixture())
+    piped = DensityOutlierDetector(whole, **settings).fit(normal_rows)
+    scaled = StandardScaler().fit_transform(normal_rows)
+    plain = DensityOutlierDetector(GaussianMixture(), **settings).fit(scaled)
+    assert_allclose(piped.offset_, plain.offset_)
+
+
+def test_auto_is_one_in_a_hundred_or_what_held_out_rows_can_vouch_for() -> None:
+    rows = np.random.default_rng(0).normal(size=(600, 1))
+    detector = DensityOutlierDetector(GaussianMixture(), random_state=0)
+    assert detector.fit(rows).contamination_ == 0.01
+    assert (detector.predict(rows) == -1).sum() == 6
+    detector.set_params(reference="held_out")
+    assert detector.fit(rows).contamination_ == 0.01
+    assert detector.fit(rows[:100]).contamination_ == pytest.approx(1 / 21)
+    assert detector.offset_ == detector.reference_scores_[0]
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.05, 0.2])
+def test_false_alarms_come_at_the_rate_of_the_held_out_threshold(rate: float) -> None:
+    """Over 200 tables, within four standard errors; false-alarm rate 1e-4.
+
+    The density is a bad one on purpose: heavy tails, one kernel width for all.
+    """
+    rng = np.random.default_rng(1)
+    n_held_out, n_new = 99, 1000
+    alarms = []
+    for seed in range(200):
+        rows = rng.standard_t(2, size=(n_held_out * 2 + n_new, 1))
+        detector = DensityOutlierDetector(
+            KernelDensity(bandwidth=0.1),
+            reference="held_out",
+            calibration_fraction=0.5,
+            contamination=rate,
+            random_state=seed,
+        ).fit(rows[:-n_new])
+        assert len(detector.reference_scores_) == n_held_out
+        alarms.append(np.mean(detector.predict(rows[-n_new:]) == -1))
+    error = np.std(alarms) / np.sqrt(len(alarms))
+    assert abs(np.mean(alarms) - rate) < 4 * error
+
+
+def test_p_values_of_new_rows_are_uniform() -> None:
+    """Kolmogorov–Smirnov over many splits; false-alarm rate 1e-4."""
+    rng = np.random.default_rng(2)
+    p_values = []
+    for seed in range(300):
+        rows = rng.normal(size=(100, 2))
+        detector = DensityOutlierDetector(
+            GaussianMixture(), reference="held_out", random_state=seed
+        ).fit(rows[:-1])
+        p_values.append(detector.p_values(rows[-1:])[0])
+    jitter = rng.uniform(-1 / 21, 0, size=300)
+    assert stats.kstest(np.array(p_values) + jitter, "uniform").pvalue > 1e-4
+
+
+def test_row_is_an_outlier_where_its_p_value_is_at_most_the_rate(
+    normal_rows: Array,
+) -> None:
+    rows = np.r_[normal_rows, 1.5 * normal_rows]
+    for rate in (0.01, 0.05, 0.137, 0.5):
+        detector = DensityOutlierDetector(
+            GaussianMixture(),
+            reference="held_out",
+            contamination=rate,
+            random_state=0,
+        ).fit(normal_rows)
+        below = detector.p_values(rows) <= rate
+        assert_array_equal(detector.predict(rows) == -1, below)
+        assert below.any() and not below.all()
+
+
+def test_p_value_counts_reference_scores() -> None:
+    rows = np.random.default_rng(0).normal(size=(50, 1))
+    detector = DensityOutlierDetector(GaussianMixture()).fit(rows)
+    new = np.array([[0.1], [1.0], [9.0]])
+    scores, reference = detector.score_samples(new), detector.score_samples(rows)
+    expected = [(1 + (reference <= score).sum()) / 51 for score in scores]
+    assert_allclose(detector.p_values(new), expected)
+
+
+def test_too_few_held_out_rows_for_a_rate_are_refused(normal_rows: Array) -> None:
+    detector = DensityOutlierDetector(
+        GaussianMixture(), reference="held_out", contamination=0.01
+    )
+    with pytest.raises(ValueError, match="at least 99 reference rows, got 20"):
+        detector.fit(normal_rows[:100])
+    assert not hasattr(detector, "density_")
+    assert len(detector.fit(normal_rows[:495]).reference_scores_) == 99
+
+
+# A threshold from labelled rows
+
+
+@pytest.fixture
+def labelled(normal_rows: Array) -> tuple[DensityOutlierDetector, Array, Array]:
+    rng = np.random.default_rng(3)
+    detector = DensityOutlierDetector(GaussianMixture()).fit(normal_rows[:500])
+    rows = np.r_[normal_rows[500:], rng.normal(size=(200, 3)) * [3, 3, 5]]
+    return detector, rows, np.repeat([1, -1], [500, 200])
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.05, 0.2])
+def test_threshold_from_labels_is_a_point_of_the_roc_curve(
+    rate: float, labelled: tuple[DensityOutlierDetector, Array, Array]
+) -> None:
+    detector, rows, y = labelled
+    detector.fit_threshold(rows, y, false_positive_rate=rate)
+    assert detector.contamination_ == rate
+    labels = detector.predict(rows)
+    false, true = np.mean(labels[y == 1] == -1), np.mean(labels[y == -1] == -1)
+    assert detector.false_positive_rate_ == false
+    assert detector.true_positive_rate_ == true
+    assert rate - 2 / 500 <= false <= rate
+    curve = roc_curve(y == -1, -detector.score_samples(rows), drop_intermediate=False)
+    assert (np.isclose(curve[0], false) & np.isclose(curve[1], true)).any()
+    assert len(detector.reference_scores_) == 500
+
+
+def test_threshold_without_labels_takes_all_rows_for_inliers(
+    normal_rows: Array, labelled: tuple[DensityOutlierDetector, Array, Array]
+) -> None:
+    detector, rows, y = labelled
+    with_labels = clone(detector).fit(normal_rows[:500]).fit_threshold(rows, y)
+    without = detector.fit_threshold(rows[:500])
+    assert without.offset_ == with_labels.offset_
+    assert without.contamination_ == 0.01
+    assert np.isnan(without.true_positive_rate_)
+
+
+def test_fit_forgets_the_threshold_of_labels(
+    normal_rows: Array, labelled: tuple[DensityOutlierDetector, Array, Array]
+) -> None:
+    detector, rows, y = labelled
+    before = detector.offset_
+    detector.fit_threshold(rows, y, false_positive_rate=0.3)
+    assert detector.offset_ != before
+    detector.fit(normal_rows[:500])
+    assert detector.offset_ == before
+    assert not hasattr(detector, "true_positive_rate_")
+
+
+@pytest.mark.parametrize("y", [[0, 1], [1, 2], [[1], [-1]]], ids=str)
+def test_other_labels_are_refused(y: list, normal_rows: Array) -> None:
+    detector = DensityOutlierDetector(GaussianMixture()).fit(normal_rows)
+    with pytest.raises(ValueError, match="1 for inliers and -1 for outliers"):
+        detector.fit_threshold(normal_rows[:2], y)
+
+
+# Parameters
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("contamination", 0.0, ValueError),
+        ("contamination", 0.6, ValueError),
+        ("contamination", "some", TypeError),
+        ("reference", "test", ValueError),
+        ("calibration_fraction", 1.0, ValueError),
+        ("max_reference_rows", 0, ValueError),
+    ],
+)
+def test_bad_parameter_is_named(name: str, value: Any, error: type) -> None:
+    detector = DensityOutlierDetector(GaussianMixture()).set_params(**{name: value})
+    with pytest.raises(error, match=f"{name} must be") as caught:
+        detector.fit(np.random.default_rng(0).normal(size=(50, 2)))
+    assert repr(value) in str(caught.value)
+
+
+def test_failing_fit_leaves_the_detector_as_it_was(normal_rows: Array) -> None:
+    detector = DensityOutlierDetector(GaussianMixture()).fit(normal_rows)
+    before = dict(vars(detector))
+    detector.density = GaussianMixture(n_components=50)
+    frame = pd.DataFrame(normal_rows[:20], columns=["a", "b", "c"])
+    with pytest.raises(ValueError, match=r"training rows \(20 rows\) could not be"):
+        detector.fit(frame)
+    assert vars(detector) == {**before, "density": detector.density}
+    with pytest.raises(ValueError, match="1 sample"):
+        detector.fit(normal_rows[:1])
+    with pytest.raises(ValueError, match="does not take it"):
+        detector.fit(normal_rows, sample_weight=np.ones(1000))
+
+
+def test_model_reference_needs_a_density_that_draws() -> None:
+    class Scores(BaseEstimator):
+        def fit(self, X: Array) -> "Scores":
+            return self
+
+        def score_samples(self, X: Array) -> Array:
+            return -np.square(X).sum(1)
+
+    rows = np.random.default_rng(0).normal(size=(50, 2))
+    with pytest.raises(ValueError, match="needs a density with sample"):
+        DensityOutlierDetector(Scores(), reference="model").fit(rows)
+    detector = DensityOutlierDetector(Scores()).fit(rows)
+    assert not hasattr(detector, "is_uncertain")
+    assert_array_equal(detector.predict([[0, 0], [9, 9]]), [1, -1])
+
+
+def test_unfitted_detector_says_so() -> None:
+    for method in ("predict", "p_values", "explain", "fit_threshold", "is_uncertain"):
+        with pytest.raises(NotFittedError):
+            getattr(DensityOutlierDetector(), method)(np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize("reference", ["training", "held_out", "model"])
+def test_same_seed_same_result_and_global_state_is_left_alone(
+    reference: str, normal_rows: Array
+) -> None:
+    def fitted(seed: int) -> DensityOutlierDetector:
+        density = GaussianMixture(3)
+        detector = DensityOutlierDetector(
+            density, reference=reference, max_reference_rows=100, random_state=seed
+        )
+        return detector.fit(normal_rows)
+
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    first, again, other = fitted(0), fitted(0), fitted(1)
+    assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+    assert_array_equal(first.reference_scores_, again.reference_scores_)
+    assert not np.array_equal(first.reference_scores_, other.reference_scores_)
+    assert len(first.reference_scores_) == 100
+    opened = pickle.loads(pickle.dumps(first))
+    assert_array_equal(opened.p_values(normal_rows), first.p_values(normal_rows))
+
+
+def test_integer_weights_are_repeated_rows(normal_rows: Array) -> None:
+    weight = np.random.default_rng(0).integers(0, 4, size=1000)
+    detector = DensityOutlierDetector(KernelDensity(), contamination=0.1)
+    weighted = clone(detector).fit(normal_rows, sample_weight=weight)
+    repeated = clone(detector).fit(np.repeat(normal_rows, weight, axis=0))
+    assert_allclose(weighted.offset_, repeated.offset_)
+    assert_allclose(weighted.p_values(normal_rows), repeated.p_values(normal_rows))
+
+
+def test_zero_density_is_below_the_threshold_and_finite_decisions_stay(
+    normal_rows: Array,
+) -> None:
+    box = KernelDensity(kernel="tophat", bandwidth=2.0)
+    detector = DensityOutlierDetector(box, contamination=0.1).fit(normal_rows)
+    decision = detector.decision_function([[0, 0, 0], [99, 0, 0]])
+    assert decision[0] > 0
+    assert decision[1] == -np.inf
+    detector.fit_threshold(np.full((99, 3), 99.0))
+    assert_array_equal(detector.decision_function([[99, 0, 0]]), [0.0])
+
+
+# What evidence says
+
+
+def test_decisions_within_two_standard_errors_are_uncertain(table: Array) -> None:
+    density = VAEDensity(**{**QUICK, "background": None})
+    for detector, rows in (
+        (DensityOutlierDetector(density, contamination=0.2), table),
+        (DensityOutlierDetector(make_pipeline(StandardScaler(), density)), table),
+    ):
+        detector.fit(rows)
+        inner = detector.density_
+        if hasattr(inner, "steps"):
+            evidence = inner[-1].evidence(inner[:-1].transform(rows))
+        else:
+            evidence = inner.evidence(rows)
+        distance = np.abs(detector.decision_function(rows))
+        uncertain = detector.is_uncertain(rows)
+        assert_array_equal(uncertain, distance < 2 * evidence.standard_error)
+        assert not detector.is_uncertain(rows, n_errors=0).any()
+        assert detector.is_uncertain(rows, n_errors=1e6).sum() > uncertain.sum()
+
+
+# Explanations
+
+
+def test_strange_column_is_found_whether_alone_or_given_the_others() -> None:
+    rng = np.random.default_rng(0)
+    a, c = rng.normal(size=(2, 2000))
+    rows = np.c_[a, a + 0.1 * rng.normal(size=2000), c]
+    detector = DensityOutlierDetector(GaussianMixture()).fit(rows)
+    strange = np.array([[1.0, 1.0, 7.0], [1.5, -1.5, 0.0], [6.0, 6.0, 0.0]])
+    explanation = detector.explain(strange, n_background=200)
+    # A value that no other row has: strange in both ways, and only there.
+    assert explanation.given_others[0].argmin() == 2
+    assert explanation.alone[0].argmin() == 2
+    assert explanation.alone[0, 2] < -15
+    # Two usual values that do not go together.
+    assert (explanation.given_others[1, :2] < -50).all()
+    assert explanation.given_others[1, 2] > -2
+    assert abs(explanation.usual[1, 0] + 1.5) < 0.5
+    # Two that go together, far out.
+    assert (explanation.given_others[2, :2] > -1).all()
+    assert (explanation.alone[2, :2] < -300).all()
+    assert abs(explanation.alone[2, 2]) < 2
+
+
+def test_contribution_of_independent_columns_is_that_of_each_alone() -> None:
+    """For N(0, 1) in each column, both are ½ x² less a constant of the background."""
+    rows = np.random.default_rng(0).normal(size=(3000, 2))
+    mixture = GaussianMixture(
+        means_init=np.zeros((1, 2)), covariance_type="diag", reg_covar=0
+    )
+    detector = DensityOutlierDetector(mixture, random_state=0).fit(rows)
+    new = np.array([[0.0, 3.0], [2.0, 1.0], [1.0, 0.0]])
+    explanation = detector.explain(new, n_background=256)
+    standard = (new - rows.mean(0)) / rows.std(0)
+    for part in (explanation.given_others, explanation.alone):
+        constant = part + 0.5 * standard**2
+        assert_allclose(constant, constant[:1].repeat(3, axis=0), atol=0.2)
+    assert_allclose(explanation.score, detector.score_samples(new))
+
+
+def test_given_others_does_not_depend_on_units(normal_rows: Array) -> None:
+    small, large = (
+        DensityOutlierDetector(GaussianMixture(reg_covar=0), random_state=0)
+        .fit(normal_rows * unit)
+        .explain(normal_rows[:3] * unit)
+        for unit in (1.0, 1000.0)
+    )
+    assert_allclose(small.given_others, large.given_others, atol=1e-6)
+    assert_allclose(small.alone, large.alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame])
+def test_explanation_of_a_frame_is_that_of_the_array(make: Any) -> None:
+    rows = np.random.default_rng(0).normal(size=(80, 2))
+    frame = make({"a": rows[:, 0], "b": rows[:, 1]})
+    detector = DensityOutlierDetector(GaussianMixture(), random_state=0)
+    of_frame = clone(detector).fit(frame).explain(frame[:3])
+    of_array = clone(detector).fit(rows).explain(rows[:3])
+    assert of_frame.feature_names == ("a", "b")
+    assert of_array.feature_names == ("x0", "x1")
+    for name in ("value", "given_others", "alone", "usual"):
+        assert_allclose(getattr(of_frame, name), getattr(of_array, name))
+    tidy = of_frame.to_frame()
+    assert tidy.columns.tolist() == [
+        "row", "column", "value", "usual", "given_others", "alone",
+    ]  # fmt: skip
+    assert tidy["row"].tolist() == [0, 0, 1, 1, 2, 2]
+    assert tidy["column"].tolist() == ["a", "b"] * 3
+    assert_allclose(tidy["alone"], of_frame.alone.ravel())
+    assert repr(of_frame).count("\n") == 6
+
+
+def test_columns_of_text_are_explained() -> None:
+    rng = np.random.default_rng(0)
+    kind = rng.choice(["calm", "loud"], size=300)
+    frame = pd.DataFrame({"kind": kind, "level": np.where(kind == "loud", 5.0, 0.0)})
+    frame["level"] += rng.normal(size=300)
+    density = VAEDensity(likelihood="auto", **{**QUICK, "max_iter": 30})
+    detector = DensityOutlierDetector(density).fit(frame)
+    strange = pd.DataFrame({"kind": ["calm"], "level": [7.0]})
+    explanation = detector.explain(strange, n_background=16)
+    assert explanation.usual[0, 0] == "loud"
+    assert explanation.given_others[0, 0] < 0
+    assert "calm" in repr(explanation)
