@@ -234,13 +234,13 @@ def test_outliers_do_not_wreck_the_fit() -> None:
 def test_start_trusts_clean_rows_fully_and_far_rows_not_at_all(
     density: VAEDensity, table: np.ndarray
 ) -> None:
-    """Beyond twice the usual distance, trust falls as its −4th power."""
+    """Beyond four times the usual distance, trust falls as its −4th power."""
 
     def trust(rows: np.ndarray) -> np.ndarray:
         u, _ = density.columns_.to_model(rows)
         return density.model_.background.typicality(torch.from_numpy(u)).numpy()
 
-    assert np.mean(trust(table) == 1) > 0.95
+    assert np.mean(trust(table) == 1) > 0.99
     far = trust(ray(table, [1, -1, 1]))
     assert_allclose(far[2:], far[2] * 1e-4 ** np.arange(4), rtol=1e-3)
-    assert far[2] < 1e-6
+    assert far[2] < 1e-4

@@ -86,15 +86,15 @@ class StudentTBackgroundModule(BackgroundModule):
         return constant - self.tril.diagonal().log().sum() - power * distance
 
     def typicality(self, x: Tensor) -> Tensor:
-        """Return one up to twice the usual distance, beyond it its −4th power.
+        """Return one up to four times the usual distance, beyond it its −4th power.
 
-        The fit's own weights w = (ν + D) / (ν + d²) are one on average. min(1, 4 w)²
+        The fit's own weights w = (ν + D) / (ν + d²) are one on average. min(1, 16 w)²
         leaves the rows of a clean table as they are, and far rows no influence: the
         square of their distance, times the weight, goes to zero.
         """
         n_features = len(self.location)
         weight = (self.df + n_features) / (self.df + self._square_distance(x))
-        return (4 * weight).clamp(max=1).square()
+        return (16 * weight).clamp(max=1).square()
 
     def _square_distance(self, x: Tensor) -> Tensor:
         """Return d² = (x − m)ᵀ S⁻¹ (x − m)."""
