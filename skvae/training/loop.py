@@ -29,7 +29,7 @@ __all__ = [
 MAX_RECOVERIES = 10
 N_TERMS = 4  # objective, bound, reconstruction, kl
 VALIDATION_DRAWS = 8
-VALIDATION_BLOCK = 1024
+VALIDATION_BLOCK = 8192  # draws at a time, of all rows together
 
 
 class RowSource(Protocol):
@@ -213,8 +213,10 @@ class Trainer:
         self.noise_generator = torch.Generator(self.device).manual_seed(seed)
         first = data.x[torch.zeros(1, dtype=torch.int64, device=self.device)]
         self.noise_dim = model.encode(first).noise_dim
+        # A bound of fewer draws would prefer the weights of the training's first part.
+        n_draws = max(VALIDATION_DRAWS, objective.n_draws(1.0))
         self.validation_noise = torch.empty(
-            VALIDATION_DRAWS, len(data.x_valid), self.noise_dim, device=self.device
+            n_draws, len(data.x_valid), self.noise_dim, device=self.device
         ).normal_(generator=self.noise_generator)
         self.cumulative_weight = data.weight.cpu().cumsum(0)
         self.flat = FlatParameters(model, _decayed_weights(model).__contains__)
@@ -413,12 +415,13 @@ class Trainer:
         same draws.
         """
         log_p = []
-        for begin in range(0, len(self.data.x_valid), VALIDATION_BLOCK):
-            rows = slice(begin, begin + VALIDATION_BLOCK)
+        n_rows = max(1, VALIDATION_BLOCK // len(self.validation_noise))
+        for begin in range(0, len(self.data.x_valid), n_rows):
+            rows = slice(begin, begin + n_rows)
             noise = self.validation_noise[:, rows]
             x = self.data.x_valid[rows]
             log_w = self.model.draw(x, noise).log_w.double()
-            latent = log_w.logsumexp(0) - math.log(VALIDATION_DRAWS)
+            latent = log_w.logsumexp(0) - math.log(len(log_w))
             log_p.append(self.model.with_background(latent, x).cpu())
         return torch.cat(log_p)
 

@@ -75,6 +75,20 @@ def test_model_has_the_best_weights_of_the_history(
     assert trainer.best_evidence == evidence[best]
 
 
+@pytest.mark.parametrize(
+    ("objective", "n_draws"),
+    [(ELBO(), 8), (IWAE(n_samples=4), 8), (IWAE(n_samples=20), 20)],
+    ids=repr,
+)
+def test_weights_are_chosen_by_as_many_draws_as_training_ends_with(
+    objective: ObjectiveSpec, n_draws: int, make_trainer: MakeTrainer
+) -> None:
+    trainer = make_trainer(objective, n_epochs=2, n_valid=900)
+    assert len(trainer.validation_noise) == n_draws
+    mean = float(trainer.validation_log_p().mean())
+    assert mean == pytest.approx(validation_bound(trainer), abs=1e-5)
+
+
 def test_averaged_weights_are_kept_where_they_are_better(
     make_trainer: MakeTrainer,
 ) -> None:
