@@ -11,10 +11,10 @@ MIN_ROWS_TO_STOP_EARLY = 100
 MANY_ROWS = 30_000
 DROPOUT = (0.0, 0.1, 0.2)  # by rows per column: from 900, from 200, below
 WEIGHT_DECAY = (1e-4, 0.03, 0.3)
-# The smoothing, in spreads of a column, is (30 / rows per column)², at most a half.
+# The smoothing, in spreads of a column, is (30 / rows per column)², at most 0.6.
 # Where rows are many, thin directions are what strange rows stand out from.
 SMOOTHING_ROWS = 30.0
-MOST_SMOOTHING = 0.5
+MOST_SMOOTHING = 0.6
 
 
 @dataclass(frozen=True)

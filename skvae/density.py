@@ -94,7 +94,7 @@ None, default="auto"
         Least standard deviation that the likelihood may give a real column, in units
         of its spread (of the middle 90 % of the rows): the density has no detail that
         is finer. Zero leaves the floors of the Notes alone. "auto" is (30 / rows
-        per column)², at most a half: little detail where there are few rows to learn
+        per column)², at most 0.6: little detail where there are few rows to learn
         it from. It costs log-density on rows from the same source, and is for
         the ranking of rows from elsewhere.
     learning_rate : float, default=0.004

@@ -31,7 +31,7 @@ def test_outliers_do_not_widen_the_floor() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "expected"), [((1000, 2), 0.0036), ((200, 4), 0.36), ((60, 9), 0.5)]
+    ("shape", "expected"), [((1000, 2), 0.0036), ((200, 4), 0.36), ((60, 9), 0.6)]
 )
 def test_auto_goes_by_rows_per_column(shape: tuple[int, int], expected: float) -> None:
     table = np.random.default_rng(0).normal(size=shape)

@@ -250,8 +250,6 @@ def alarm_table(results: list[Result]) -> str:
     rows = [["set", *header, "fit s", "score s"]]
     for dataset in dict.fromkeys(r.dataset for r in results):
         runs = [r for r in results if r.dataset == dataset and r.method == "skvae"]
-        if not runs:
-            continue
         cells = []
         for rate in RATES:
             values = [r.false_alarms[str(rate)] for r in runs]
@@ -346,10 +344,13 @@ def main() -> int:
             "results": [asdict(result) for result in results],
         }
         arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    alarms = ""
+    if any(result.method == "skvae" for result in results):
+        alarms = f"{alarm_table(results)}\n\n"
     markdown = (
         "Area under the ROC curve, percent.\n\n"
         f"{score_table(results, 'auc')}\n\nAverage precision, percent.\n\n"
-        f"{score_table(results, 'average_precision')}\n\n{alarm_table(results)}\n\n"
+        f"{score_table(results, 'average_precision')}\n\n{alarms}"
         f"{minutes:.0f} minutes, {arguments.n_jobs} at a time.\n"
     )
     if arguments.markdown:
