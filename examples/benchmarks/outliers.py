@@ -250,6 +250,8 @@ def alarm_table(results: list[Result]) -> str:
     rows = [["set", *header, "fit s", "score s"]]
     for dataset in dict.fromkeys(r.dataset for r in results):
         runs = [r for r in results if r.dataset == dataset and r.method == "skvae"]
+        if not runs:
+            continue
         cells = []
         for rate in RATES:
             values = [r.false_alarms[str(rate)] for r in runs]
