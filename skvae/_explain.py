@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skvae._frames import pandas_for_frames
 from skvae._members import take_rows
 
 __all__ = ["Explanation", "explain_rows"]
@@ -59,8 +60,7 @@ class Explanation:
         frame : pandas.DataFrame
             Columns "row", "column", "value", "usual", "given_others" and "alone".
         """
-        import pandas as pd
-
+        pd = pandas_for_frames()
         n_rows, n_columns = self.given_others.shape
         return pd.DataFrame(
             {

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skvae._folds import every_row_once
+from skvae._frames import pandas_for_frames
 from skvae._held_out import HeldOut, clone_members, score_held_out
 from skvae._members import check_density, check_member_table, seed_members
 from skvae._named import NamedMembersMixin
@@ -138,12 +139,7 @@ class DensityComparison:
         ImportError
             Where pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError(
-                "to_frame needs the package pandas: pip install pandas."
-            ) from error
+        pd = pandas_for_frames()
         numbers = [f.name for f in fields(self) if f.name not in NO_NUMBERS]
         index = pd.Index(self.names, name="estimator")
         return pd.DataFrame({name: getattr(self, name) for name in numbers}, index)
