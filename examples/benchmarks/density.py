@@ -39,12 +39,12 @@ from typing import Any
 
 import numpy as np
 from _data import Split, load_split, set_names
-from _rivals import Fitted, Score, fit_flow, fit_gmm, fit_kde
+from _rivals import Fitted, Score, fit_flow, fit_gmm, fit_kde, fit_mapped_flow
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-METHODS = ("vae", "stack", "gmm", "kde", "flow")
-TORCH_METHODS = ("vae", "stack", "flow")
+METHODS = ("vae", "stack", "gmm", "kde", "flow", "mapped_flow")
+TORCH_METHODS = ("vae", "stack", "flow", "mapped_flow")
 PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "zuko", "skvae")
 
 
@@ -201,6 +201,7 @@ def run_job(job: Job) -> Result:
         "gmm": fit_gmm,
         "kde": fit_kde,
         "flow": partial(fit_flow, seconds=job.flow_seconds),
+        "mapped_flow": partial(fit_mapped_flow, seconds=job.flow_seconds),
     }
     split = load_split(job.dataset, job.folder)
     with threadpool_limits(limits=job.threads):

@@ -4,6 +4,7 @@ Examples::
 
     python examples/benchmarks/speed.py
     python examples/benchmarks/speed.py --data FOLDER --sets magic --threads 1 2
+    python examples/benchmarks/speed.py --data FOLDER --sets cover --beside-kde
 
 Without ``--data``, tables are drawn from a mixture of Gaussians, and rows, columns and
 latents are varied in turn. A fit is timed with one draw per row and with four, as the
@@ -13,12 +14,17 @@ The ceiling is the time that bare matrix products of the same shapes take, in th
 process: for a training step, each layer's product and the two of its gradient, for the
 rows of a step in the encoder and for all their draws in the decoder. Every line is
 measured in a process of its own; seconds are of one machine, shares carry over.
+
+``--beside-kde`` compares `score_samples` of a default fit, with a standard error of at
+most 0.1 nats per row, to that of a `KernelDensity` of the same training rows, at most
+100,000 of them, in a tree and as one leaf.
 """
 
 import argparse
 import multiprocessing
 import os
 import sys
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +40,8 @@ Array = NDArray[np.float64]
 
 STEPS = 150  # per number of draws
 N_SCORED = 200
+MOST_KERNELS = 100_000
+KDE_BANDWIDTH = 0.2
 SHAPES = [
     *((n_rows, 10, 10) for n_rows in (1_000, 10_000, 100_000)),
     *((10_000, n_columns, 10) for n_columns in (5, 20, 40, 80)),
@@ -43,6 +51,10 @@ HEADER = ["table", "rows", "columns", "latents", "threads"]
 FIGURES = [
     *("fit, K = 1: rows/s", "of ceiling", "K = 4: rows/s", "of ceiling"),
     *("score: draws/s", "of ceiling", "peak MiB"),
+]
+KDE_HEADER = [
+    *("table", "rows", "columns", "threads", "VAEDensity: rows/s"),
+    *("standard error, median", "95 %", "KernelDensity: rows/s", "one leaf: rows/s"),
 ]
 
 
@@ -56,6 +68,7 @@ class Job:
     n_latents: int | str
     threads: int
     folder: Path | None = None
+    beside_kde: bool = False
 
 
 def rows_of(job: Job) -> Array:
@@ -110,6 +123,36 @@ def measure(job: Job) -> list[str]:
     return [job.name, *(f"{size:,}" for size in shape), *cells]
 
 
+def measure_beside_kde(job: Job) -> list[str]:
+    """Score the same rows with a VAEDensity and with kernel densities."""
+    import torch
+    from sklearn.neighbors import KernelDensity
+
+    from skvae import VAEDensity
+
+    torch.set_num_threads(job.threads)
+    split = load_split(job.name, job.folder)
+    rows = split.train[:MOST_KERNELS]
+    density = VAEDensity(evidence_tol=0.1, random_state=0).fit(rows)
+    error = density.evidence(split.test[: 10 * N_SCORED]).standard_error
+    vae = rows_per_second(density.score_samples, split.test[: 10 * N_SCORED])
+    kernels = []
+    for leaf_size in (40, len(rows)):
+        kde = KernelDensity(bandwidth=KDE_BANDWIDTH, leaf_size=leaf_size).fit(rows)
+        kernels.append(rows_per_second(kde.score_samples, split.test[:N_SCORED]))
+    cells = [f"{len(rows):,}", f"{rows.shape[1]}", f"{job.threads}", f"{vae:,.0f}"]
+    cells += [f"{np.median(error):.3f}", f"{np.quantile(error, 0.95):.3f}"]
+    return [job.name, *cells, *(f"{k:,.0f} ({vae / k:.1f} ×)" for k in kernels)]
+
+
+def rows_per_second(score: Callable[[Array], Array], rows: Array) -> float:
+    """Return the rows scored per second, after a call that does not count."""
+    score(rows[:10])
+    began = perf_counter()
+    score(rows)
+    return len(rows) / (perf_counter() - began)
+
+
 def step_products(model: Any, n_rows: int, n_draws: int) -> float:
     """Return the seconds of a training step's matrix products alone."""
     from torch import float32
@@ -155,19 +198,24 @@ def main() -> int:
     parser.add_argument("--data", type=Path, help="folder of npz files")
     parser.add_argument("--sets", nargs="+", default=["magic"], metavar="NAME")
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
+    parser.add_argument("--beside-kde", action="store_true", help="needs --data")
     options = parser.parse_args()
-    table = [HEADER + FIGURES]
+    if options.beside_kde and options.data is None:
+        parser.error("--beside-kde needs --data")
+    table = [KDE_HEADER if options.beside_kde else HEADER + FIGURES]
     for threads in options.threads:
         for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ[variable] = str(threads)
         if options.data is None:
             jobs = [Job("mixture", *shape, threads) for shape in SHAPES]
         else:
-            jobs = [Job(s, 0, 0, "auto", threads, options.data) for s in options.sets]
+            given = "auto", threads, options.data, options.beside_kde
+            jobs = [Job(s, 0, 0, *given) for s in options.sets]
         for job in jobs:
             context = multiprocessing.get_context("spawn")
             with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
-                table.append(pool.submit(measure, job).result())
+                measured = measure_beside_kde if job.beside_kde else measure
+                table.append(pool.submit(measured, job).result())
             print("  ".join(table[-1]), flush=True)
     print(f"\n{markdown_table(table)}")
     return 0
