@@ -50,13 +50,17 @@ known_nines, new_nines = nines[::2], nines[1::2]
 # Of training rows, which the density has seen, ``contamination`` is exact; of new rows,
 # nearly all are below that threshold. Held-out rows make the rate true for new ones.
 # The model's own region trusts the model instead of rows. Labels give a point of the
-# ROC curve.
+# ROC curve. (``trim_fraction=0``: all are to have the same density, fitted to all rows.)
 
 density = KernelDensity(bandwidth=0.5)
 rate = 0.05
 detectors = {
     reference: DensityOutlierDetector(
-        density, contamination=rate, reference=reference, random_state=0
+        density,
+        contamination=rate,
+        reference=reference,
+        trim_fraction=0,
+        random_state=0,
     ).fit(train)
     for reference in ("training", "held_out", "model")
 }

@@ -8,14 +8,16 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils import Tags, get_tags
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_array, check_is_fitted
 
 from skvae._decisions import ThresholdMixin
 from skvae._explain import Explanation, explain_rows
 from skvae._members import (
+    check_density,
     check_member_table,
     draw_from,
     fit_member,
+    score_member,
     seed_members,
     take_rows,
     weight_argument,
@@ -27,6 +29,7 @@ from skvae._parameters import (
     generator_from,
 )
 from skvae._thresholds import ReferenceScores
+from skvae._trimming import typical_rows
 from skvae._validation import check_sample_weight
 from skvae.density import VAEDensity
 
@@ -97,6 +100,11 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
           whatever training rows there are.
     calibration_fraction : float, default=0.2
         Share of the rows that reference "held_out" splits off.
+    trim_fraction : float or "auto", default="auto"
+        Share of the training rows that the density is not fitted to, in [0, 0.5]: the
+        strangest of them by two simple views. Other than 0 needs a table of finite
+        numbers. "auto" is four times `contamination`, at most 0.4, where that is a
+        number, with reference "training" and such a table, and else 0.
     max_reference_rows : int, default=10_000
         Largest number of reference rows; of more, a random part is scored. Reference
         "model" draws this many.
@@ -114,6 +122,8 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
         The share that the threshold was chosen by.
     reference_scores_ : ndarray of shape (n_reference,)
         Scores of the reference rows, ascending.
+    support_ : ndarray of bool of shape (n_samples,)
+        Which rows the density was fitted to.
     false_positive_rate_, true_positive_rate_ : float
         After `fit_threshold`: the shares of the labelled inliers and outliers that
         are below the threshold; nan without such rows.
@@ -135,7 +145,16 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
     on repeated values, only disturbs their order. Nor does an order need log-densities
     to the second decimal place.
 
-    *Training rows.* p-values of new rows are exact with reference "held_out" and after
+    *Outliers in the training rows.* A flexible density learns what it is shown: where
+    outliers are alike, it learns them as one more cluster. If training rows may have
+    outliers, say how many by `contamination`. Those that are strange to a multivariate
+    Student-t distribution, or far out in several columns, are then not fitted to;
+    the threshold is a quantile of the scores of all rows all the same. Four times as
+    many rows are trimmed as there may be outliers, because such simple views do not
+    rank outliers first; what it costs where all rows are inliers, and what it saves
+    where they are not, is in ``docs/benchmarks.md``.
+
+    *p-values* of new rows are exact with reference "held_out" and after
     `fit_threshold` on other rows than those of `fit`. The density has seen its
     training rows, and scores of new rows are lower.
 
@@ -171,6 +190,7 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
         contamination: float | str = "auto",
         reference: str = "training",
         calibration_fraction: float = 0.2,
+        trim_fraction: float | str = "auto",
         max_reference_rows: int = 10_000,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
@@ -178,6 +198,7 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
         self.contamination = contamination
         self.reference = reference
         self.calibration_fraction = calibration_fraction
+        self.trim_fraction = trim_fraction
         self.max_reference_rows = max_reference_rows
         self.random_state = random_state
 
@@ -203,9 +224,12 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
 
         Raises
         ------
+        TypeError
+            If the density is no estimator with `fit` and `score_samples`.
         ValueError
-            If weights are given, but the density's `fit` does not take any, or if
-            there are too few held-out rows for `contamination`.
+            If weights are given, but the density's `fit` does not take any, if it
+            scores rows as NaN or +inf, or if there are too few held-out rows for
+            `contamination`.
         """
         self._check_parameters()
         # Checks record the columns' names on a copy: a failure leaves no trace.
@@ -230,14 +254,18 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
         held_out = rows[:0]
         if self.reference == "held_out":
             rows, held_out = self._split(rows, random)
+        fitted_to = self._trim(table, rows, weight)
+        staged.support_ = np.zeros(n_rows, dtype=bool)
+        staged.support_[fitted_to] = True
         staged.density_ = fit_member(
             density,
-            take_rows(table, rows),
+            take_rows(table, fitted_to),
             "the training rows",
             argument,
-            weight[rows] if weighted else None,
+            weight[fitted_to] if weighted else None,
         )
-        staged._background = take_rows(table, _some(rows, MAX_BACKGROUND_ROWS, random))
+        background = _some(fitted_to, MAX_BACKGROUND_ROWS, random)
+        staged._background = take_rows(table, background)
         if self.reference == "model":
             scores = staged._scores_of_draws(int(random.randint(2**31 - 1)))
             reference = ReferenceScores.of(scores)
@@ -336,6 +364,7 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
         return density_for_ranking() if self.density is None else self.density
 
     def _check_parameters(self) -> None:
+        check_density(self._density(), "density")
         check_number(
             self.contamination,
             "contamination",
@@ -352,6 +381,9 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
             high=0.9,
             inclusive=False,
         )
+        check_number(
+            self.trim_fraction, "trim_fraction", low=0, high=0.5, also=("auto",)
+        )
         check_positive_int(self.max_reference_rows, "max_reference_rows")
 
     def _split(
@@ -367,8 +399,29 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
         shuffled = random.permutation(rows)
         return np.sort(shuffled[n_held_out:]), np.sort(shuffled[:n_held_out])
 
+    def _trim(
+        self, table: Any, rows: NDArray[np.intp], weight: Array
+    ) -> NDArray[np.intp]:
+        """Return those of the rows that the density is to be fitted to."""
+        is_auto = self.trim_fraction == "auto"
+        share = self.trim_fraction
+        if is_auto:
+            stated = self.reference == "training" and self.contamination != "auto"
+            share = min(4 * self.contamination, 0.4) if stated else 0.0
+        if not share:
+            return rows
+        try:
+            numbers = check_array(take_rows(table, rows), dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            if is_auto:
+                return rows
+            raise ValueError(
+                f"trim_fraction={share} needs a table of finite numbers: {error}"
+            ) from error
+        return rows[typical_rows(numbers, weight[rows], float(share))]
+
     def _score(self, table: Any) -> Array:
-        return np.asarray(self.density_.score_samples(table), dtype=np.float64)
+        return score_member(self.density_, table, "the detector")
 
     def _scores_of_draws(self, seed: int) -> Array:
         """Return the scores of rows drawn from the fitted density."""
@@ -379,7 +432,7 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
                 f"reference='model' needs a density with sample; {density!r} has none."
             )
         drawn = draw_from(density, self.max_reference_rows, seed)
-        return np.asarray(density.score_samples(drawn), dtype=np.float64)
+        return score_member(density, drawn, "the detector")
 
     def _choose_threshold(self, reference: ReferenceScores, *, exact: bool) -> None:
         rate = self.contamination

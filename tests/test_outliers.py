@@ -115,7 +115,9 @@ def test_contamination_is_the_share_of_training_rows(contamination: float) -> No
 
 
 def test_outliers_of_one_gaussian_are_outside_its_ellipse(normal_rows: Array) -> None:
-    detector = DensityOutlierDetector(GaussianMixture(reg_covar=0), contamination=0.1)
+    detector = DensityOutlierDetector(
+        GaussianMixture(reg_covar=0), contamination=0.1, trim_fraction=0
+    )
     labels = detector.fit_predict(normal_rows)
     distance = EmpiricalCovariance().fit(normal_rows).mahalanobis(normal_rows)
     assert_array_equal(labels == -1, distance > np.sort(distance)[-101])
@@ -332,6 +334,22 @@ def test_model_reference_needs_a_density_that_draws() -> None:
     detector = DensityOutlierDetector(Scores()).fit(rows)
     assert not hasattr(detector, "is_uncertain")
     assert_array_equal(detector.predict([[0, 0], [9, 9]]), [1, -1])
+
+
+@pytest.mark.parametrize("density", [object(), StandardScaler(), GaussianMixture])
+def test_what_is_no_density_is_named(density: Any) -> None:
+    with pytest.raises(TypeError, match="density must be an estimator with fit and"):
+        DensityOutlierDetector(density).fit(np.zeros((5, 2)))
+
+
+def test_scores_that_are_no_numbers_are_an_error(normal_rows: Array) -> None:
+    class Broken(GaussianMixture):
+        def score_samples(self, X: Array) -> Array:
+            return np.where(np.asarray(X)[:, 0] > 100, np.nan, 0.0)
+
+    detector = DensityOutlierDetector(Broken()).fit(normal_rows)
+    with pytest.raises(ValueError, match=r"NaN or \+inf for 1 of them"):
+        detector.predict([[0.0, 0.0, 0.0], [101.0, 0.0, 0.0]])
 
 
 def test_unfitted_detector_says_so() -> None:

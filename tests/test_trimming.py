@@ -1,0 +1,150 @@
+"""Rows that a detector's density is not fitted to where outliers are stated."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_array_equal
+from sklearn.metrics import roc_auc_score
+from sklearn.mixture import GaussianMixture
+from sklearn.neighbors import KernelDensity
+
+from skvae import DensityOutlierDetector
+from skvae._trimming import typical_rows
+
+Array = np.ndarray
+
+
+@pytest.fixture(scope="module")
+def correlated() -> Array:
+    """950 rows in a narrow band."""
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(950, 1)) + 0.3 * rng.normal(size=(950, 4))
+
+
+@pytest.fixture(scope="module")
+def off_the_band() -> Array:
+    """Two times 50 rows that are alike, far from the band but from no margin."""
+    centre = [1.5, -1.5, 1.5, -1.5]
+    return centre + 0.1 * np.random.default_rng(1).normal(size=(100, 4))
+
+
+def ones(table: Array) -> Array:
+    return np.ones(len(table))
+
+
+def test_rows_against_the_correlation_are_trimmed(correlated, off_the_band) -> None:
+    table = np.concatenate([correlated, off_the_band[:50]])
+    typical = typical_rows(table, ones(table), 0.1)
+    assert not typical[950:].any()
+    assert typical.mean() == pytest.approx(0.9, abs=2e-3)
+
+
+def test_rows_in_the_tails_are_trimmed_whatever_the_columns_shapes() -> None:
+    table = np.exp(2 * np.random.default_rng(0).normal(size=(500, 3)))
+    table[:5] = np.exp(4.4)
+    assert not typical_rows(table, ones(table), 0.05)[:5].any()
+
+
+def test_units_and_places_do_not_matter(correlated) -> None:
+    moved = 1e6 + correlated * [1e-3, 1.0, 1e3, -5.0]
+    assert_array_equal(
+        typical_rows(moved, ones(moved), 0.2),
+        typical_rows(correlated, ones(correlated), 0.2),
+    )
+
+
+def test_weights_are_repetitions(correlated) -> None:
+    weight = np.random.default_rng(2).integers(1, 4, len(correlated))
+    weighted = typical_rows(correlated, weight.astype(float), 0.13)
+    repeated = np.repeat(correlated, weight, axis=0)
+    assert_array_equal(
+        np.repeat(weighted, weight), typical_rows(repeated, ones(repeated), 0.13)
+    )
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.29, 0.5])
+def test_no_more_than_the_share_is_trimmed(share: float) -> None:
+    table = np.random.default_rng(3).normal(size=(100, 2))
+    trimmed = ~typical_rows(table, ones(table), share)
+    # Two rows are equally strange where each view has the same rank for one of them.
+    assert share - 0.02 < trimmed.mean() <= share
+
+
+def test_equal_rows_stay_together_and_extreme_tables_have_no_surprises() -> None:
+    equal = np.ones((20, 2))
+    assert typical_rows(equal, ones(equal), 0.5).all()
+    huge = np.array([[-1e308, 0.0], [1e308, 0.0], [0.0, 1e-300], [1.0, 0.0]] * 5)
+    with np.errstate(all="raise", under="ignore"):
+        assert typical_rows(huge, ones(huge), 0.5).any()
+
+
+def test_stated_outliers_do_not_become_a_cluster(correlated, off_the_band) -> None:
+    table = np.concatenate([correlated, off_the_band[:50]])
+    new = np.concatenate([correlated[:400], off_the_band[50:]])
+    is_odd = np.arange(len(new)) >= 400
+
+    def area(**settings) -> tuple[float, DensityOutlierDetector]:
+        density = GaussianMixture(5, random_state=0)
+        detector = DensityOutlierDetector(density, **settings).fit(table)
+        return roc_auc_score(is_odd, -detector.score_samples(new)), detector
+
+    unstated, detector = area()
+    assert detector.support_.all()
+    stated, detector = area(contamination=0.05)
+    assert unstated < 0.8
+    assert stated > 0.99
+    assert detector.support_.mean() == pytest.approx(0.8, abs=2e-3)
+    assert not detector.support_[950:].any()
+    # The threshold is for all rows.
+    assert (detector.predict(table) == -1).mean() == pytest.approx(0.05, abs=1e-3)
+    assert len(detector.reference_scores_) == len(table)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"contamination": "auto"},
+        {"contamination": 0.1, "reference": "model"},
+        {"contamination": 0.1, "trim_fraction": 0},
+    ],
+)
+def test_nothing_is_trimmed_unless_outliers_are_stated(settings, correlated) -> None:
+    density = KernelDensity()
+    detector = DensityOutlierDetector(density, **settings).fit(correlated)
+    assert detector.support_.all()
+
+
+def test_held_out_rows_are_not_trimmed(correlated) -> None:
+    detector = DensityOutlierDetector(
+        KernelDensity(),
+        reference="held_out",
+        trim_fraction=0.25,
+        contamination=0.1,
+        random_state=0,
+    ).fit(correlated)
+    assert detector.support_.sum() == pytest.approx(0.75 * 0.8 * 950, abs=1)
+    assert len(detector.reference_scores_) == 0.2 * 950
+
+
+class LongTexts(KernelDensity):
+    """A density of the lengths of texts."""
+
+    def fit(self, X, y=None, sample_weight=None):
+        return super().fit(X.map(len), y, sample_weight)
+
+    def score_samples(self, X):
+        return super().score_samples(X.map(len))
+
+
+def test_only_numbers_can_be_trimmed() -> None:
+    frame = pd.DataFrame({"a": ["x", "xx", "xxx"] * 10})
+    detector = DensityOutlierDetector(LongTexts(), contamination=0.1).fit(frame)
+    assert detector.support_.all()
+    with pytest.raises(ValueError, match=r"trim_fraction=0\.2 needs a table of finite"):
+        detector.set_params(trim_fraction=0.2).fit(frame)
+
+
+@pytest.mark.parametrize(("value", "error"), [(0.6, ValueError), ("some", TypeError)])
+def test_bad_share_is_named(value, error) -> None:
+    with pytest.raises(error, match="trim_fraction must be"):
+        DensityOutlierDetector(KernelDensity(), trim_fraction=value).fit(np.eye(5))
