@@ -50,7 +50,7 @@ known_nines, new_nines = nines[::2], nines[1::2]
 # Of training rows, which the density has seen, ``contamination`` is exact; of new rows,
 # nearly all are below that threshold. Held-out rows make the rate true for new ones.
 # The model's own region trusts the model instead of rows. Labels give a point of the
-# ROC curve. (``trim_fraction=0``: all are to have the same density, fitted to all rows.)
+# ROC curve. (``trim_fraction=0`` has all of them fit all of their rows.)
 
 density = KernelDensity(bandwidth=0.5)
 rate = 0.05
