@@ -9,6 +9,7 @@ MAX_VALIDATION_ROWS = 5000
 MIN_ROWS_TO_STOP_EARLY = 100
 # Wide tables of as many rows have few rows per column, but enough of them.
 MANY_ROWS = 30_000
+LARGE_ROWS = 20_000  # more rows are worth more steps, as their cube root
 DROPOUT = (0.0, 0.1, 0.2)  # by rows per column: from 900, from 200, below
 WEIGHT_DECAY = (1e-4, 0.03, 0.3)
 # The smoothing, in spreads of a column, is (30 / rows per column)², at most 0.6.
@@ -120,6 +121,7 @@ n_iter_no_change, dropout, weight_decay, smoothing
 
 
 def _default_steps(n_draws: int, steps_per_epoch: int) -> float:
-    """100 epochs, at least 4,500 and at most 12,000 steps; tiny tables need fewer."""
-    n_steps = min(max(100 * steps_per_epoch, 4500), 12_000)
+    """100 epochs, 4,500 to 12,000 steps; fewer for tiny tables, more for large ones."""
+    most = 12_000 * max(1.0, n_draws / LARGE_ROWS) ** (1 / 3)
+    n_steps = min(max(100 * steps_per_epoch, 4500), most)
     return n_steps * min(1.0, math.sqrt(n_draws / 800))

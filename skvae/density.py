@@ -107,7 +107,8 @@ None, default="auto"
         Rows per step.
     max_iter : int or "auto", default="auto"
         Largest number of epochs. "auto" is 100, but at least 4,500 and at most
-        12,000 steps, and fewer for tables below 800 rows.
+        12,000 steps; fewer for tables below 800 rows, and more, as the cube root of
+        the rows, above 20,000.
     early_stopping : bool or "auto", default="auto"
         Whether to hold out validation rows, stop when their score stops improving and
         keep the best weights. "auto" does so from 100 rows.
