@@ -47,8 +47,6 @@ def typical_rows(table: Array, weight: Array, share: float) -> NDArray[np.bool_]
 
     K. L. Lange, R. J. A. Little and J. M. G. Taylor, 1989. Robust statistical
     modeling using the t distribution.
-
-    R. A. Maronna, 1976. Robust M-estimators of multivariate location and scatter.
     """
     share_of_row = weight / weight.sum()
     views = (_tail_score(table, share_of_row), _joint_score(table, share_of_row))
