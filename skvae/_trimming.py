@@ -4,14 +4,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from skvae._columns import MIN_FLOOR, fit_columns
 from skvae.model.backgrounds import StudentTBackground
 from skvae.model.backgrounds.student_t import StudentTBackgroundModule
+from skvae.model.features import ColumnKind
 
 __all__ = ["typical_rows"]
 
 Array = NDArray[np.float64]
 
-SCALE_FLOOR = 1e-3  # of a column's standard deviation
 ROUNDING = 1e-9  # of a share
 
 
@@ -72,15 +73,11 @@ def _tail_score(table: Array, mass: Array) -> Array:
 
 def _joint_score(table: Array, mass: Array) -> Array:
     """Return the log-density under a Student-t distribution."""
-    # Halves keep the difference of the largest numbers finite.
-    half = table / 2
-    centred = half - mass @ half
-    largest = np.abs(centred).max(axis=0)
-    centred = centred / np.where(largest > 0, largest, 1)
-    spread = np.sqrt(mass @ np.square(centred))
-    x = torch.from_numpy(centred / np.where(spread > 0, spread, 1))
+    kinds = (ColumnKind("real"),) * table.shape[1]
+    columns = fit_columns(table, mass, kinds, normal_margins=False)
+    x = torch.from_numpy(columns.to_model(table)[0])
     settings = StudentTBackground()
-    floor = torch.full((table.shape[1],), SCALE_FLOOR, dtype=x.dtype)
+    floor = torch.full((table.shape[1],), MIN_FLOOR, dtype=x.dtype)
     background = StudentTBackgroundModule(0.0, settings.df, floor)
     background.initialise(x, torch.from_numpy(mass))
     return np.asarray(background.log_prob(x).numpy())
