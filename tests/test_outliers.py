@@ -429,7 +429,7 @@ def test_strange_column_is_found_whether_alone_or_given_the_others() -> None:
     rng = np.random.default_rng(0)
     a, c = rng.normal(size=(2, 2000))
     rows = np.c_[a, a + 0.1 * rng.normal(size=2000), c]
-    detector = DensityOutlierDetector(GaussianMixture()).fit(rows)
+    detector = DensityOutlierDetector(GaussianMixture(), random_state=0).fit(rows)
     strange = np.array([[1.0, 1.0, 7.0], [1.5, -1.5, 0.0], [6.0, 6.0, 0.0]])
     explanation = detector.explain(strange, n_background=200)
     # A value that no other row has: strange in both ways, and only there.
