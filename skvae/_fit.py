@@ -100,7 +100,7 @@ def fit_estimator(
             "columns_": job.columns,
             "n_components_": sum(job.latent_levels),
             "latent_levels_": job.latent_levels,
-            **{f"{family}_": spec for family, spec in vars(specs).items()},
+            **{f"{family}_": spec for family, spec in vars(job.specs).items()},
         }
         if hasattr(staged, "feature_names_in_"):
             fitted["feature_names_in_"] = staged.feature_names_in_

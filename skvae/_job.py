@@ -1,11 +1,12 @@
 """From rows to a trained model: the part of `fit` that speaks torch."""
 
 import copy
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,10 @@ from skvae._blocks import LargeTable, RowsOnDemand, in_float32
 from skvae._columns import RowMap, fit_columns
 from skvae._given import ConditionalColumns, GivenColumns
 from skvae._rules import FitSettings, fit_settings
-from skvae._specs import Specs
+from skvae._specs import Specs, other_decoders, posterior_scale
 from skvae._tables import TableSchema
 from skvae.model import VAE, BuildContext
+from skvae.model.decoders import DecoderSpec
 from skvae.model.threads import one_thread
 from skvae.training import (
     EpochRecord,
@@ -46,7 +48,10 @@ MAX_DRAWS = 100_000
 # Model units. Wider noise than the column's own is the background's part; without
 # this, the decoder keeps latents for it, and their modes are hard to find.
 SCALE_CEILING = 1.5
-PILOT_SHARE = 0.1  # of the training's steps, for each of the two margins
+# Of the training's steps, for each candidate: margins show early what they are worth,
+# decoders later.
+MARGIN_PILOT = 0.1
+DECODER_PILOT = 0.2
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,8 @@ class FitPlan:
         Rows per epoch, validation rows included.
     device : torch.device
         Where to train.
+    other_decoders : tuple of DecoderSpec
+        What "auto" may put in the place of the specs' decoder.
     given : GivenColumns or None
         The last columns of the rows, which the density is conditional on.
     """
@@ -83,6 +90,7 @@ class FitPlan:
     marginal_transform: str | None
     n_draws: int
     device: torch.device
+    other_decoders: tuple[DecoderSpec, ...] = ()
     given: GivenColumns | None = None
 
     @property
@@ -145,6 +153,11 @@ def plan_fit(
         marginal_transform=estimator.marginal_transform,
         n_draws=n_draws,
         device=device,
+        other_decoders=(
+            other_decoders(estimator, schema.kinds)
+            if settings.few_rows and settings.n_valid
+            else ()
+        ),
         given=given,
     )
 
@@ -165,6 +178,8 @@ class FitJob:
         log |det du/dx| of each validation row.
     latent_levels : tuple of int
         Number of latents of every level, bottom first.
+    specs : Specs
+        The model's components.
     """
 
     columns: RowMap
@@ -172,6 +187,7 @@ class FitJob:
     log_jacobian: float
     log_jacobian_valid: Array
     latent_levels: tuple[int, ...]
+    specs: Specs
 
     def in_input_units(self, record: EpochRecord) -> EpochRecord:
         """Return the record with log-densities in the units of the input."""
@@ -241,14 +257,23 @@ def begin(
         given = plan.given.standardised(sample[:, n_features:], weight)
         return ConditionalColumns(columns, given)
 
-    if choice == "auto":
-        plain, mapped = columns_for(None), columns_for("normal")
-        better = _is_better(plan, mapped, plain, rows, split, seed)
-        columns = mapped if better else plain
-    else:
-        better, columns = False, columns_for(choice)
-    job = _job(plan, columns, rows, split, torch.Generator().manual_seed(seed))
-    if better is None:
+    margins = (None, "normal") if choice == "auto" else (choice,)
+    tables = [columns_for(margin) for margin in margins]
+    others = (replace(plan.specs, decoder=other) for other in plan.other_decoders)
+    plans = [plan, *(replace(plan, specs=specs) for specs in others)]
+    candidates = list(itertools.product(plans, tables))
+
+    def job_of(plan: FitPlan, columns: RowMap) -> FitJob:
+        generator = torch.Generator().manual_seed(seed)
+        return _job(plan, columns, rows, split, generator)
+
+    best, interrupted = 0, False
+    if len(candidates) > 1:
+        best, interrupted = _best_pilot(
+            [partial(job_of, _pilot(plan), columns) for plan, columns in candidates]
+        )
+    job = job_of(*candidates[best])
+    if interrupted:
         job.trainer.interrupt()
     return job
 
@@ -287,42 +312,41 @@ def _rows_to_start_from(rows: Array | LargeTable, weight: Array) -> NDArray[np.i
     return used[np.unique(choice)]
 
 
-def _is_better(
-    plan: FitPlan,
-    columns: RowMap,
-    simpler: RowMap,
-    rows: Array | LargeTable,
-    split: tuple[Array, Array],
-    seed: int,
-) -> bool | None:
-    """Train a pilot in each of two model units; return whether the first wins.
-
-    None if a KeyboardInterrupt ended a pilot.
-
-    It has to win by one standard error of the paired difference over validation
-    rows: a pilot flatters the units that are quicker to learn, not those that are
-    better in the end, and chance should not choose the more flexible one.
-    """
-    n_epochs = max(1, math.ceil(PILOT_SHARE * plan.schedule.n_epochs))
-    pilot = replace(
+def _pilot(plan: FitPlan) -> FitPlan:
+    """Return the plan of a short training for the same model."""
+    share = DECODER_PILOT if plan.other_decoders else MARGIN_PILOT
+    n_epochs = max(1, math.ceil(share * plan.schedule.n_epochs))
+    return replace(
         plan,
         specs=replace(plan.specs, objective=ELBO()),
         schedule=replace(plan.schedule, n_epochs=n_epochs, n_validations=4),
     )
-    log_p = []
-    for candidate in (columns, simpler):
-        generator = torch.Generator().manual_seed(seed)
-        job = _job(pilot, candidate, rows, split, generator)
+
+
+def _best_pilot(pilots: list[Callable[[], FitJob]]) -> tuple[int, bool]:
+    """Train pilots; return the best one's number, and whether ^C ended one of them.
+
+    The simplest come first. One of the others has to win by one standard error of
+    the paired difference over validation rows: a pilot flatters what is quicker to
+    learn, not what is better in the end, and chance should not choose the more
+    flexible one.
+    """
+    best, best_log_p = 0, np.empty(0)
+    for number, begin_pilot in enumerate(pilots):
+        job = begin_pilot()
         if job.trainer.run().interrupted:
-            return None
-        log_p.append(job.validation_log_p())
-    if not np.isfinite(log_p).all():
-        return False
-    lead = log_p[0] - log_p[1]
-    weight = job.trainer.data.weight_valid.numpy()
-    mean = float(np.average(lead, weights=weight))
-    variance = float(np.average(np.square(lead - mean), weights=weight))
-    return mean > math.sqrt(variance / weight.sum())
+            return best, True
+        log_p = job.validation_log_p()
+        if number == 0:
+            best_log_p = log_p
+        elif np.isfinite([log_p, best_log_p]).all():
+            lead = log_p - best_log_p
+            weight = job.trainer.data.weight_valid.numpy()
+            mean = float(np.average(lead, weights=weight))
+            variance = float(np.average(np.square(lead - mean), weights=weight))
+            if mean > math.sqrt(variance / weight.sum()):
+                best, best_log_p = number, log_p
+    return best, False
 
 
 def _job(
@@ -369,6 +393,7 @@ def _job(
         log_jacobian=float(np.average(log_jacobian, weights=split[0][used])),
         log_jacobian_valid=log_jacobian_valid,
         latent_levels=latent_levels,
+        specs=plan.specs,
     )
 
 
@@ -428,6 +453,7 @@ def _new_model(
             bottom,
             floor[owner[owner < n_features]],
             generator,
+            posterior_scale=posterior_scale(specs, columns.kinds),
             n_above=sum(above),
             n_given=context.n_given_inputs,
         )

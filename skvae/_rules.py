@@ -36,6 +36,8 @@ class FitSettings:
         Regularisation of the networks.
     smoothing : float
         Least standard deviation of the likelihood, in spreads of the column.
+    few_rows : bool
+        Whether rows per column are too few to do without regularisation.
     """
 
     latent_levels: tuple[int, ...]
@@ -45,6 +47,7 @@ class FitSettings:
     dropout: float
     weight_decay: float
     smoothing: float
+    few_rows: bool
 
     @property
     def n_components(self) -> int:
@@ -117,6 +120,7 @@ n_iter_no_change, dropout, weight_decay, smoothing
             WEIGHT_DECAY[heavy] if weight_decay == "auto" else float(weight_decay)
         ),
         smoothing=float(smoothing),
+        few_rows=heavy > 0,
     )
 
 

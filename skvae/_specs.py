@@ -17,11 +17,19 @@ from skvae.model.priors import LadderPrior, PriorSpec
 from skvae.model.spec import resolve
 from skvae.training.objectives import ObjectiveSpec
 
-__all__ = ["Specs", "resolve_specs", "specs_for_columns"]
+__all__ = [
+    "Specs",
+    "other_decoders",
+    "posterior_scale",
+    "resolve_specs",
+    "specs_for_columns",
+]
 
 # Among discrete columns an autoregressive decoder wins or draws; with very many
 # columns it learns too slowly.
 MANY_COLUMNS = 256
+# Where rows are few, a shallower autoregressive decoder is better and cheaper.
+FEW_ROWS_LAYERS = (128, 128)
 
 
 @dataclass(frozen=True)
@@ -107,3 +115,35 @@ def specs_for_columns(
                 f"takes column {j} as {support}. Use 'auto' or None."
             )
     return replace(specs, decoder=decoder, background=background)
+
+
+def other_decoders(
+    estimator: Any, kinds: tuple[ColumnKind, ...]
+) -> tuple[DecoderSpec, ...]:
+    """Return the decoders that "auto" should try besides that of the specs.
+
+    Who asks for a number of latents wants the table told by them: an autoregressive
+    decoder would leave them little to tell.
+
+    Parameters
+    ----------
+    estimator : VAEDensity
+        Whose decoder and number of latents may be "auto".
+    kinds : tuple of ColumnKind
+        What the columns hold.
+    """
+    free = _is_auto(estimator.decoder) and _is_auto(estimator.n_components)
+    has_real = any(kind.support == "real" for kind in kinds)
+    if free and has_real and len(kinds) <= MANY_COLUMNS:
+        return (AutoregressiveDecoder(FEW_ROWS_LAYERS),)
+    return ()
+
+
+def posterior_scale(specs: Specs, kinds: tuple[ColumnKind, ...]) -> float:
+    """Return the encoder's standard deviation around whitened latents at the start.
+
+    An autoregressive decoder of real columns starts at wide ones: those before a
+    column tell much about it, and narrow latents would only store rows.
+    """
+    has_real = any(kind.support == "real" for kind in kinds)
+    return 0.7 if specs.decoder.autoregressive and has_real else 0.3

@@ -60,7 +60,11 @@ class VAEDensity(
         Family of the encoder's distributions.
     decoder : {"auto", "mlp", "autoregressive"} or DecoderSpec, default="auto"
         From latents to the parameters of the likelihood. "auto" is "autoregressive"
-        for up to 256 columns of which none is real, else "mlp".
+        for up to 256 columns of which none is real, else "mlp". Where rows are few
+        (below 900 per column, and 30,000) and `n_components` is "auto", too, it also
+        tries ``AutoregressiveDecoder((128, 128))`` for a fifth of the training, and
+        takes it if that is better on the validation rows by one standard error of
+        the difference. For latents that tell all of a row, choose "mlp".
     likelihood : {"mixture", "gaussian", "student_t", "logistic_mixture", \
 "bernoulli", "categorical", "poisson", "negative_binomial", "auto"} or \
 LikelihoodSpec, default="mixture"
@@ -88,8 +92,9 @@ None, default="auto"
     marginal_transform : {"auto", "normal"} or None, default="auto"
         "normal" maps every column to normal scores by a monotone spline, exact
         Jacobian included; None only standardises. "auto" trains both for a short
-        while and takes "normal" if that is better on the validation rows by one
-        standard error of the difference (None without validation rows).
+        while (with each decoder that is tried) and takes "normal" if that is better
+        on the validation rows by one standard error of the difference (None without
+        validation rows).
     smoothing : float or "auto", default=0.0
         Least standard deviation that the likelihood may give a real column, in units
         of its spread (of the middle 90 % of the rows): the density has no detail that

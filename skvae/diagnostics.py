@@ -51,6 +51,7 @@ class Diagnosis:
     reconstruction_error : tuple of float
         For each column, the root-mean-square difference between rows and the
         decoder's means at the encoder's means, in standard deviations of the column.
+        An autoregressive decoder also reads the row's columns before it.
     floor_share : tuple of float
         For each column, the share of cells whose standard deviation, given the
         encoder's mean, is at most twice the smallest one that the model allows; nan

@@ -45,6 +45,7 @@ MAX_BACKGROUND_ROWS = 256
 def density_for_ranking() -> VAEDensity:
     """Return the detector's own density, unfitted."""
     return VAEDensity(
+        decoder="mlp",
         marginal_transform=None,
         smoothing="auto",
         evidence_tol=0.3,
@@ -139,11 +140,11 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
 
     Notes
     -----
-    *The default density* is ``VAEDensity(marginal_transform=None, smoothing="auto",
-    evidence_tol=0.3, max_evidence_samples=1024)``. Outliers are strange on a scale
-    that can be seen: detail that is finer than the rows can vouch for, such as spikes
-    on repeated values, only disturbs their order. Nor does an order need log-densities
-    to the second decimal place.
+    *The default density* is ``VAEDensity(decoder="mlp", marginal_transform=None,
+    smoothing="auto", evidence_tol=0.3, max_evidence_samples=1024)``. Outliers are
+    strange on a scale that can be seen: detail that is finer than the rows can vouch
+    for, such as spikes on repeated values, only disturbs their order. Nor does an
+    order need log-densities to the second decimal place.
 
     *Outliers in the training rows.* A flexible density learns what it is shown: where
     outliers are alike, it learns them as one more cluster. If training rows may have

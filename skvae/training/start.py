@@ -11,7 +11,6 @@ from skvae.model import LinearStart
 
 __all__ = ["linear_start"]
 
-POSTERIOR_SCALE = 0.3  # of a whitened latent, at the start
 RIDGE = 1e-3
 ABOVE_CORRELATION = 0.3  # of a latent in a level above with its direction
 
@@ -22,6 +21,7 @@ def linear_start(
     n_components: int,
     scale_floor: Tensor,
     generator: torch.Generator,
+    posterior_scale: float = 0.3,
     n_above: int = 0,
     n_given: int = 0,
 ) -> LinearStart:
@@ -45,6 +45,8 @@ def linear_start(
         Smallest standard deviation of a feature that is not given.
     generator : torch.Generator
         Source of the latents' noise.
+    posterior_scale : float, default=0.3
+        Standard deviation of the encoder around whitened latents.
     n_above : int, default=0
         Number of further latents, in levels above, that follow the others. The
         decoder starts without them; the encoder starts close to the prior and
@@ -75,11 +77,11 @@ def linear_start(
     encoder = torch.zeros(n_components, x.shape[1], dtype=x.dtype)
     encoder[:n_directions] = (leading / spread).T
     noise = torch.randn(len(x), n_components, dtype=x.dtype, generator=generator)
-    z = centred @ encoder.T + POSTERIOR_SCALE * noise
+    z = centred @ encoder.T + posterior_scale * noise
     if n_components > n_directions:
         # Latents beyond the rank of the table start as the prior.
         z[:, n_directions:] = noise[:, n_directions:]
-    tril = torch.full((n_components,), POSTERIOR_SCALE, dtype=x.dtype)
+    tril = torch.full((n_components,), posterior_scale, dtype=x.dtype)
     tril[n_directions:] = 1
     decoder = _ridge(z, centred, w)
     residual = centred - z @ decoder.T
