@@ -48,10 +48,10 @@ MAX_DRAWS = 100_000
 # Model units. Wider noise than the column's own is the background's part; without
 # this, the decoder keeps latents for it, and their modes are hard to find.
 SCALE_CEILING = 1.5
-# Of the training's steps, for each candidate: margins show early what they are worth,
-# decoders later.
-MARGIN_PILOT = 0.1
-DECODER_PILOT = 0.2
+# Of the training's steps, for each candidate. Where columns are read, it shows later
+# what they are worth.
+PILOT_SHARE = 0.1
+AUTOREGRESSIVE_PILOT_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -269,8 +269,13 @@ def begin(
 
     best, interrupted = 0, False
     if len(candidates) > 1:
+        some_read = any(plan.specs.decoder.autoregressive for plan in plans)
+        share = AUTOREGRESSIVE_PILOT_SHARE if some_read else PILOT_SHARE
         best, interrupted = _best_pilot(
-            [partial(job_of, _pilot(plan), columns) for plan, columns in candidates]
+            [
+                partial(job_of, _pilot(plan, share), columns)
+                for plan, columns in candidates
+            ]
         )
     job = job_of(*candidates[best])
     if interrupted:
@@ -312,9 +317,8 @@ def _rows_to_start_from(rows: Array | LargeTable, weight: Array) -> NDArray[np.i
     return used[np.unique(choice)]
 
 
-def _pilot(plan: FitPlan) -> FitPlan:
+def _pilot(plan: FitPlan, share: float) -> FitPlan:
     """Return the plan of a short training for the same model."""
-    share = DECODER_PILOT if plan.other_decoders else MARGIN_PILOT
     n_epochs = max(1, math.ceil(share * plan.schedule.n_epochs))
     return replace(
         plan,

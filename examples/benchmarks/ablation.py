@@ -1,25 +1,34 @@
-"""What one parameter of VAEDensity is worth, on validation rows.
+"""What the parts of VAEDensity are worth, on validation rows.
 
 Examples::
 
     python examples/benchmarks/ablation.py --data FOLDER --sets magic \
-        --vary hidden_layer_sizes "(256, 256)" "(96, 96, 96, 96, 96, 96)"
-    python examples/benchmarks/ablation.py --data FOLDER --vary marginal_transform \
-        None normal
+        --variants default prior=normal "hidden_layer_sizes=(256, 256)"
+    python examples/benchmarks/ablation.py --data FOLDER --sets concrete \
+        --variants default "decoder=AutoregressiveDecoder((64,));n_components=4"
 
-Every variant is fitted to ``train`` and scored on ``valid``: ``test`` rows stay out of
-all choices. Differences are to the first value, paired by row, ± their standard error.
+A variant is one or more KEY=VALUE of VAEDensity, with semicolons between them. Every
+one is fitted to ``train`` and scored on ``valid``: ``test`` rows stay out of all
+choices. Differences are to the first variant, paired by row, ± their standard error.
 """
 
 import argparse
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import torch
 from _data import load_split, set_names
-from density import mean_and_error, parse_param, plus_minus, read_value
+from density import mean_and_error, parse_param, plus_minus, with_components
 
 from skvae import VAEDensity
+
+
+def parse_variant(text: str) -> tuple[str, dict[str, Any]]:
+    """Read ``KEY=VALUE;KEY=VALUE``; "default" changes nothing."""
+    if text == "default":
+        return text, {}
+    return text, dict(parse_param(part) for part in text.split(";"))
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -29,9 +38,8 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--data", type=Path, help="folder of npz files; else bundled")
     parser.add_argument("--sets", nargs="+", metavar="NAME", help="default: all")
-    parser.add_argument("--vary", nargs="+", required=True, metavar="PARAMETER VALUE")
     parser.add_argument(
-        "--fix", type=parse_param, nargs="*", default=[], metavar="KEY=VALUE"
+        "--variants", nargs="+", required=True, type=parse_variant, metavar="VARIANT"
     )
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
@@ -41,26 +49,21 @@ def main() -> None:
     """Fit every variant to every set and print a Markdown table."""
     arguments = parse_arguments()
     torch.set_num_threads(1)
-    parameter, *values = arguments.vary
-    fixed = dict(arguments.fix)
-    print(f"| set | {parameter} | nats per row | difference | fit s |")
+    print("| set | variant | nats per row | difference | fit s |")
     print("|---|---|---|---|---|")
     for name in arguments.sets or set_names(arguments.data):
         split = load_split(name, arguments.data)
         first = None
-        for value in values:
-            settings = {**fixed, parameter: read_value(value)}
+        for variant, params in arguments.variants:
             start = perf_counter()
-            density = VAEDensity(random_state=arguments.seed, **settings)
+            density = VAEDensity(random_state=arguments.seed, **with_components(params))
             density.fit(split.train)
             seconds = perf_counter() - start
             scores = density.score_samples(split.valid)
             first = scores if first is None else first
             lead = plus_minus(*mean_and_error(scores - first), "+")
-            print(
-                f"| {name} | {value} | {scores.mean():.3f} | {lead} | {seconds:.0f} |",
-                flush=True,
-            )
+            figures = f"{scores.mean():.3f} | {lead} | {seconds:.0f}"
+            print(f"| {name} | {variant} | {figures} |", flush=True)
 
 
 if __name__ == "__main__":

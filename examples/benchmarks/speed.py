@@ -5,6 +5,7 @@ Examples::
     python examples/benchmarks/speed.py
     python examples/benchmarks/speed.py --data FOLDER --sets magic --threads 1 2
     python examples/benchmarks/speed.py --data FOLDER --sets cover --beside-kde
+    python examples/benchmarks/speed.py --members 2 4 8
 
 Without ``--data``, tables are drawn from a mixture of Gaussians, and rows, columns and
 latents are varied in turn. A fit is timed with one draw per row and with four, as the
@@ -18,15 +19,21 @@ measured in a process of its own; seconds are of one machine, shares carry over.
 ``--beside-kde`` compares `score_samples` of a default fit, with a standard error of at
 most 0.1 nats per row, to that of a `KernelDensity` of the same training rows, at most
 100,000 of them, in a tree and as one leaf.
+
+``--members`` asks whether several models would train faster together: steps of M
+residual networks of the default shape, one after the other, and as one network whose
+matrix products are stacked.
 """
 
 import argparse
+import itertools
 import multiprocessing
 import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -46,6 +53,10 @@ SHAPES = [
     *((n_rows, 10, 10) for n_rows in (1_000, 10_000, 100_000)),
     *((10_000, n_columns, 10) for n_columns in (5, 20, 40, 80)),
     *((10_000, 10, n_latents) for n_latents in (2, 5, 20)),
+]
+LAYERS = (10, 96, 96, 96, 96, 96, 96, 120)  # of a decoder of ten columns
+MEMBERS_HEADER = [
+    *("rows of a step", "members", "threads", "separate", "stacked", "ratio"),
 ]
 HEADER = ["table", "rows", "columns", "latents", "threads"]
 FIGURES = [
@@ -145,6 +156,51 @@ def measure_beside_kde(job: Job) -> list[str]:
     return [job.name, *cells, *(f"{k:,.0f} ({vae / k:.1f} ×)" for k in kernels)]
 
 
+def measure_members(n_members: int, n_rows: int, threads: int) -> list[str]:
+    """Time the steps of networks that are trained one by one, and stacked."""
+    import torch
+
+    torch.set_num_threads(threads)
+    separate = sum(seconds_per_step(n_rows, ()) for _ in range(n_members))
+    stacked = seconds_per_step(n_rows, (n_members,))
+    sizes = [f"{n_rows:,}", f"{n_members}", f"{threads}"]
+    times = [f"{1e3 * seconds:.2f} ms" for seconds in (separate, stacked)]
+    return [*sizes, *times, f"{separate / stacked:.2f}"]
+
+
+def seconds_per_step(n_rows: int, members: tuple[int, ...]) -> float:
+    """Return the median seconds of a training step of a residual network.
+
+    Parameters
+    ----------
+    n_rows : int
+        Rows of the step.
+    members : tuple of int
+        Empty for one network; the number of those whose products are stacked.
+    """
+    import torch
+    from torch.nn.functional import silu
+
+    generator = torch.Generator().manual_seed(0)
+    weights = []
+    for n_inputs, n_outputs in pairwise(LAYERS):
+        weight = torch.randn(*members, n_inputs, n_outputs, generator=generator)
+        weights.append((weight / n_inputs**0.5).requires_grad_())
+    rows = torch.randn(*members, n_rows, LAYERS[0], generator=generator)
+    optimiser = torch.optim.AdamW(weights, fused=True)
+    seconds = []
+    for _ in range(STEPS):
+        began = perf_counter()
+        h = rows @ weights[0]
+        for weight in weights[1:-1]:
+            h = h + silu(h @ weight)
+        optimiser.zero_grad()
+        (h @ weights[-1]).square().mean(-1).sum().backward()
+        optimiser.step()
+        seconds.append(perf_counter() - began)
+    return float(np.median(seconds[STEPS // 5 :]))
+
+
 def rows_per_second(score: Callable[[Array], Array], rows: Array) -> float:
     """Return the rows scored per second, after a call that does not count."""
     score(rows[:10])
@@ -199,7 +255,13 @@ def main() -> int:
     parser.add_argument("--sets", nargs="+", default=["magic"], metavar="NAME")
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--beside-kde", action="store_true", help="needs --data")
+    parser.add_argument("--members", type=int, nargs="+", default=[], metavar="M")
     options = parser.parse_args()
+    if options.members:
+        cases = itertools.product((256, 1024), options.members, options.threads)
+        lines = [measure_members(m, rows, threads) for rows, m, threads in cases]
+        print(markdown_table([MEMBERS_HEADER, *lines]))
+        return 0
     if options.beside_kde and options.data is None:
         parser.error("--beside-kde needs --data")
     table = [KDE_HEADER if options.beside_kde else HEADER + FIGURES]
