@@ -3,10 +3,10 @@
 import copy
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -272,10 +272,7 @@ def begin(
         some_read = any(plan.specs.decoder.autoregressive for plan in plans)
         share = AUTOREGRESSIVE_PILOT_SHARE if some_read else PILOT_SHARE
         best, interrupted = _best_pilot(
-            [
-                partial(job_of, _pilot(plan, share), columns)
-                for plan, columns in candidates
-            ]
+            job_of(_pilot(plan, share), columns) for plan, columns in candidates
         )
     job = job_of(*candidates[best])
     if interrupted:
@@ -327,7 +324,7 @@ def _pilot(plan: FitPlan, share: float) -> FitPlan:
     )
 
 
-def _best_pilot(pilots: list[Callable[[], FitJob]]) -> tuple[int, bool]:
+def _best_pilot(pilots: Iterable[FitJob]) -> tuple[int, bool]:
     """Train pilots; return the best one's number, and whether ^C ended one of them.
 
     The simplest come first. One of the others has to win by one standard error of
@@ -336,8 +333,7 @@ def _best_pilot(pilots: list[Callable[[], FitJob]]) -> tuple[int, bool]:
     flexible one.
     """
     best, best_log_p = 0, np.empty(0)
-    for number, begin_pilot in enumerate(pilots):
-        job = begin_pilot()
+    for number, job in enumerate(pilots):
         if job.trainer.run().interrupted:
             return best, True
         log_p = job.validation_log_p()

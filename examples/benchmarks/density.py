@@ -105,9 +105,10 @@ def fit_vae(split: Split, seed: int, params: dict[str, Any]) -> Fitted:
     density = VAEDensity(**{"random_state": seed, **with_components(params)})
     density.fit(np.concatenate([split.train, split.valid]))
     elapsed = perf_counter() - start
+    sizes = f"{density.n_components_} latents, {density.n_iter_} epochs"
     return Fitted(
         score=density.score_samples,
-        settings=f"{density.n_components_} latents, {density.n_iter_} epochs",
+        settings=f"{density.decoder_.alias}, {sizes}",
         fit_seconds=elapsed,
         final_fit_seconds=elapsed,
         standard_error=lambda rows: density.evidence(rows).standard_error,
