@@ -17,7 +17,7 @@ from skvae._blocks import LargeTable, RowsOnDemand, in_float32
 from skvae._columns import RowMap, fit_columns
 from skvae._given import ConditionalColumns, GivenColumns
 from skvae._rules import FitSettings, fit_settings
-from skvae._specs import Specs, other_decoders, posterior_scale
+from skvae._specs import Specs, has_real, other_decoders, posterior_scale
 from skvae._tables import TableSchema
 from skvae.model import VAE, BuildContext
 from skvae.model.decoders import DecoderSpec
@@ -233,8 +233,7 @@ def begin(
     """Prepare a new model: columns, split, components, start."""
     split = _split(plan, sample_weight, generator)
     kinds = plan.schema.kinds
-    has_real = any(kind.support == "real" for kind in kinds)
-    choice = plan.marginal_transform if has_real else None
+    choice = plan.marginal_transform if has_real(kinds) else None
     if choice == "auto" and not plan.settings.n_valid:
         choice = None
     seed = int(torch.randint(2**62, (), generator=generator))

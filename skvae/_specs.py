@@ -19,6 +19,7 @@ from skvae.training.objectives import ObjectiveSpec
 
 __all__ = [
     "Specs",
+    "has_real",
     "other_decoders",
     "posterior_scale",
     "resolve_specs",
@@ -117,6 +118,11 @@ def specs_for_columns(
     return replace(specs, decoder=decoder, background=background)
 
 
+def has_real(kinds: tuple[ColumnKind, ...]) -> bool:
+    """Return whether some column is real."""
+    return any(kind.support == "real" for kind in kinds)
+
+
 def other_decoders(
     estimator: Any, kinds: tuple[ColumnKind, ...]
 ) -> tuple[DecoderSpec, ...]:
@@ -133,8 +139,7 @@ def other_decoders(
         What the columns hold.
     """
     free = _is_auto(estimator.decoder) and _is_auto(estimator.n_components)
-    has_real = any(kind.support == "real" for kind in kinds)
-    if free and has_real and len(kinds) <= MANY_COLUMNS:
+    if free and has_real(kinds) and len(kinds) <= MANY_COLUMNS:
         return (AutoregressiveDecoder(FEW_ROWS_LAYERS),)
     return ()
 
@@ -145,5 +150,4 @@ def posterior_scale(specs: Specs, kinds: tuple[ColumnKind, ...]) -> float:
     An autoregressive decoder of real columns starts at wide ones: those before a
     column tell much about it, and narrow latents would only store rows.
     """
-    has_real = any(kind.support == "real" for kind in kinds)
-    return 0.7 if specs.decoder.autoregressive and has_real else 0.3
+    return 0.7 if specs.decoder.autoregressive and has_real(kinds) else 0.3
