@@ -112,7 +112,9 @@ def main() -> None:
         for name in options.sets or set_names(options.data)[:1]:
             split = load_split(name, options.data)
             background = None if options.no_background else "auto"
-            density = VAEDensity(random_state=options.seed, background=background)
+            density = VAEDensity(
+                decoder="mlp", background=background, random_state=options.seed
+            )
             began = perf_counter()
             density.fit(np.concatenate([split.train, split.valid]))
             print(f"\n## {name}: {split.train.shape[1]} columns,", end=" ")
