@@ -17,7 +17,9 @@ from sklearn.utils.validation import (
     column_or_1d,
 )
 
-from skvae._members import (
+from skvae.arguments.checks import check_positive_int, generator_from
+from skvae.density import VAEDensity
+from skvae.members.member import (
     check_member_table,
     draw_mixture,
     fit_member,
@@ -25,13 +27,10 @@ from skvae._members import (
     take_rows,
     weight_argument,
 )
-from skvae._parameters import check_positive_int, generator_from
-from skvae._validation import check_sample_weight
-from skvae.density import VAEDensity
+from skvae.tables.checks import check_sample_weight
+from skvae.typing import Array, RandomState
 
 __all__ = ["DensityClassifier"]
-
-Array = NDArray[np.float64]
 
 
 def _can_sample(classifier: "DensityClassifier") -> bool:
@@ -118,7 +117,7 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
         *,
         priors: ArrayLike | None = None,
         n_jobs: int | None = None,
-        random_state: int | np.random.RandomState | None = None,
+        random_state: RandomState = None,
     ) -> None:
         self.density = density
         self.priors = priors
@@ -279,7 +278,7 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
     def sample(
         self,
         n_samples: int = 1,
-        random_state: int | np.random.RandomState | None = None,
+        random_state: RandomState = None,
     ) -> tuple[Array, NDArray[Any]]:
         """Draw rows and their classes, if the densities have `sample`.
 

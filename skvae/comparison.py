@@ -7,25 +7,24 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from skvae._folds import every_row_once
-from skvae._frames import pandas_for_frames
-from skvae._held_out import HeldOut, clone_members, score_held_out
-from skvae._members import check_density, check_member_table, seed_members
-from skvae._named import NamedMembersMixin
-from skvae._paired import HeldOutScores, collect
-from skvae._parameters import generator_from
-from skvae._units import warn_of_units
-from skvae._validation import check_sample_weight
+from skvae.arguments.checks import generator_from
+from skvae.members.folds import every_row_once
+from skvae.members.frames import pandas_for_frames
+from skvae.members.held_out import HeldOut, clone_members, score_held_out
+from skvae.members.member import check_density, check_member_table, seed_members
+from skvae.members.named import NamedMembersMixin
+from skvae.members.paired import HeldOutScores, collect
+from skvae.members.units import warn_of_units
+from skvae.tables.checks import check_sample_weight
+from skvae.typing import Array, Index, Mask, RandomState
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
 __all__ = ["DensityComparison", "compare_densities"]
-
-Array = NDArray[np.float64]
 
 N_ERRORS = 2  # standard errors by which a difference counts as one
 WIDTH = 79
@@ -92,7 +91,7 @@ class DensityComparison:
     standard_error: Array
     difference: Array
     difference_error: Array
-    separated: NDArray[np.bool_]
+    separated: Mask
     fit_seconds: Array
     score_seconds: Array
     scores: HeldOutScores
@@ -246,7 +245,7 @@ class DensityComparison:
         sentence = "; ".join(parts) or "there is nothing to compare"
         return sentence[0].upper() + sentence[1:] + "."
 
-    def _best_first(self) -> NDArray[np.intp]:
+    def _best_first(self) -> Index:
         return np.argsort(-self.mean, kind="stable")
 
 
@@ -258,7 +257,7 @@ def compare_densities(
     reference: str | None = None,
     sample_weight: ArrayLike | None = None,
     n_jobs: int | None = None,
-    random_state: int | np.random.RandomState | None = None,
+    random_state: RandomState = None,
 ) -> DensityComparison:
     r"""Compare density estimators by the log-density of rows they have not seen.
 

@@ -3,16 +3,21 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from skvae._callbacks import CallbackSupportMixin, with_callbacks
-from skvae._fit import fit_estimator
-from skvae._given import Given, read_given
-from skvae._parameters import check_positive_int
-from skvae._reading import (
+from skvae.arguments.checks import check_positive_int
+from skvae.evidence import Bounds, Evidence, Proposal
+from skvae.fitting.callbacks import CallbackSupportMixin, with_callbacks
+from skvae.fitting.fit import fit_estimator
+from skvae.model.backgrounds import BackgroundSpec
+from skvae.model.decoders import DecoderSpec
+from skvae.model.likelihoods import LikelihoodSpec
+from skvae.model.posteriors import PosteriorSpec
+from skvae.model.priors import PriorSpec
+from skvae.scoring.base import (
     bounds_of,
     decode_rows,
     draw_rows,
@@ -20,19 +25,13 @@ from skvae._reading import (
     evidence_of,
     mean_log_density,
 )
-from skvae._scoring import warn_unreliable
-from skvae._validation import check_latents
-from skvae.evidence import Bounds, Evidence, Proposal
-from skvae.model.backgrounds import BackgroundSpec
-from skvae.model.decoders import DecoderSpec
-from skvae.model.likelihoods import LikelihoodSpec
-from skvae.model.posteriors import PosteriorSpec
-from skvae.model.priors import PriorSpec
+from skvae.scoring.rows import warn_unreliable
+from skvae.tables.checks import check_latents
+from skvae.tables.given import Given, read_given
 from skvae.training.objectives import ObjectiveSpec
+from skvae.typing import Array, RandomState
 
 __all__ = ["ConditionalVAEDensity"]
-
-Array = NDArray[np.float64]
 
 
 class ConditionalVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
@@ -138,7 +137,7 @@ likelihood_, objective_, background_
         evidence_tol: float = 0.03,
         max_evidence_samples: int = 4096,
         device: str = "auto",
-        random_state: int | np.random.RandomState | None = None,
+        random_state: RandomState = None,
         verbose: int = 0,
     ) -> None:
         self.n_components = n_components
@@ -309,7 +308,7 @@ likelihood_, objective_, background_
         self,
         y: ArrayLike,
         n_samples: int = 1,
-        random_state: int | np.random.RandomState | None = None,
+        random_state: RandomState = None,
     ) -> Array:
         """Draw rows from the densities given each row of y.
 

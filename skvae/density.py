@@ -2,8 +2,7 @@
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -12,21 +11,20 @@ from sklearn.base import (
 )
 from sklearn.utils.validation import check_is_fitted
 
-from skvae._callbacks import CallbackSupportMixin, with_callbacks
-from skvae._fit import fit_estimator
-from skvae._parameters import check_positive_int
-from skvae._reading import EvidenceMixin, decode_rows, draw_rows, embed_rows
-from skvae._validation import check_latents
+from skvae.arguments.checks import check_positive_int
+from skvae.fitting.callbacks import CallbackSupportMixin, with_callbacks
+from skvae.fitting.fit import fit_estimator
 from skvae.model.backgrounds import BackgroundSpec
 from skvae.model.decoders import DecoderSpec
 from skvae.model.likelihoods import LikelihoodSpec
 from skvae.model.posteriors import PosteriorSpec
 from skvae.model.priors import PriorSpec
+from skvae.scoring.base import EvidenceMixin, decode_rows, draw_rows, embed_rows
+from skvae.tables.checks import check_latents
 from skvae.training.objectives import ObjectiveSpec
+from skvae.typing import Array, RandomState
 
 __all__ = ["VAEDensity"]
-
-Array = NDArray[np.float64]
 
 
 class VAEDensity(
@@ -243,7 +241,7 @@ None, default="auto"
         evidence_tol: float = 0.03,
         max_evidence_samples: int = 4096,
         device: str = "auto",
-        random_state: int | np.random.RandomState | None = None,
+        random_state: RandomState = None,
         verbose: int = 0,
     ) -> None:
         self.n_components = n_components
@@ -328,7 +326,7 @@ None, default="auto"
     def sample(
         self,
         n_samples: int = 1,
-        random_state: int | np.random.RandomState | None = None,
+        random_state: RandomState = None,
     ) -> Array:
         """Draw rows from the density.
 
@@ -350,9 +348,7 @@ None, default="auto"
         check_positive_int(n_samples, "n_samples")
         return self.schema_.decode(self._draw(n_samples, random_state))
 
-    def _draw(
-        self, n_samples: int, random_state: int | np.random.RandomState | None
-    ) -> Array:
+    def _draw(self, n_samples: int, random_state: RandomState) -> Array:
         """Draw rows, with codes in place of categories."""
         return draw_rows(self, n_samples, random_state)
 

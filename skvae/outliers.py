@@ -4,15 +4,24 @@ import copy
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils import Tags, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from skvae._decisions import ThresholdMixin
-from skvae._explain import Explanation, explain_rows
-from skvae._members import (
+from skvae.arguments.checks import (
+    check_choice,
+    check_number,
+    check_positive_int,
+    generator_from,
+)
+from skvae.density import VAEDensity
+from skvae.detection.decisions import ThresholdMixin
+from skvae.detection.explain import Explanation, explain_rows
+from skvae.detection.thresholds import ReferenceScores
+from skvae.detection.trimming import typical_rows
+from skvae.members.member import (
     check_density,
     check_member_table,
     draw_from,
@@ -22,20 +31,10 @@ from skvae._members import (
     take_rows,
     weight_argument,
 )
-from skvae._parameters import (
-    check_choice,
-    check_number,
-    check_positive_int,
-    generator_from,
-)
-from skvae._thresholds import ReferenceScores
-from skvae._trimming import typical_rows
-from skvae._validation import check_sample_weight
-from skvae.density import VAEDensity
+from skvae.tables.checks import check_sample_weight
+from skvae.typing import Array, Index, Mask, RandomState
 
 __all__ = ["DensityOutlierDetector"]
-
-Array = NDArray[np.float64]
 
 REFERENCES = ("training", "held_out", "model")
 AUTO_RATE = 0.01
@@ -193,7 +192,7 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
         calibration_fraction: float = 0.2,
         trim_fraction: float | str = "auto",
         max_reference_rows: int = 10_000,
-        random_state: int | np.random.RandomState | None = None,
+        random_state: RandomState = None,
     ) -> None:
         self.density = density
         self.contamination = contamination
@@ -297,7 +296,7 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
         return self._score(check_member_table(self, X, reset=False))
 
     @available_if(_has_evidence)
-    def is_uncertain(self, X: ArrayLike, n_errors: float = 2.0) -> NDArray[np.bool_]:
+    def is_uncertain(self, X: ArrayLike, n_errors: float = 2.0) -> Mask:
         """Return which decisions the error of the log-density could turn round.
 
         There if the density has `evidence`.
@@ -387,9 +386,7 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
         )
         check_positive_int(self.max_reference_rows, "max_reference_rows")
 
-    def _split(
-        self, rows: NDArray[np.intp], random: np.random.RandomState
-    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    def _split(self, rows: Index, random: np.random.RandomState) -> tuple[Index, Index]:
         """Return rows to fit, and rows to hold out; at least one of each."""
         n_held_out = round(self.calibration_fraction * len(rows))
         n_held_out = min(max(n_held_out, 1), len(rows) - 1, self.max_reference_rows)
@@ -400,9 +397,7 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
         shuffled = random.permutation(rows)
         return np.sort(shuffled[n_held_out:]), np.sort(shuffled[:n_held_out])
 
-    def _trim(
-        self, table: Any, rows: NDArray[np.intp], weight: Array
-    ) -> NDArray[np.intp]:
+    def _trim(self, table: Any, rows: Index, weight: Array) -> Index:
         """Return those of the rows that the density is to be fitted to."""
         is_auto = self.trim_fraction == "auto"
         share = self.trim_fraction
@@ -456,9 +451,7 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
         return tags
 
 
-def _some(
-    rows: NDArray[np.intp], most: int, random: np.random.RandomState
-) -> NDArray[np.intp]:
+def _some(rows: Index, most: int, random: np.random.RandomState) -> Index:
     """Return at most so many of the rows, chosen at random."""
     if len(rows) <= most:
         return rows

@@ -7,32 +7,31 @@ from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Bunch
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from skvae._folds import every_row_once, one_part
-from skvae._held_out import clone_members, fit_members, score_held_out
-from skvae._members import check_member_table, draw_mixture, seed_members
-from skvae._mixing import exact_evidence, mix_evidence, mixing_weights
-from skvae._named import NamedMembersMixin
-from skvae._parameters import (
+from skvae.arguments.checks import (
     check_choice,
     check_number,
     check_positive_int,
     generator_from,
 )
-from skvae._reading import mean_log_density
-from skvae._units import warn_of_units
-from skvae._validation import check_sample_weight
 from skvae.evidence import Evidence, Proposal
+from skvae.members.folds import every_row_once, one_part
+from skvae.members.held_out import clone_members, fit_members, score_held_out
+from skvae.members.member import check_member_table, draw_mixture, seed_members
+from skvae.members.mixing import exact_evidence, mix_evidence, mixing_weights
+from skvae.members.named import NamedMembersMixin
+from skvae.members.units import warn_of_units
+from skvae.scoring.base import mean_log_density
+from skvae.tables.checks import check_sample_weight
+from skvae.typing import Array, RandomState
 
 __all__ = ["StackedDensity"]
-
-Array = NDArray[np.float64]
 
 # Nats per row that other weights may gain before a warning says so.
 WARN_GAP = 1e-6
@@ -155,7 +154,7 @@ class StackedDensity(NamedMembersMixin, DensityMixin, BaseEstimator):
         cv: Any = None,
         refit: bool = True,
         n_jobs: int | None = None,
-        random_state: int | np.random.RandomState | None = None,
+        random_state: RandomState = None,
     ) -> None:
         self.estimators = estimators
         self.validation_fraction = validation_fraction
@@ -334,7 +333,7 @@ class StackedDensity(NamedMembersMixin, DensityMixin, BaseEstimator):
     def sample(
         self,
         n_samples: int = 1,
-        random_state: int | np.random.RandomState | None = None,
+        random_state: RandomState = None,
     ) -> Array:
         """Draw rows from the density, if the members have `sample`.
 

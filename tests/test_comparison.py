@@ -21,7 +21,7 @@ from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import make_pipeline
 
 from skvae import DensityComparison, VAEDensity, compare_densities
-from skvae._paired import HeldOutScores
+from skvae.members.paired import HeldOutScores
 from tests.conftest import QUICK
 from tests.known import Box, Normal
 

@@ -13,9 +13,8 @@ import torch
 from numpy.testing import assert_allclose
 from sklearn.exceptions import NotFittedError
 
-import skvae._diagnose
+import skvae.scoring.health
 from skvae import Diagnosis, GaussianLikelihood, MixtureLikelihood, VAEDensity
-from skvae._scoring import score_rows
 from skvae.evidence import Evidence, RowNoise, row_hash
 from skvae.evidence.diagnosis import check_rows
 from skvae.model import BuildContext
@@ -24,6 +23,7 @@ from skvae.model.likelihoods import (
     LikelihoodModule,
     LikelihoodSpec,
 )
+from skvae.scoring.rows import score_rows
 from tests.conftest import QUICK
 
 FLOOR = 0.01
@@ -223,7 +223,7 @@ def test_column_with_repeated_values_is_named() -> None:
 def test_many_columns_at_the_floor_are_one_warning(report: Diagnosis) -> None:
     names = tuple("abcdefgh")
     all_hit = replace(report, feature_names=names, floor_share=(0.5,) * 8)
-    (advice,) = skvae._diagnose._advice_on_columns(all_hit)
+    (advice,) = skvae.scoring.health._advice_on_columns(all_hit)
     assert "'e' (50%) and 3 more columns" in advice
     assert "'f'" not in advice
 
@@ -301,8 +301,8 @@ def test_same_call_same_report(
 def test_large_tables_are_thinned(
     density: VAEDensity, table: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(skvae._diagnose, "MAX_ROWS", 120)
-    monkeypatch.setattr(skvae._diagnose, "MAX_BOUND_ROWS", 50)
+    monkeypatch.setattr(skvae.scoring.health, "MAX_ROWS", 120)
+    monkeypatch.setattr(skvae.scoring.health, "MAX_BOUND_ROWS", 50)
     report = density.diagnose(table)
     assert (report.n_rows, report.n_rows_used, report.n_bound_rows) == (200, 120, 50)
     assert "120, drawn from the 200 given" in str(report)
@@ -383,7 +383,7 @@ def test_unreliable_rows_are_told_without_a_python_warning(
         evidence = score_rows(*args)
         return replace(evidence, unreliable=np.arange(len(args[2])) % 10 == 0)
 
-    monkeypatch.setattr("skvae._diagnose.score_rows", doubted)
+    monkeypatch.setattr("skvae.scoring.health.score_rows", doubted)
     report = density.diagnose(table[:40])
     assert report.unreliable_share == 0.1
     assert warned(report, "lower bounds only")

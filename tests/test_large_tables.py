@@ -8,7 +8,7 @@ import pytest
 from sklearn import config_context
 
 from skvae import VAEDensity
-from skvae._blocks import LargeTable, choose_rows, is_large
+from skvae.tables.large import LargeTable, choose_rows, is_large
 
 SMALL_LIMIT = 1  # MiB
 
@@ -118,7 +118,7 @@ def test_zeros_and_ones_in_one_byte(table) -> None:
 
 
 def test_of_too_many_rows_some_are_chosen_by_weight(monkeypatch) -> None:
-    monkeypatch.setattr("skvae._blocks.MAX_TRAINING_ROWS", 1000)
+    monkeypatch.setattr("skvae.tables.large.MAX_TRAINING_ROWS", 1000)
     rng = np.random.default_rng(0)
     weight = rng.choice([0.0, 1.0, 3.0], size=20_000)
     rows, unit = choose_rows(np.arange(20_000.0)[:, None], weight)

@@ -21,7 +21,7 @@ from skvae import (
     StudentTBackground,
     VAEDensity,
 )
-from skvae._tables import natural_support
+from skvae.tables.schema import natural_support
 from tests.conftest import QUICK
 
 N = 300

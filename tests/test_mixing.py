@@ -15,9 +15,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from skvae import StackedDensity, compare_densities
-from skvae._folds import distinct_rows, every_row_once, one_part
-from skvae._mixing import exact_evidence, mix_evidence, mixing_weights
-from skvae._units import log_volume
+from skvae.members.folds import distinct_rows, every_row_once, one_part
+from skvae.members.mixing import exact_evidence, mix_evidence, mixing_weights
+from skvae.members.units import log_volume
 
 Array = np.ndarray
 

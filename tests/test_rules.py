@@ -2,7 +2,7 @@
 
 import pytest
 
-from skvae._rules import fit_settings
+from skvae.fitting.defaults import fit_settings
 
 
 def settings_for(n_rows: int, n_features: int, **given):

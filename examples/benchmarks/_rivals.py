@@ -192,7 +192,7 @@ def fit_mapped_flow(split: Split, seed: int, seconds: float) -> Fitted:
     -------
     Fitted
     """
-    from skvae._margins import fit_normal_scores
+    from skvae.tables.margins import fit_normal_scores
 
     maps = [fit_normal_scores(x, np.ones(len(x))) for x in split.train.T]
 

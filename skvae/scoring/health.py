@@ -7,18 +7,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from skvae._scoring import bound_rows, score_rows, scoring_plan
 from skvae.diagnostics import Diagnosis
 from skvae.evidence import Evidence, RowNoise, row_hash
 from skvae.evidence.diagnosis import RowCheck, check_rows
 from skvae.model import VAE
 from skvae.model.features import Support
+from skvae.scoring.rows import bound_rows, score_rows, scoring_plan
+from skvae.typing import Array
 
 __all__ = ["diagnose_density"]
-
-Array = NDArray[np.float64]
 
 N_DRAWN = 1000  # rows from the model, where none are given
 MAX_ROWS = 1000

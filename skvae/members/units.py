@@ -5,13 +5,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from skvae._members import take_rows
+from skvae.members.member import take_rows
+from skvae.typing import Array
 
 __all__ = ["log_volume", "warn_of_units"]
-
-Array = NDArray[np.float64]
 
 N_ROWS = 5
 STEP = 1e-4  # of the finite differences, in standard deviations of the columns

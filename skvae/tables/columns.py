@@ -4,14 +4,12 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from skvae._margins import MonotoneMap, fit_normal_scores
 from skvae.model.features import ColumnKind
+from skvae.tables.margins import MonotoneMap, fit_normal_scores
+from skvae.typing import Array
 
 __all__ = ["Columns", "RowMap", "fit_columns", "merge_duplicates"]
-
-Array = NDArray[np.float64]
 
 MIN_FLOOR = 1e-3
 MAX_FLOOR = 0.5

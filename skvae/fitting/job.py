@@ -11,17 +11,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from skvae._blocks import LargeTable, RowsOnDemand, in_float32
-from skvae._columns import RowMap, fit_columns
-from skvae._given import ConditionalColumns, GivenColumns
-from skvae._rules import FitSettings, fit_settings
-from skvae._specs import Specs, has_real, other_decoders, posterior_scale
-from skvae._tables import TableSchema
+from skvae.fitting.components import Specs, has_real, other_decoders, posterior_scale
+from skvae.fitting.defaults import FitSettings, fit_settings
 from skvae.model import VAE, BuildContext
 from skvae.model.decoders import DecoderSpec
 from skvae.model.threads import one_thread
+from skvae.tables.columns import RowMap, fit_columns
+from skvae.tables.given import ConditionalColumns, GivenColumns
+from skvae.tables.large import LargeTable, RowsOnDemand, in_float32
+from skvae.tables.schema import TableSchema
 from skvae.training import (
     EpochRecord,
     RowSource,
@@ -32,6 +31,7 @@ from skvae.training import (
     split_weights,
 )
 from skvae.training.objectives import ELBO
+from skvae.typing import Array, Index
 
 __all__ = [
     "FitJob",
@@ -41,8 +41,6 @@ __all__ = [
     "resume",
     "training_settings",
 ]
-
-Array = NDArray[np.float64]
 
 MAX_DRAWS = 100_000
 # Model units. Wider noise than the column's own is the background's part; without
@@ -304,7 +302,7 @@ def _split(
     return train.numpy(), valid.numpy()
 
 
-def _rows_to_start_from(rows: Array | LargeTable, weight: Array) -> NDArray[np.intp]:
+def _rows_to_start_from(rows: Array | LargeTable, weight: Array) -> Index:
     """Return the training rows; of a large table, some of them, the same every time."""
     used = np.flatnonzero(weight > 0)
     if not isinstance(rows, LargeTable) or len(used) <= MAX_DRAWS:

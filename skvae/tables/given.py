@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_consistent_length
 
-from skvae._columns import RowMap
-from skvae._validation import check_sample_weight, is_missing
 from skvae.model.features import ColumnKind
+from skvae.tables.checks import check_sample_weight, is_missing
+from skvae.tables.columns import RowMap
+from skvae.typing import Array
 
 __all__ = [
     "ConditionalColumns",
@@ -20,8 +21,6 @@ __all__ = [
     "GivenColumns",
     "read_given",
 ]
-
-Array = NDArray[np.float64]
 
 KINDS = ("numeric", "categorical")
 MAX_NAMES = 10

@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skvae._frames import pandas_for_frames
-from skvae._members import take_rows
+from skvae.members.frames import pandas_for_frames
+from skvae.members.member import take_rows
+from skvae.typing import Array
 
 __all__ = ["Explanation", "explain_rows"]
-
-Array = NDArray[np.float64]
 
 MAX_LINES = 40  # of the printed table
 

@@ -7,12 +7,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from skvae._parameters import check_number
-from skvae._thresholds import ReferenceScores
+from skvae.arguments.checks import check_number
+from skvae.detection.thresholds import ReferenceScores
+from skvae.typing import Array
 
 __all__ = ["ThresholdMixin"]
-
-Array = NDArray[np.float64]
 
 Self = TypeVar("Self", bound="ThresholdMixin")
 

@@ -7,28 +7,29 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from skvae._blocks import ROWS_AT_ONCE, row_blocks
-from skvae._columns import Columns
-from skvae._diagnose import diagnose_density
-from skvae._parameters import (
+from skvae.arguments.checks import (
     check_device,
     check_parameters,
     check_positive_int,
     seed_from,
 )
-from skvae._scoring import (
+from skvae.diagnostics import Diagnosis
+from skvae.evidence import Bounds, Evidence, Proposal
+from skvae.model import VAE
+from skvae.scoring.health import diagnose_density
+from skvae.scoring.rows import (
     bound_rows,
     score_rows,
     scoring_plan,
     warn_unreliable,
 )
-from skvae._validation import check_sample_weight
-from skvae.diagnostics import Diagnosis
-from skvae.evidence import Bounds, Evidence, Proposal
-from skvae.model import VAE
+from skvae.tables.checks import check_sample_weight
+from skvae.tables.columns import Columns
+from skvae.tables.large import ROWS_AT_ONCE, row_blocks
+from skvae.typing import Array, RandomState
 
 __all__ = [
     "EvidenceMixin",
@@ -40,8 +41,6 @@ __all__ = [
     "mean_log_density",
     "model_on_device",
 ]
-
-Array = NDArray[np.float64]
 
 
 class EvidenceMixin:
@@ -287,7 +286,7 @@ def decode_rows(estimator: Any, latents: Array, given: Array | None = None) -> A
 def draw_rows(
     estimator: Any,
     n_samples: int,
-    random_state: int | np.random.RandomState | None,
+    random_state: RandomState,
     given: Array | None = None,
 ) -> Array:
     """Draw rows from the model, in the units of the columns, shape (n_samples, D).

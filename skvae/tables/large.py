@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from sklearn import get_config
 from torch import Tensor
 
-from skvae._columns import RowMap
+from skvae.tables.columns import RowMap
+from skvae.typing import Array, Index
 
 __all__ = [
     "ROWS_AT_ONCE",
@@ -33,7 +34,7 @@ def is_large(table: NDArray[Any]) -> bool:
     return table.size * 8 > get_config()["working_memory"] * 2**20
 
 
-def row_blocks(table: NDArray[Any]) -> Iterator[NDArray[np.float64]]:
+def row_blocks(table: NDArray[Any]) -> Iterator[Array]:
     """Yield the rows of a table, a bounded number at a time, as float64."""
     for begin in range(0, len(table), ROWS_AT_ONCE):
         yield np.asarray(table[begin : begin + ROWS_AT_ONCE], dtype=np.float64)
@@ -52,7 +53,7 @@ class LargeTable:
     """
 
     table: NDArray[Any]
-    numbers: NDArray[np.intp]
+    numbers: Index
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -62,14 +63,12 @@ class LargeTable:
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def __getitem__(self, index: NDArray[np.intp]) -> NDArray[np.float64]:
+    def __getitem__(self, index: Index) -> Array:
         """Read rows, by their place among those that are meant."""
         return np.asarray(self.table[self.numbers[index]], dtype=np.float64)
 
 
-def choose_rows(
-    table: NDArray[Any], sample_weight: NDArray[np.float64]
-) -> tuple[LargeTable, NDArray[np.float64]]:
+def choose_rows(table: NDArray[Any], sample_weight: Array) -> tuple[LargeTable, Array]:
     """Return the rows of a large table to train on, and their weights.
 
     All of positive weight, if they are not too many; else, from equal slices of the
@@ -114,6 +113,6 @@ class RowsOnDemand:
         return in_float32(u).to(self.device)
 
 
-def in_float32(u: NDArray[np.float64]) -> Tensor:
+def in_float32(u: Array) -> Tensor:
     """Return rows in model units as training reads them."""
     return torch.from_numpy(u.clip(-FARTHEST_IN_FLOAT32, FARTHEST_IN_FLOAT32)).float()

@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from skvae.typing import Array
 
 __all__ = ["ReferenceScores"]
-
-Array = NDArray[np.float64]
 
 ROUNDING = 1e-9  # of a rank; 0.29 · 100 rows are 29, not 28.999999999999996
 

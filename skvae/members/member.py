@@ -7,9 +7,10 @@ from inspect import signature
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_array, has_fit_parameter, validate_data
+
+from skvae.typing import Array, Index
 
 __all__ = [
     "check_density",
@@ -23,8 +24,6 @@ __all__ = [
     "take_rows",
     "weight_argument",
 ]
-
-Array = NDArray[np.float64]
 
 
 def check_density(density: Any, label: str) -> None:
@@ -123,7 +122,7 @@ def _naming(what: str) -> Iterator[None]:
         raise next(kinds, RuntimeError)(f"{what}: {error}") from error
 
 
-def take_rows(table: Any, index: NDArray[np.intp]) -> Any:
+def take_rows(table: Any, index: Index) -> Any:
     """Return some rows of an array or a data frame."""
     return table.iloc[index] if hasattr(table, "iloc") else table[index]
 
@@ -161,7 +160,7 @@ def draw_mixture(
     weights: Array,
     n_samples: int,
     random: np.random.RandomState,
-) -> tuple[Array, NDArray[np.intp]]:
+) -> tuple[Array, Index]:
     """Draw rows from a mixture of fitted densities.
 
     Parameters

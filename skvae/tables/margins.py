@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+
+from skvae.typing import Array, Index
 
 __all__ = ["MonotoneMap", "fit_normal_scores"]
-
-Array = NDArray[np.float64]
 
 MIN_ROWS = 50
 ROWS_PER_BIN = 10  # enough for a slope within a third; fewer would fit single rows
@@ -69,9 +68,7 @@ class MonotoneMap:
         return x + (u - inside) / end
 
 
-def _bin(
-    value: Array, along: Array, across: Array
-) -> tuple[NDArray[np.intp], Array, Array]:
+def _bin(value: Array, along: Array, across: Array) -> tuple[Index, Array, Array]:
     """Return each value's bin and the bin's extent in both coordinates."""
     k = np.searchsorted(along, value, side="right") - 1
     k = np.clip(k, 0, len(along) - 2)

@@ -6,7 +6,7 @@ from typing import Any
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags, get_tags
 
-from skvae._members import check_density
+from skvae.members.member import check_density
 
 __all__ = ["NamedMembersMixin"]
 

@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from skvae._folds import Fold
-from skvae._held_out import HeldOut
+from skvae.members.folds import Fold
+from skvae.members.held_out import HeldOut
+from skvae.typing import Array, Mask
 
 __all__ = ["HeldOutScores", "collect"]
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -37,7 +35,7 @@ class HeldOutScores:
     fold_ratio: float
 
     @property
-    def used(self) -> NDArray[np.bool_]:
+    def used(self) -> Mask:
         """Which rows were held out at all, shape (n_samples,)."""
         return ~np.isnan(self.log_density[:, 0])
 

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
+from skvae.typing import RandomState
+
 __all__ = [
     "check_choice",
     "check_device",
@@ -149,7 +151,7 @@ def check_choice(value: object, name: str, choices: tuple[object, ...]) -> None:
         raise ValueError(f"{name} must be one of {allowed}, got {value!r}.")
 
 
-def seed_from(random_state: int | np.random.RandomState | None) -> int:
+def seed_from(random_state: RandomState) -> int:
     """Return a seed; None is fresh entropy, never NumPy's global state."""
     if random_state is None:
         return int(np.random.SeedSequence().generate_state(1)[0])
@@ -157,7 +159,7 @@ def seed_from(random_state: int | np.random.RandomState | None) -> int:
 
 
 def generator_from(
-    random_state: int | np.random.RandomState | None,
+    random_state: RandomState,
 ) -> np.random.RandomState:
     """Return a generator; None is fresh entropy, never NumPy's global state."""
     if random_state is None:

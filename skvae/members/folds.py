@@ -10,12 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import check_cv
 
-from skvae._parameters import check_number
+from skvae.arguments.checks import check_number
+from skvae.typing import Array, Index
 
 __all__ = ["Fold", "distinct_rows", "every_row_once", "one_part"]
-
-Array = NDArray[np.float64]
-Index = NDArray[np.intp]
 
 MAX_ROWS = 5000  # distinct ones, of one held-out part
 

@@ -6,30 +6,27 @@ from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from skvae._blocks import LargeTable, choose_rows, is_large
-from skvae._callbacks import FitCallbacks
-from skvae._columns import merge_duplicates
-from skvae._given import Given
-from skvae._job import FitJob, begin, plan_fit, resume, training_settings
-from skvae._parameters import (
+from skvae.arguments.checks import (
     check_device,
     check_parameters,
     seed_from,
 )
-from skvae._progress import FitProgress
-from skvae._specs import Specs, resolve_specs, specs_for_columns
-from skvae._tables import fit_schema, read_table
-from skvae._validation import check_sample_weight
+from skvae.fitting.callbacks import FitCallbacks
+from skvae.fitting.components import Specs, resolve_specs, specs_for_columns
+from skvae.fitting.job import FitJob, begin, plan_fit, resume, training_settings
+from skvae.fitting.progress import FitProgress
+from skvae.tables.checks import check_sample_weight
+from skvae.tables.columns import merge_duplicates
+from skvae.tables.given import Given
+from skvae.tables.large import LargeTable, choose_rows, is_large
+from skvae.tables.schema import fit_schema, read_table
 from skvae.training import EpochRecord, Trainer, TrainingOutcome
+from skvae.typing import Array
 
 __all__ = ["fit_estimator"]
-
-Array = NDArray[np.float64]
 
 
 def fit_estimator(

@@ -8,8 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from skvae._blocks import row_blocks
-from skvae._columns import RowMap
 from skvae.evidence import (
     Bounds,
     Budget,
@@ -24,10 +22,11 @@ from skvae.evidence import (
 )
 from skvae.model import VAE
 from skvae.model.spec import resolve
+from skvae.tables.columns import RowMap
+from skvae.tables.large import row_blocks
+from skvae.typing import Array
 
 __all__ = ["bound_rows", "score_rows", "scoring_plan", "warn_unreliable"]
-
-Array = NDArray[np.float64]
 
 
 def scoring_plan(

@@ -2,21 +2,19 @@
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from skvae._columns import MIN_FLOOR, fit_columns
 from skvae.model.backgrounds import StudentTBackground
 from skvae.model.backgrounds.student_t import StudentTBackgroundModule
 from skvae.model.features import ColumnKind
+from skvae.tables.columns import MIN_FLOOR, fit_columns
+from skvae.typing import Array, Mask
 
 __all__ = ["typical_rows"]
-
-Array = NDArray[np.float64]
 
 ROUNDING = 1e-9  # of a share
 
 
-def typical_rows(table: Array, weight: Array, share: float) -> NDArray[np.bool_]:
+def typical_rows(table: Array, weight: Array, share: float) -> Mask:
     r"""Return which rows are left when the strangest are trimmed.
 
     A row is as strange as the stranger of two ranks: of its distance under a

@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from skvae.evidence import Evidence
 from skvae.evidence.sampling import NEGLIGIBLE_SHARE
+from skvae.typing import Array
 
 __all__ = ["MixingWeights", "exact_evidence", "mix_evidence", "mixing_weights"]
-
-Array = NDArray[np.float64]
 
 TOL = 1e-10  # nats per row, of what other weights could gain
 MAX_ITER = 2000
@@ -185,7 +183,7 @@ def mix_evidence(weights: Array, parts: Sequence[Evidence]) -> Evidence:
     share = np.exp(log_joint - np.where(np.isfinite(total), total, 0.0))
     counts = share >= NEGLIGIBLE_SHARE
 
-    def all_of(name: str) -> NDArray[np.float64]:
+    def all_of(name: str) -> Array:
         return np.stack([getattr(part, name) for part in parts])
 
     def shared(values: Array, power: int) -> Array:

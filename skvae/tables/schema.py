@@ -13,19 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_array, validate_data
 
-from skvae._validation import (
+from skvae.model.features import ColumnKind, Support
+from skvae.model.likelihoods import LikelihoodSpec
+from skvae.tables.checks import (
     check_finite,
     check_supports,
     check_table,
     column_label,
     is_missing,
 )
-from skvae.model.features import ColumnKind, Support
-from skvae.model.likelihoods import LikelihoodSpec
+from skvae.typing import Array, Mask
 
 __all__ = ["RawTable", "TableSchema", "fit_schema", "natural_support", "read_table"]
-
-Array = NDArray[np.float64]
 
 MAX_CATEGORIES = 1000
 MAX_SHOWN = 10
@@ -204,9 +203,7 @@ class TableSchema:
         """Return the rows of a fitted estimator's table as numbers."""
         return self.encode(estimator, read_table(estimator, X, reset=False))
 
-    def encode(
-        self, estimator: Any, raw: RawTable, used: NDArray[np.bool_] | None = None
-    ) -> Array:
+    def encode(self, estimator: Any, raw: RawTable, used: Mask | None = None) -> Array:
         """Return numbers and codes; raise for values that a column cannot have.
 
         Parameters
@@ -338,7 +335,7 @@ def _encode_column(
     j: int,
     raw: RawTable,
     values: tuple[object, ...],
-    used: NDArray[np.bool_] | None,
+    used: Mask | None,
 ) -> Array:
     """Return the codes of one column; raise for an unknown category."""
     cells: NDArray[Any] = raw.labels.get(j, raw.numbers[:, j])

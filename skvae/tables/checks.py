@@ -12,8 +12,9 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skvae._blocks import is_large, row_blocks
 from skvae.model.features import ColumnKind, Support
+from skvae.tables.large import is_large, row_blocks
+from skvae.typing import Array, Mask
 
 __all__ = [
     "check_finite",
@@ -32,9 +33,7 @@ def column_label(estimator: Any, index: int) -> str:
     return f"column {index}" if names is None else f"column {names[index]!r}"
 
 
-def check_table(
-    estimator: Any, X: Any, *, reset: bool, min_samples: int = 1
-) -> NDArray[np.float64]:
+def check_table(estimator: Any, X: Any, *, reset: bool, min_samples: int = 1) -> Array:
     """Return X as a float64 array of shape (n_samples, n_features), all finite.
 
     An array of numbers that is large comes back as it is, which may be on a disk.
@@ -116,7 +115,7 @@ def is_missing(value: Any) -> bool:
     return isinstance(value, (float, np.floating)) and bool(np.isnan(value))
 
 
-def check_latents(Z: Any, n_components: int) -> NDArray[np.float64]:
+def check_latents(Z: Any, n_components: int) -> Array:
     """Return latents of shape (n_samples, n_components), all finite."""
     latents = check_array(Z, dtype=np.float64, input_name="Z")
     if latents.shape[1] != n_components:
@@ -133,7 +132,7 @@ class Allowed:
 
     likelihoods: str
     values: str
-    holds: Callable[[NDArray[np.float64]], NDArray[np.bool_]]
+    holds: Callable[[Array], Mask]
 
 
 ALLOWED: dict[Support, Allowed] = {
@@ -146,7 +145,7 @@ ALLOWED: dict[Support, Allowed] = {
 }
 
 
-def check_sample_weight(sample_weight: Any, n_samples: int) -> NDArray[np.float64]:
+def check_sample_weight(sample_weight: Any, n_samples: int) -> Array:
     """Return weights of shape (n_samples,), finite, not negative, not all zero."""
     if sample_weight is None:
         return np.ones(n_samples)

@@ -7,16 +7,14 @@ from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
-from numpy.typing import NDArray
 from sklearn.base import clone
 
-from skvae._folds import Fold
-from skvae._members import fit_member, score_member, take_rows, weight_argument
-from skvae._units import log_volume
+from skvae.members.folds import Fold
+from skvae.members.member import fit_member, score_member, take_rows, weight_argument
+from skvae.members.units import log_volume
+from skvae.typing import Array
 
 __all__ = ["HeldOut", "Member", "clone_members", "fit_members", "score_held_out"]
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

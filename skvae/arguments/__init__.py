@@ -1,0 +1,3 @@
+"""What users pass, checked: numbers, choices, seeds, devices."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""From scores to decisions: thresholds, p-values, trimming, explanations."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""From an estimator's parameters to a fitted model."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""From a fitted model to numbers about rows: log-densities, errors, bounds, health."""
+
+__all__: list[str] = []
