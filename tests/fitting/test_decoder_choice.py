@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from skvae import AutoregressiveDecoder, MLPDecoder, VAEDensity
-from skvae import _job as job
+from skvae.fitting import job
 from tests.conftest import QUICK
 
 Array = np.ndarray
