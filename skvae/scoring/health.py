@@ -10,7 +10,7 @@ import torch
 
 from skvae.diagnostics import Diagnosis
 from skvae.evidence import Evidence, RowNoise, row_hash
-from skvae.evidence.diagnosis import RowCheck, check_rows
+from skvae.evidence.autoencoding import Autoencoding, autoencode_rows
 from skvae.model import VAE
 from skvae.model.features import Support
 from skvae.scoring.rows import bound_rows, score_rows, scoring_plan
@@ -133,8 +133,8 @@ def _latents_and_columns(
     columns = estimator.columns_
     u, log_jacobian = columns.to_model(rows)
     noise = RowNoise(row_hash(rows, SEED))
-    checked = check_rows(model, torch.from_numpy(u).to(device), noise, NEAR_FLOOR)
-    check = RowCheck(**{name: value.cpu() for name, value in vars(checked).items()})
+    coded = autoencode_rows(model, torch.from_numpy(u).to(device), noise, NEAR_FLOOR)
+    check = Autoencoding(**{name: value.cpu() for name, value in vars(coded).items()})
     between = check.mean.var(0, correction=0)
     total = check.variance.mean(0) + between
     kl = 0.5 * (total.log() - check.variance.log().mean(0))

@@ -16,7 +16,7 @@ from sklearn.exceptions import NotFittedError
 import skvae.scoring.health
 from skvae import Diagnosis, GaussianLikelihood, MixtureLikelihood, VAEDensity
 from skvae.evidence import Evidence, RowNoise, row_hash
-from skvae.evidence.diagnosis import check_rows
+from skvae.evidence.autoencoding import autoencode_rows
 from skvae.model import BuildContext
 from skvae.model.likelihoods import (
     BernoulliLikelihood,
@@ -268,9 +268,9 @@ def test_checks_do_not_depend_on_blocks(
 ) -> None:
     x = torch.from_numpy(trained.columns_.to_model(table)[0])
     noise = RowNoise(row_hash(table))
-    whole = check_rows(trained.model_, x, noise, 2.0)
-    monkeypatch.setattr("skvae.evidence.sampling.BLOCK_DRAWS", {"cpu": 7 * 16})
-    parts = check_rows(trained.model_, x, noise, 2.0)
+    whole = autoencode_rows(trained.model_, x, noise, 2.0)
+    monkeypatch.setattr("skvae.evidence.blocks.BLOCK_DRAWS", {"cpu": 7 * 16})
+    parts = autoencode_rows(trained.model_, x, noise, 2.0)
     for name, value in vars(whole).items():
         assert_allclose(getattr(parts, name), value, rtol=1e-9, atol=1e-12)
 

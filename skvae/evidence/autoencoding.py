@@ -1,36 +1,36 @@
-"""What encoder and decoder do with each row: latents, reconstruction, scales."""
+"""Rows through encoder and decoder: latents, reconstructions and scales."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from skvae.evidence.blocks import concatenate, in_blocks
 from skvae.evidence.noise import RowNoise
-from skvae.evidence.sampling import in_blocks
 from skvae.model import VAE
 
-__all__ = ["RowCheck", "check_rows"]
+__all__ = ["Autoencoding", "autoencode_rows"]
 
-N_DRAWS = 16  # for the expectations over q(z | x) without a closed form
+N_DRAWS = 16  # for expectations over q(z | x) that have no closed form
 
 
 @dataclass(frozen=True)
-class RowCheck:
-    """The encoder and the decoder at B rows, in model units.
+class Autoencoding:
+    """What encoder and decoder make of B rows, in model units.
 
     Attributes
     ----------
     mean, variance : Tensor of shape (B, L)
-        Moments of every latent under q(z | x).
+        Mean and variance of every latent under q(z | x).
     kl : Tensor of shape (B,)
         KL(q(z | x) ‖ p(z)), nats.
     log_likelihood : Tensor of shape (B,)
         Mean of log p(x | z) over q(z | x), nats.
     reconstruction : Tensor of shape (B, D)
-        The decoder's mean at the encoder's mean.
+        The decoder's mean where the latents are the encoder's mean.
     floor_share : Tensor of shape (B, D)
-        Probability, at the encoder's mean, that the cell's standard deviation is near
-        its floor; nan where there is no floor.
+        Probability, where the latents are the encoder's mean, that the standard
+        deviation of the cell is near its floor; nan where there is no floor.
     """
 
     mean: Tensor
@@ -41,7 +41,9 @@ class RowCheck:
     floor_share: Tensor
 
 
-def check_rows(model: VAE, x: Tensor, noise: RowNoise, factor: float) -> RowCheck:
+def autoencode_rows(
+    model: VAE, x: Tensor, noise: RowNoise, factor: float
+) -> Autoencoding:
     """Pass rows through encoder and decoder, in blocks of bounded size.
 
     Parameters
@@ -53,19 +55,19 @@ def check_rows(model: VAE, x: Tensor, noise: RowNoise, factor: float) -> RowChec
     noise : RowNoise
         The rows' noise.
     factor : float
-        Up to how many times its floor a standard deviation is near it.
+        A standard deviation is near its floor if it is at most so many times as large.
     """
 
-    def check_of(rows: Tensor) -> RowCheck:
-        return _check_block(model, x[rows], noise[rows], factor)
+    def autoencode(rows: Tensor) -> Autoencoding:
+        return _autoencode_block(model, x[rows], noise[rows], factor)
 
-    parts = in_blocks(check_of, torch.arange(len(x), device=x.device), N_DRAWS)
-    return RowCheck(
-        *(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(RowCheck))
-    )
+    every_row = torch.arange(len(x), device=x.device)
+    return concatenate(in_blocks(autoencode, every_row, N_DRAWS))
 
 
-def _check_block(model: VAE, x: Tensor, noise: RowNoise, factor: float) -> RowCheck:
+def _autoencode_block(
+    model: VAE, x: Tensor, noise: RowNoise, factor: float
+) -> Autoencoding:
     encoder = model.encode(x)
     points = noise.points(encoder.noise_dim, 0, N_DRAWS, like=x)
     draw = model.draw_from(encoder, x, points)
@@ -77,7 +79,7 @@ def _check_block(model: VAE, x: Tensor, noise: RowNoise, factor: float) -> RowCh
     share = model.likelihood.floor_share(raw, factor)
     if share is None:
         share = torch.full_like(x, torch.nan)[None]
-    return RowCheck(
+    return Autoencoding(
         mean=mean,
         variance=(moment - mean.square()).clamp(min=0),
         kl=kl,
