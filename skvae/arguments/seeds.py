@@ -1,0 +1,24 @@
+"""Seeds and generators from scikit-learn's `random_state`."""
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from skvae.typing import RandomState
+
+__all__ = ["generator_from", "seed_from"]
+
+
+def seed_from(random_state: RandomState) -> int:
+    """Return a seed; None is fresh entropy, never NumPy's global state."""
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def generator_from(
+    random_state: RandomState,
+) -> np.random.RandomState:
+    """Return a generator; None is fresh entropy, never NumPy's global state."""
+    if random_state is None:
+        return np.random.RandomState()
+    return check_random_state(random_state)
