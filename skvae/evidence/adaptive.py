@@ -1,11 +1,13 @@
 """From rows to log-densities: cheap proposals first, better ones where needed."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from skvae.evidence.blocks import concatenate, in_blocks
 from skvae.evidence.importance import Estimate
 from skvae.evidence.noise import RowNoise
 from skvae.evidence.proposals import (
@@ -14,16 +16,16 @@ from skvae.evidence.proposals import (
     QuadratureProposal,
     RefinedProposal,
 )
-from skvae.evidence.sampling import NEGLIGIBLE_SHARE, Budget, in_blocks
-from skvae.model import VAE
+from skvae.evidence.sampling import NEGLIGIBLE_SHARE, Budget
+from skvae.model import VAE, ClosedFormPart
 
 __all__ = ["RowEvidence", "Stage", "default_stages", "estimate_evidence"]
 
 # The background's share of a row above which modes of the latent part may be missing.
 DOUBTFUL_SHARE = 0.1
-# How far, in nats, the latent part may lie below the background before a search for
-# better modes is given up.
-HOPELESS = 30.0
+# The latent part's share of a row below which a search for better modes is given up:
+# the latent part lies thirty nats below the background.
+HOPELESS_SHARE = math.exp(-30)
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def estimate_evidence(
     stages : sequence of Stage
         Proposals, the cheapest first.
     """
-    log_background = model.background_log_share(x).double()
+    closed_form = model.closed_form(x)
     result: Estimate | None = None
     n_stages = torch.zeros(len(x), dtype=torch.int64, device=x.device)
     # The stage that each row waits for; beyond the last, it is settled.
@@ -111,34 +113,34 @@ def estimate_evidence(
             return stage.proposal.estimate(model, x[part], noise[part], stage.budget)
 
         parts = in_blocks(estimate_of, rows, stage.proposal.draws_at_once)
-        estimate = Estimate.concatenate(parts)
+        estimate = concatenate(parts)
         if result is None:
             result = estimate
         else:
             result.update(rows, estimate)
         n_stages[rows] = number + 1
-        share = model.latent_share(estimate.log_density, log_background[rows])
+        share = closed_form[rows].latent_share(estimate.log_density)
         poor = estimate.heavy_tailed()
         if not stage.budget.patient:
             poor |= ~(share * estimate.standard_error <= stage.budget.tol)
         doubtful = 1 - share > DOUBTFUL_SHARE
         if number:
-            doubtful &= estimate.log_density >= log_background[rows] - HOPELESS
+            doubtful &= share >= HOPELESS_SHARE
             poor &= share >= NEGLIGIBLE_SHARE
         following = torch.where(poor, number + 1, len(stages))
         # Better weights do not find other modes; the last stage looks for them.
         elsewhere = max(number + 1, len(stages) - 1) if number else 1
         waits_for[rows] = torch.where(doubtful, elsewhere, following)
     assert result is not None, "there is no stage"
-    return _finish(model, x, result, log_background, n_stages)
+    return _finish(closed_form, result, n_stages)
 
 
 def _finish(
-    model: VAE, x: Tensor, latent: Estimate, log_background: Tensor, n_stages: Tensor
+    closed_form: ClosedFormPart, latent: Estimate, n_stages: Tensor
 ) -> RowEvidence:
-    share = model.latent_share(latent.log_density, log_background)
+    share = closed_form.latent_share(latent.log_density)
     return RowEvidence(
-        log_density=model.with_background(latent.log_density, x),
+        log_density=closed_form.mix(latent.log_density),
         standard_error=share * latent.standard_error,
         effective_sample_size=latent.effective_sample_size,
         pareto_k=latent.pareto_k,

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from skvae.evidence.blocks import in_blocks
 from skvae.evidence.noise import RowNoise
-from skvae.evidence.sampling import in_blocks
 from skvae.model import VAE
 
 __all__ = ["importance_bounds"]
@@ -65,4 +65,4 @@ def _bound(model: VAE, x: Tensor, log_w: Tensor, n_samples: int) -> Tensor:
     n_groups = len(log_w) // n_samples
     groups = log_w[: n_groups * n_samples].unflatten(0, (n_groups, n_samples))
     log_p = groups.logsumexp(1) - math.log(n_samples)
-    return model.with_background(log_p, x).mean(0)
+    return model.closed_form(x).mix(log_p).mean(0)

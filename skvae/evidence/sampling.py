@@ -1,26 +1,20 @@
 """Importance sampling of a block of rows, with as many samples as each one needs."""
 
 import math
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from skvae.evidence.blocks import BLOCK_DRAWS
 from skvae.evidence.importance import Estimate, summarise
 from skvae.evidence.noise import RowNoise
 from skvae.model import VAE
 from skvae.model.distributions import LatentDistribution
-from skvae.model.threads import one_thread
 
-__all__ = ["BLOCK_DRAWS", "NEGLIGIBLE_SHARE", "Budget", "in_blocks", "sample_within"]
+__all__ = ["NEGLIGIBLE_SHARE", "Budget", "sample_within"]
 
-# Rows × samples at a time: activations that stay in a processor's cache, or enough
-# work to keep a GPU busy.
-BLOCK_DRAWS = {"cpu": 2048, "cuda": 2**18}
-GROWTH = 4
+GROWTH = 4  # the largest factor by which one step enlarges a row's sample
 # The latent part's share of a row below which its error does not matter.
 NEGLIGIBLE_SHARE = 0.05
 
@@ -44,33 +38,6 @@ class Budget:
     max_samples: int
     tol: float
     patient: bool = True
-
-
-Result = TypeVar("Result")
-
-
-def in_blocks(
-    function: Callable[[Tensor], Result], rows: Tensor, n_draws: int
-) -> list[Result]:
-    """Apply a function to blocks of rows, in as many threads as torch may use.
-
-    Parameters
-    ----------
-    function : callable
-        Row numbers to a result; runs without gradients.
-    rows : Tensor of shape (B,)
-        Row numbers.
-    n_draws : int
-        Latents per row that the function looks at together: sets the rows of a block.
-    """
-    parts = rows.split(max(1, BLOCK_DRAWS[rows.device.type] // n_draws))
-    # Gradients are a setting of each thread.
-    apply = torch.no_grad()(function)
-    with one_thread() as n_threads:
-        if n_threads == 1 or len(parts) == 1 or rows.device.type != "cpu":
-            return [apply(part) for part in parts]
-        with ThreadPoolExecutor(n_threads) as pool:
-            return list(pool.map(apply, parts))
 
 
 def sample_within(
@@ -98,8 +65,7 @@ def sample_within(
     noise : RowNoise
         The rows' noise.
     """
-    log_background = model.background_log_share(x).double()
-
+    closed_form = model.closed_form(x)
     rows = torch.arange(len(x), device=x.device)
     block_draws = BLOCK_DRAWS[x.device.type]
 
@@ -121,7 +87,7 @@ def sample_within(
     pending = [(rows, first)]
     while pending:
         rows, drawn = pending.pop()
-        share = model.latent_share(result.log_density[rows], log_background[rows])
+        share = closed_form[rows].latent_share(result.log_density[rows])
         error = share * result.standard_error[rows]
         heavy = result.heavy_tailed()[rows] & (share >= NEGLIGIBLE_SHARE)
         for total, group in _next_totals(error, heavy, len(drawn), budget).items():

@@ -1,7 +1,8 @@
 """Which family of densities? p(x) = ∫ p(x | z) p(z) dz, with an encoder q(z | x)."""
 
+from skvae.model.closed_form import ClosedFormPart
 from skvae.model.context import BuildContext, LinearStart
 from skvae.model.draw import LatentDraw
 from skvae.model.vae import VAE
 
-__all__ = ["VAE", "BuildContext", "LatentDraw", "LinearStart"]
+__all__ = ["VAE", "BuildContext", "ClosedFormPart", "LatentDraw", "LinearStart"]

@@ -1,10 +1,11 @@
 """The record that crosses from the model to training and to evidence."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
+
+from skvae.model.closed_form import ClosedFormPart
 
 __all__ = ["LatentDraw"]
 
@@ -29,9 +30,8 @@ class LatentDraw:
         Log-density of the proposal.
     kl : Tensor of shape (B,) or None
         Closed-form KL(q(z | x) ‖ p(z)) where there is one.
-    log_background : Tensor of shape (B,) or None
-        log ε p₀(x) / (1 − ε), the background on the scale of the weights: a constant
-        beside their mean. None without a background.
+    closed_form : ClosedFormPart
+        The part of p(x) that needs no latents, for the B rows.
     """
 
     z: Tensor
@@ -39,7 +39,7 @@ class LatentDraw:
     log_p_z: Tensor
     log_q_z: Tensor
     kl: Tensor | None = None
-    log_background: Tensor | None = None
+    closed_form: ClosedFormPart = field(default_factory=ClosedFormPart)
 
     @property
     def log_w(self) -> Tensor:
@@ -50,15 +50,3 @@ class LatentDraw:
     def log_mean_w(self) -> Tensor:
         """Log of the mean weight, shape (B,): the importance-weighted bound."""
         return self.log_w.logsumexp(0) - math.log(self.log_p_x.shape[0])
-
-    def latent_share(self, log_p: Tensor) -> Tensor:
-        """Return the probability that rows are the latent part's, shape (B,).
-
-        Parameters
-        ----------
-        log_p : Tensor of shape (B,)
-            Log p(x) of the latent part, or an estimate.
-        """
-        if self.log_background is None:
-            return torch.ones_like(log_p)
-        return (log_p - self.log_background).sigmoid()

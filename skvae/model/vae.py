@@ -1,6 +1,5 @@
 """The variational autoencoder: its components and the draws they make."""
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from skvae.model.backgrounds import BackgroundModule, BackgroundSpec
+from skvae.model.closed_form import ClosedFormPart
 from skvae.model.context import BuildContext, LinearStart
 from skvae.model.decoders import DecoderModule, DecoderSpec
 from skvae.model.distributions import LatentDistribution, SharedDistribution
@@ -168,11 +168,7 @@ class VAE(nn.Module):
         if path_gradient:
             log_q_z = proposal.detached().log_prob(draw.z)
             draw = replace(draw, log_q_z=log_q_z, kl=None)
-        if self.background is None:
-            return draw
-        log_odds = math.log1p(-self.background.weight)
-        log_background = self.background_log_share(x) - log_odds
-        return replace(draw, log_background=log_background)
+        return replace(draw, closed_form=self.closed_form(x))
 
     def draw_from(
         self, proposal: LatentDistribution, x: Tensor, noise: Tensor
@@ -188,37 +184,12 @@ class VAE(nn.Module):
             kl=prior.kl_from(proposal),
         )
 
-    def background_log_share(self, x: Tensor) -> Tensor:
-        """Return log ε p₀(x), shape (B,); −inf without a background."""
+    def closed_form(self, x: Tensor) -> ClosedFormPart:
+        """Return the part of p(x) that needs no latents, for rows (B, columns)."""
         if self.background is None:
-            return x.new_full((len(x),), -torch.inf)
-        return self.background.log_share(x[:, : self.n_features])
-
-    def with_background(self, log_p: Tensor, x: Tensor) -> Tensor:
-        """Return log p(x), shape (B,), given log p of the latent part or a bound."""
-        if self.background is None:
-            return log_p
-        return self.background.mix(log_p, self.background_log_share(x))
-
-    def mixed(self, log_p: Tensor, draw: LatentDraw) -> Tensor:
-        """Return `with_background` for the rows of a draw, which knows their p₀."""
-        if self.background is None or draw.log_background is None:
-            return log_p
-        log_latent = math.log1p(-self.background.weight)
-        return torch.logaddexp(log_p, draw.log_background) + log_latent
-
-    def latent_share(self, log_p: Tensor, log_background: Tensor) -> Tensor:
-        """Return the probability that a row comes from the latent part, given it.
-
-        Parameters
-        ----------
-        log_p, log_background : Tensor of shape (B,)
-            Log p(x) of the latent part, and `background_log_share`.
-        """
-        if self.background is None:
-            return torch.ones_like(log_p)
-        log_latent = log_p + math.log1p(-self.background.weight)
-        return (log_latent - log_background).sigmoid()
+            return ClosedFormPart()
+        log_prob = self.background.log_prob(x[:, : self.n_features])
+        return ClosedFormPart.weighted(log_prob, self.background.weight)
 
     def embed(self, x: Tensor) -> Tensor:
         """Return the encoder's mean, (B, D) to (B, L)."""

@@ -1,14 +1,14 @@
-"""How is the density fitted? From a classical start, by maximising a bound."""
+"""How is the density fitted? From a linear model, by maximising a bound."""
 
 from skvae.training.batches import split_weights
-from skvae.training.loop import (
+from skvae.training.loop import Trainer
+from skvae.training.records import (
     EpochRecord,
     RowSource,
-    Schedule,
-    Trainer,
     TrainingData,
     TrainingOutcome,
 )
+from skvae.training.schedule import Schedule
 from skvae.training.start import linear_start
 
 __all__ = [

@@ -4,8 +4,6 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,184 +14,42 @@ from skvae.training.averaging import WeightAverage
 from skvae.training.batches import epoch_batches
 from skvae.training.flat import FlatParameters
 from skvae.training.objectives import ObjectiveSpec
+from skvae.training.records import EpochRecord, TrainingData, TrainingOutcome
+from skvae.training.schedule import Schedule
+from skvae.training.validation import Validation
 
-__all__ = [
-    "EpochRecord",
-    "RowSource",
-    "Schedule",
-    "Trainer",
-    "TrainingData",
-    "TrainingOutcome",
-]
+__all__ = ["Trainer"]
 
-MAX_RECOVERIES = 10
-N_TERMS = 4  # objective, bound, reconstruction, kl
-VALIDATION_DRAWS = 8
-VALIDATION_BLOCK = 8192  # draws at a time, of all rows together
-
-
-class RowSource(Protocol):
-    """Rows that are asked for by number: a tensor, or what stands for one."""
-
-    device: torch.device
-
-    def __len__(self) -> int:
-        """Return the number of rows, N."""
-
-    def __getitem__(self, index: Tensor) -> Tensor:
-        """Return rows (B, D) of these numbers."""
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """Training and validation rows, in model units.
-
-    Attributes
-    ----------
-    x : Tensor or RowSource of shape (N, D)
-        Training rows.
-    weight : Tensor of shape (N,)
-        Their weights, not negative, float64.
-    x_valid, weight_valid : Tensor of shape (N_valid, D), (N_valid,)
-        Validation rows and their positive weights.
-    n_draws : int
-        Rows drawn per epoch.
-    """
-
-    x: Tensor | RowSource
-    weight: Tensor
-    x_valid: Tensor
-    weight_valid: Tensor
-    n_draws: int
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long and how fast to train.
-
-    Attributes
-    ----------
-    n_epochs : int
-        Epochs until the learning rate has reached zero.
-    batch_size : int
-        Rows per step.
-    learning_rate : float
-        Peak learning rate of AdamW.
-    weight_decay : float
-        Decoupled weight decay of the networks' weight matrices.
-    warmup_steps : int
-        Steps over which the learning rate rises to its peak.
-    decay : bool
-        Whether the learning rate then falls to zero along a cosine.
-    clip_norm : float
-        Largest norm of a step's gradient.
-    averaging : float
-        Decay of the weight average.
-    n_validations : int
-        Largest number of times that validation rows are scored.
-    patience : float
-        Epochs without improvement after which training stops.
-    tol : float
-        Smallest gain, in nats per row, that counts as an improvement.
-    """
-
-    n_epochs: int
-    batch_size: int
-    learning_rate: float
-    weight_decay: float
-    warmup_steps: int = 100
-    decay: bool = True
-    clip_norm: float = 5.0
-    averaging: float = 0.998
-    n_validations: int = 40
-    patience: float = math.inf
-    tol: float = 0.0
-
-    def validation_epochs(self) -> set[int]:
-        """Return the epochs that end with a validation: dense first, then sparser."""
-        shares = (i / self.n_validations for i in range(1, self.n_validations + 1))
-        return {math.ceil(self.n_epochs * share**1.5) for share in shares}
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """What one epoch did; log-densities in nats per row, in model units.
-
-    Attributes
-    ----------
-    epoch : int
-        From 1.
-    objective : float
-        Mean of what training maximised; no bound while it weighs its parts.
-    bound : float
-        Mean importance-weighted bound on log p(x), of the same draws.
-    evidence : float
-        The same bound on the validation rows, of more draws; nan where not computed.
-    reconstruction : float
-        Mean log p(x | z).
-    kl : float
-        Mean KL(q(z | x) ‖ p(z)).
-    learning_rate, seconds : float
-        At the end, and in all.
-    """
-
-    epoch: int
-    objective: float
-    bound: float
-    evidence: float
-    reconstruction: float
-    kl: float
-    learning_rate: float
-    seconds: float
-
-
-@dataclass
-class TrainingOutcome:
-    """What training did.
-
-    Attributes
-    ----------
-    history : list of EpochRecord
-        One record per epoch.
-    best_epoch : int
-        Epoch whose weights the model now has.
-    n_recoveries : int
-        How many times a non-finite step was undone.
-    interrupted : bool
-        Whether a KeyboardInterrupt ended the training.
-    stopped_early : bool
-        Whether the validation score had stopped improving.
-    """
-
-    history: list[EpochRecord] = field(default_factory=list)
-    best_epoch: int = 0
-    n_recoveries: int = 0
-    interrupted: bool = False
-    stopped_early: bool = False
+MAX_RECOVERIES = 10  # undone steps after which training gives up
+N_TERMS = 4  # of a step: objective, bound, reconstruction, kl
+VALIDATION_DRAWS = 8  # per row, unless training ends with more
 
 
 class Trainer:
     """Maximise an objective and leave the model with its best weights.
 
-    With validation rows, the best weights are those, live or averaged, that have the
-    highest importance-weighted bound on them, the start included; without, they are
-    the average at the end. A step with a non-finite loss or gradient is undone: the
-    weights of the last good epoch come back and the learning rate is halved.
+    Every epoch has two candidates: the weights as the last step left them (live) and
+    their running average. Where there are validation rows, the best weights are the
+    candidate, or the start, with the highest importance-weighted bound on these rows.
+    Where there are none, the best weights are the average at the end.
+
+    A step with a non-finite loss or gradient ends its epoch. The weights go back to
+    the end of the last good epoch, and the learning rate is halved.
 
     Parameters
     ----------
     model : VAE
-        Changed in place.
+        The model to train, in place.
     objective : ObjectiveSpec
         The bound to maximise.
     data : TrainingData
-        Rows; no validation where `x_valid` is empty.
+        Training and validation rows.
     schedule : Schedule
         Lengths and rates.
     generator : torch.Generator
         Source of all randomness, on the CPU.
     optimiser_state : dict, optional
-        State of an earlier trainer's optimiser, to go on from.
+        State of an earlier trainer's optimiser, from which this one continues.
     """
 
     def __init__(
@@ -213,11 +69,7 @@ class Trainer:
         self.noise_generator = torch.Generator(self.device).manual_seed(seed)
         first = data.x[torch.zeros(1, dtype=torch.int64, device=self.device)]
         self.noise_dim = model.encode(first).noise_dim
-        # A bound of fewer draws would prefer the weights of the training's first part.
-        n_draws = max(VALIDATION_DRAWS, objective.n_draws(1.0))
-        self.validation_noise = torch.empty(
-            n_draws, len(data.x_valid), self.noise_dim, device=self.device
-        ).normal_(generator=self.noise_generator)
+        self.validation = self._validation()
         self.cumulative_weight = data.weight.cpu().cumsum(0)
         self.flat = FlatParameters(model, _decayed_weights(model).__contains__)
         self.optimiser = self._new_optimiser()
@@ -233,13 +85,18 @@ class Trainer:
     def run(
         self, on_epoch: Callable[[EpochRecord, "Trainer"], bool] | None = None
     ) -> TrainingOutcome:
-        """Train until the schedule ends, the score stops improving or ^C.
+        """Train until the schedule ends, the score stops improving, or ^C.
 
         Parameters
         ----------
         on_epoch : callable, optional
-            Called with each epoch's record and this trainer; a true answer stops
-            the training.
+            A function of an epoch's record and this trainer, called after every
+            epoch. If it returns True, training stops.
+
+        Returns
+        -------
+        outcome : TrainingOutcome
+            How the training went. The model has its best weights.
         """
         outcome = self.outcome
         self._remember_good()
@@ -253,15 +110,19 @@ class Trainer:
         return outcome
 
     def interrupt(self) -> None:
-        """Mark the training as interrupted; a later `run` trains no epoch."""
+        """Mark the training as interrupted, so that a later `run` trains no epoch."""
         self.outcome.interrupted = True
 
     def best_state(self) -> dict[str, Tensor]:
-        """Return a copy of the best weights so far."""
+        """Return the best weights so far; they share no memory with the model."""
         if self.best_evidence > -math.inf:
             return self._best
         with self.average.swapped_in():
             return copy.deepcopy(self.model.state_dict())
+
+    def validation_log_p(self) -> Tensor:
+        """Return the bound of each validation row under the present weights."""
+        return self.validation.log_p(self.model)
 
     def _run_epochs(
         self, on_epoch: Callable[[EpochRecord, "Trainer"], bool] | None
@@ -298,17 +159,17 @@ class Trainer:
             outcome.history.append(record)
             if on_epoch is not None and on_epoch(record, self):
                 break
-            if len(self.data.x_valid) and epoch - improved_at > schedule.patience:
+            if len(self.validation) and epoch - improved_at > schedule.patience:
                 outcome.stopped_early = True
                 break
-        if not len(self.data.x_valid):
+        if not len(self.validation):
             outcome.best_epoch = max(
                 (r.epoch for r in outcome.history if math.isfinite(r.objective)),
                 default=0,
             )
 
     def _run_epoch(self) -> tuple[float, ...] | None:
-        """Return means of a step's terms; None if a step diverged."""
+        """Train on every batch; return the mean terms, None if a step diverged."""
         total = torch.zeros(N_TERMS, dtype=torch.float64, device=self.device)
         batches = epoch_batches(
             self.cumulative_weight,
@@ -324,17 +185,17 @@ class Trainer:
         return tuple((total / self.data.n_draws).tolist())
 
     def _step(self, x: Tensor) -> Tensor | None:
-        """Return objective, bound, log-likelihood and KL; None if not finite."""
+        """Train on one batch; return its terms, None if they are not finite."""
         progress = self.n_steps / (self.steps_per_epoch * self.schedule.n_epochs)
         noise = torch.empty(
             self.objective.n_draws(progress), len(x), self.noise_dim, device=self.device
         ).normal_(generator=self.noise_generator)
         draw = self.model.draw(x, noise, path_gradient=self.objective.path_gradient)
         latent = self.objective.bound(draw, progress)
-        objective = self.model.mixed(latent, draw).mean()
+        objective = draw.closed_form.mix(latent).mean()
         norm = self.flat.set_gradient(-objective, self.schedule.clip_norm)
         if not torch.isfinite(objective + norm):
-            return None
+            return None  # before the optimiser has seen the gradient
         rate = self._learning_rate(self.n_steps)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
@@ -342,21 +203,28 @@ class Trainer:
         self.average.update()
         self.n_steps += 1
         with torch.no_grad():
-            bound = self.model.mixed(draw.log_mean_w, draw).mean()
+            bound = draw.closed_form.mix(draw.log_mean_w).mean()
             kl = (draw.log_q_z - draw.log_p_z).mean() if draw.kl is None else draw.kl
             terms = [objective, bound, draw.log_p_x.mean(), kl.mean()]
             return torch.stack(terms).double()
 
     def _learning_rate(self, step: int) -> float:
-        schedule = self.schedule
-        n_steps = self.steps_per_epoch * schedule.n_epochs
-        warmup = min(schedule.warmup_steps, max(1, n_steps // 10))
-        rise = min(1.0, (step + 1) / warmup)
-        fall = 0.5 * (1 + math.cos(math.pi * step / n_steps)) if schedule.decay else 1.0
-        return self.rate_factor * schedule.learning_rate * rise * fall
+        """Return the schedule's rate, halved once for every recovery."""
+        n_steps = self.steps_per_epoch * self.schedule.n_epochs
+        return self.rate_factor * self.schedule.learning_rate_at(step, n_steps)
+
+    def _validation(self) -> Validation:
+        """Return the validation rows and the noise by which they are scored."""
+        # A bound of few draws prefers weights that were trained with few draws, as in
+        # the first part of the training. So at least as many draws as in its last.
+        n_draws = max(VALIDATION_DRAWS, self.objective.n_draws(1.0))
+        x = self.data.x_valid
+        noise = torch.empty(n_draws, len(x), self.noise_dim, device=self.device)
+        noise.normal_(generator=self.noise_generator)
+        return Validation(x, self.data.weight_valid, noise)
 
     def _new_optimiser(self) -> torch.optim.Optimizer:
-        """AdamW; only the networks' weight matrices decay."""
+        """Return AdamW with weight decay for the networks' weight matrices alone."""
         weight_decay = self.schedule.weight_decay
         return torch.optim.AdamW(
             [
@@ -369,25 +237,31 @@ class Trainer:
         )
 
     def _remember_good(self) -> None:
+        """Remember the present weights as those to which `_recover` goes back."""
         self._good = [p.detach().clone() for p in self.model.parameters()]
 
     def _recover(self) -> None:
+        """Go back to the last good weights, with half the learning rate."""
         with torch.no_grad():
             torch._foreach_copy_(list(self.model.parameters()), self._good)
         self.outcome.n_recoveries += 1
         self.rate_factor *= 0.5
+        # The old optimiser's moments belong to steps that are undone.
         self.optimiser = self._new_optimiser()
         self.average.reset()
 
     def _validate(self, epoch: int) -> float:
-        """Score live and averaged weights; return the better, nan without rows."""
-        if not len(self.data.x_valid):
+        """Score live and averaged weights; return the better score.
+
+        The score is nan where there are no validation rows.
+        """
+        if not len(self.validation):
             return math.nan
-        live = self._validation_evidence()
+        live = self.validation.evidence(self.model)
         best, average = live, -math.inf
-        if epoch and live > -math.inf:
+        if epoch and live > -math.inf:  # at epoch 0 both are the start
             with self.average.swapped_in():
-                average = self._validation_evidence()
+                average = self.validation.evidence(self.model)
                 best = max(live, average)
                 if average > live:
                     self._keep_if_best(average, epoch)
@@ -396,34 +270,11 @@ class Trainer:
         return best
 
     def _keep_if_best(self, evidence: float, epoch: int) -> None:
+        """Copy the model's weights if their score is the highest so far."""
         if evidence > self.best_evidence:
             self.best_evidence = evidence
             self.outcome.best_epoch = epoch
             self._best = copy.deepcopy(self.model.state_dict())
-
-    def _validation_evidence(self) -> float:
-        """Return the mean over validation rows, −inf if it is not a number."""
-        weight = self.data.weight_valid / self.data.weight_valid.sum()
-        evidence = float(weight @ self.validation_log_p())
-        return evidence if math.isfinite(evidence) else -math.inf
-
-    @torch.no_grad()
-    def validation_log_p(self) -> Tensor:
-        """Return the importance-weighted bound of each validation row.
-
-        The noise is the same at every call: two sets of weights are compared by the
-        same draws.
-        """
-        log_p = []
-        n_rows = max(1, VALIDATION_BLOCK // len(self.validation_noise))
-        for begin in range(0, len(self.data.x_valid), n_rows):
-            rows = slice(begin, begin + n_rows)
-            noise = self.validation_noise[:, rows]
-            x = self.data.x_valid[rows]
-            log_w = self.model.draw(x, noise).log_w.double()
-            latent = log_w.logsumexp(0) - math.log(len(log_w))
-            log_p.append(self.model.with_background(latent, x).cpu())
-        return torch.cat(log_p)
 
 
 def _decayed_weights(model: nn.Module) -> set[nn.Parameter]:

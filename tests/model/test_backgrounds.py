@@ -11,7 +11,7 @@ import torch
 from scipy import optimize, stats
 from torch import Tensor
 
-from skvae.model import BuildContext
+from skvae.model import BuildContext, ClosedFormPart
 from skvae.model.backgrounds import (
     BackgroundModule,
     BackgroundSpec,
@@ -126,8 +126,8 @@ def test_shapes_and_dtypes(
     x = table_of(kinds, B, seed=1).to(dtype)
     sample = module.sample(7, torch.Generator().manual_seed(0))
     assert sample.shape == (7, D)
-    assert module.log_prob(x).shape == module.log_share(x).shape == (B,)
-    assert sample.dtype == module.log_prob(x).dtype == module.log_share(x).dtype
+    assert module.log_prob(x).shape == module.typicality(x).shape == (B,)
+    assert sample.dtype == module.log_prob(x).dtype == module.typicality(x).dtype
     assert sample.dtype == dtype
     assert sample.isfinite().all()
     assert module.log_prob(x).isfinite().all()
@@ -192,9 +192,10 @@ def test_share_is_weight_times_density(
     module = fitted(spec, of_kinds(make_context, kinds))
     x = table_of(kinds, B, seed=1)
     share = spec.weight * module.log_prob(x).exp()
-    torch.testing.assert_close(module.log_share(x).exp(), share)
+    part = ClosedFormPart.weighted(module.log_prob(x), module.weight)
+    torch.testing.assert_close((part.log_odds + part.log_weight).exp(), share)
     log_p = torch.linspace(-9, 0, B, dtype=torch.float64)
-    mixed = module.mix(log_p, module.log_share(x)).exp()
+    mixed = part.mix(log_p).exp()
     torch.testing.assert_close(mixed, (1 - spec.weight) * log_p.exp() + share)
 
 

@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from skvae.model import VAE, LatentDraw
+from skvae.model import VAE, ClosedFormPart, LatentDraw
 from skvae.model.backgrounds import IndependentBackground, StudentTBackground
 from skvae.model.decoders import DecoderSpec
 from skvae.model.likelihoods import (
@@ -194,8 +194,10 @@ def test_background_is_one_part_of_a_mixture(
     x = rows(likelihood.support, n_rows=B).double()
     log_p = torch.linspace(-9, 0, B, dtype=torch.float64)
     share = 0.3 * vae.background.log_prob(x).exp()
-    torch.testing.assert_close(vae.background_log_share(x).exp(), share)
-    mixed = vae.with_background(log_p, x)
+    closed_form = vae.closed_form(x)
+    ours = (closed_form.log_odds + closed_form.log_weight).exp()
+    torch.testing.assert_close(ours, share)
+    mixed = closed_form.mix(log_p)
     torch.testing.assert_close(mixed.exp(), 0.7 * log_p.exp() + share)
 
 
@@ -213,14 +215,17 @@ def test_draw_knows_its_background(
     draw = vae.draw(x, noise_for(vae, x))
     log_p = draw.log_mean_w
     torch.testing.assert_close(log_p.exp(), draw.log_w.exp().mean(0))
-    torch.testing.assert_close(vae.mixed(log_p, draw), vae.with_background(log_p, x))
-    share = vae.latent_share(log_p, vae.background_log_share(x))
-    torch.testing.assert_close(draw.latent_share(log_p), share)
+    expected = vae.closed_form(x)
+    mixed = draw.closed_form.mix(log_p)
+    torch.testing.assert_close(mixed, expected.mix(log_p))
+    share = 0.7 * (log_p - mixed).exp()
+    torch.testing.assert_close(draw.closed_form.latent_share(log_p), share)
+    torch.testing.assert_close(expected.latent_share(log_p), share)
     vae.background = None
     draw = vae.draw(x, noise_for(vae, x))
-    assert draw.log_background is None
-    assert torch.equal(vae.mixed(log_p, draw), log_p)
-    assert (draw.latent_share(log_p) == 1).all()
+    assert draw.closed_form.log_odds is None
+    assert torch.equal(draw.closed_form.mix(log_p), log_p)
+    assert (draw.closed_form.latent_share(log_p) == 1).all()
 
 
 def test_without_background_the_latent_part_is_all(
@@ -230,8 +235,11 @@ def test_without_background_the_latent_part_is_all(
     x = rows("real", n_rows=B)
     log_p = torch.linspace(-9, 0, B)
     assert vae.background is None
-    assert torch.equal(vae.with_background(log_p, x), log_p)
-    assert (vae.background_log_share(x) == -torch.inf).all()
+    closed_form = vae.closed_form(x)
+    assert closed_form.log_odds is None
+    assert torch.equal(closed_form.mix(log_p), log_p)
+    assert (closed_form.latent_share(log_p) == 1).all()
+    assert closed_form[:2] is closed_form
 
 
 def test_rows_are_drawn_from_the_background_at_its_rate(make_vae: MakeVAE) -> None:
@@ -261,10 +269,10 @@ def test_rows_of_the_background_do_not_pull_the_latent_part(
     ).double()
     x = 1e4 * rows("real", n_rows=B).double()
     largest = []
-    for mix in (lambda log_p, x: log_p, vae.with_background):
+    for part in (ClosedFormPart(), vae.closed_form(x)):
         vae.zero_grad()
         log_p = vae.draw(x, noise_for(vae, x)).log_w.logsumexp(0) - np.log(K)
-        mix(log_p, x).mean().backward()
+        part.mix(log_p).mean().backward()
         largest.append(max(float(p.grad.abs().max()) for p in vae.parameters()))
     assert largest[0] > 1
     assert largest[1] < 1e-9

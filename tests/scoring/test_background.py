@@ -27,8 +27,8 @@ def share_of_background(density: VAEDensity, rows: np.ndarray) -> np.ndarray:
     """Return log ε p₀(x), in the units of the columns."""
     u, log_jacobian = density.columns_.to_model(rows)
     with torch.no_grad():
-        share = density.model_.background_log_share(torch.from_numpy(u)).numpy()
-    return share + log_jacobian
+        part = density.model_.closed_form(torch.from_numpy(u))
+    return (part.log_odds + part.log_weight).numpy() + log_jacobian
 
 
 # The parameter

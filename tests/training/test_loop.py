@@ -20,7 +20,7 @@ MakeTrainer = Callable[..., Trainer]
 @torch.no_grad()
 def validation_bound(trainer: Trainer) -> float:
     """Return the importance-weighted bound on the trainer's validation rows."""
-    draw = trainer.model.draw(trainer.data.x_valid, trainer.validation_noise)
+    draw = trainer.model.draw(trainer.data.x_valid, trainer.validation.noise)
     log_w = draw.log_w.double()
     return float((log_w.logsumexp(0) - math.log(len(log_w))).mean())
 
@@ -84,7 +84,7 @@ def test_weights_are_chosen_by_as_many_draws_as_training_ends_with(
     objective: ObjectiveSpec, n_draws: int, make_trainer: MakeTrainer
 ) -> None:
     trainer = make_trainer(objective, n_epochs=2, n_valid=900)
-    assert len(trainer.validation_noise) == n_draws
+    assert len(trainer.validation.noise) == n_draws
     mean = float(trainer.validation_log_p().mean())
     assert mean == pytest.approx(validation_bound(trainer), abs=1e-5)
 

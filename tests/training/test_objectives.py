@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from skvae.model import VAE, LatentDraw
+from skvae.model import VAE, ClosedFormPart, LatentDraw
 from skvae.model.priors import MixturePrior
 from skvae.model.spec import registered
 from skvae.training.objectives import ELBO, IWAE, DReG, ObjectiveSpec
@@ -69,7 +69,8 @@ def test_elbo_with_a_background_is_the_mean_log_weight(
     model: VAE, rows: Tensor
 ) -> None:
     draw = model.draw(rows, normal(3, 60, 1))
-    mixed = dataclasses.replace(draw, log_background=torch.zeros_like(rows[:, 0]))
+    part = ClosedFormPart(torch.zeros_like(rows[:, 0]))
+    mixed = dataclasses.replace(draw, closed_form=part)
     torch.testing.assert_close(ELBO().bound(mixed, 0.0), draw.log_w.mean(0))
 
 

@@ -1,6 +1,5 @@
 """The contract of a background."""
 
-import math
 from abc import ABC, abstractmethod
 from numbers import Real
 from typing import ClassVar
@@ -48,14 +47,6 @@ class BackgroundModule(nn.Module, ABC):
         One for all, unless a background says otherwise.
         """
         return torch.ones_like(x[:, 0])
-
-    def log_share(self, x: Tensor) -> Tensor:
-        """Return log ε p₀(x), shape (B,)."""
-        return self.log_prob(x) + math.log(self.weight)
-
-    def mix(self, log_p: Tensor, log_share: Tensor) -> Tensor:
-        """Return log p(x), given log p of the latent part and `log_share`."""
-        return torch.logaddexp(log_p + math.log1p(-self.weight), log_share)
 
 
 class BackgroundSpec(ComponentSpec, ABC):

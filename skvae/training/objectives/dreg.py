@@ -60,7 +60,7 @@ class DReG(ObjectiveSpec):
         """Return the log of the mean weight, and weigh the path once more."""
         bound = draw.log_mean_w
         if draw.z.requires_grad:
-            share = draw.latent_share(bound.detach())
+            share = draw.closed_form.latent_share(bound.detach())
             weight = (draw.log_w.detach().softmax(0) * share).unsqueeze(-1)
             draw.z.register_hook(lambda gradient: weight * gradient)
         return bound

@@ -94,7 +94,7 @@ class ELBO(ObjectiveSpec):
     def bound(self, draw: LatentDraw, progress: float) -> Tensor:
         """Return the mean log-likelihood minus the weighted divergence."""
         beta, free_bits = self.weighting(progress)
-        if draw.kl is None or draw.log_background is not None:
+        if draw.kl is None or draw.closed_form.log_odds is not None:
             kl = (draw.log_q_z - draw.log_p_z).mean(0)
         else:
             kl = draw.kl

@@ -51,8 +51,8 @@ class StickingTheLanding(ObjectiveSpec):
     def bound(self, draw: LatentDraw, progress: float) -> Tensor:
         """Return the mean of log w."""
         bound = draw.log_w.mean(0)
-        if draw.z.requires_grad and draw.log_background is not None:
-            share = draw.latent_share(bound.detach())
+        if draw.z.requires_grad and draw.closed_form.log_odds is not None:
+            share = draw.closed_form.latent_share(bound.detach())
             weight = (1 - (1 - share) / len(draw.log_w)).unsqueeze(-1)
             draw.z.register_hook(lambda gradient: weight * gradient)
         return bound
