@@ -1,7 +1,7 @@
 """Importance sampling: from weights to a log-density and its error."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -40,13 +40,6 @@ class Estimate:
     def heavy_tailed(self) -> Tensor:
         """Return for which rows k̂ is above its limit."""
         return self.pareto_k > pareto_k_limit(self.n_samples)
-
-    @classmethod
-    def concatenate(cls, parts: "list[Estimate]") -> "Estimate":
-        """Join the estimates of several blocks of rows."""
-        return cls(
-            *(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(cls))
-        )
 
     def update(self, rows: Tensor, other: "Estimate") -> None:
         """Put another estimate in the place of some rows."""
