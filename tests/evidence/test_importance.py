@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from skvae.evidence.importance import Estimate, summarise
+from skvae.evidence.blocks import concatenate
+from skvae.evidence.importance import summarise
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -132,6 +133,6 @@ def test_update_replaces_some_rows_and_leaves_the_others() -> None:
 def test_concatenate_joins_rows_in_order() -> None:
     log_w = normal(64, 7)
     parts = [summarise(part) for part in log_w.split([3, 1, 3], 1)]
-    joined = Estimate.concatenate(parts)
+    joined = concatenate(parts)
     for name, values in vars(summarise(log_w)).items():
         torch.testing.assert_close(getattr(joined, name), values)
