@@ -1,4 +1,4 @@
-"""Checks of tables and weights, with errors that name row and column."""
+"""Checks of tables, latents and weights, with errors that name row and column."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from sklearn.utils.validation import (
 
 from skvae.model.features import ColumnKind, Support
 from skvae.tables.large import is_large, row_blocks
+from skvae.tables.names import KnowsColumns, column_label
 from skvae.typing import Array, Mask
 
 __all__ = [
@@ -22,27 +23,37 @@ __all__ = [
     "check_sample_weight",
     "check_supports",
     "check_table",
-    "column_label",
-    "is_missing",
 ]
 
 
-def column_label(estimator: Any, index: int) -> str:
-    """Return how to call a column: by its name if it has one."""
-    names = getattr(estimator, "feature_names_in_", None)
-    return f"column {index}" if names is None else f"column {names[index]!r}"
+def check_table(
+    estimator: KnowsColumns, X: Any, *, reset: bool, min_samples: int = 1
+) -> Array:
+    """Return a table of numbers as a float64 array, all finite.
 
+    Parameters
+    ----------
+    estimator : KnowsColumns
+        Messages have its name. Its number of columns and their names are set, or
+        compared with those of X.
+    X : array-like of shape (n_samples, n_features)
+        What the user gave.
+    reset : bool
+        Whether to set them, as `fit` does.
+    min_samples : int, default=1
+        Smallest number of rows.
 
-def check_table(estimator: Any, X: Any, *, reset: bool, min_samples: int = 1) -> Array:
-    """Return X as a float64 array of shape (n_samples, n_features), all finite.
-
-    An array of numbers that is large comes back as it is, which may be on a disk.
+    Returns
+    -------
+    table : ndarray of shape (n_samples, n_features)
+        A large array of numbers is returned as it is, of any dtype and perhaps on a
+        disk.
 
     Raises
     ------
     ValueError
-        For text, NaN or infinity (which column is said), no rows, no columns, or
-        columns other than those seen by fit.
+        For text, for NaN or infinity, for too few rows, for no columns, or for other
+        columns than `fit` has seen.
     TypeError
         For sparse tables.
     """
@@ -50,6 +61,7 @@ def check_table(estimator: Any, X: Any, *, reset: bool, min_samples: int = 1) ->
         validate_data(estimator, X, reset=reset, skip_check_array=True)
         check_finite(estimator, X)
         return X
+    # NaN and infinity are left to check_finite, which names the columns.
     table = validate_data(
         estimator,
         X,
@@ -66,8 +78,8 @@ def _is_array_of_numbers(X: Any) -> bool:
     return isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "fiu"
 
 
-def check_finite(estimator: Any, table: NDArray[Any]) -> None:
-    """Raise a ValueError that names the first column with NaN or infinity."""
+def check_finite(estimator: KnowsColumns, table: NDArray[Any]) -> None:
+    """Raise a ValueError that names the columns with NaN or infinity."""
     # A finite sum proves that all entries are; it needs no mask as large as X.
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(table.sum(dtype=np.float64)):
@@ -89,10 +101,40 @@ def check_finite(estimator: Any, table: NDArray[Any]) -> None:
     )
 
 
+@dataclass(frozen=True)
+class _Allowed:
+    """The values that a kind of column may have.
+
+    Attributes
+    ----------
+    likelihoods : str
+        What messages call the likelihoods of such columns.
+    values : str
+        What messages call the values.
+    holds : callable
+        Whether each of some numbers is such a value.
+    """
+
+    likelihoods: str
+    values: str
+    holds: Callable[[Array], Mask]
+
+
+ALLOWED: dict[Support, _Allowed] = {
+    "binary": _Allowed("'bernoulli'", "0 and 1", lambda x: (x == 0) | (x == 1)),
+    "count": _Allowed(
+        "'poisson' or 'negative_binomial'",
+        "whole numbers from 0 to 1e15",
+        # Beyond 2⁵³, about 1e16, floats skip whole numbers.
+        lambda x: (x >= 0) & (x <= 1e15) & (x == np.floor(x)),
+    ),
+}
+
+
 def check_supports(
-    estimator: Any, table: NDArray[Any], kinds: tuple[ColumnKind, ...]
+    estimator: KnowsColumns, table: NDArray[Any], kinds: tuple[ColumnKind, ...]
 ) -> None:
-    """Raise a ValueError that names the first column with a value it cannot have."""
+    """Raise a ValueError for the first column with a value that it cannot have."""
     for j, kind in enumerate(kinds):
         allowed = ALLOWED.get(kind.support)
         if allowed is None:
@@ -108,13 +150,6 @@ def check_supports(
         )
 
 
-def is_missing(value: Any) -> bool:
-    """Whether an object in a column stands for no value: None, NaN, NA or NaT."""
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
-        return True
-    return isinstance(value, (float, np.floating)) and bool(np.isnan(value))
-
-
 def check_latents(Z: Any, n_components: int) -> Array:
     """Return latents of shape (n_samples, n_components), all finite."""
     latents = check_array(Z, dtype=np.float64, input_name="Z")
@@ -126,27 +161,11 @@ def check_latents(Z: Any, n_components: int) -> Array:
     return latents
 
 
-@dataclass(frozen=True)
-class Allowed:
-    """The values of one kind of column, and what to call them in messages."""
-
-    likelihoods: str
-    values: str
-    holds: Callable[[Array], Mask]
-
-
-ALLOWED: dict[Support, Allowed] = {
-    "binary": Allowed("'bernoulli'", "0 and 1", lambda x: (x == 0) | (x == 1)),
-    "count": Allowed(
-        "'poisson' or 'negative_binomial'",
-        "whole numbers from 0 to 1e15",
-        lambda x: (x >= 0) & (x <= 1e15) & (x == np.floor(x)),
-    ),
-}
-
-
 def check_sample_weight(sample_weight: Any, n_samples: int) -> Array:
-    """Return weights of shape (n_samples,), finite, not negative, not all zero."""
+    """Return weights of shape (n_samples,), finite, not negative, not all zero.
+
+    None is a weight of one for each row, and a number is the weight of all rows.
+    """
     if sample_weight is None:
         return np.ones(n_samples)
     weight = np.asarray(sample_weight, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Table ↔ model units: kinds of columns, scaling, monotone margins, log |det J|."""
+"""Columns of numbers ↔ model units: scaling, normal margins and log |det J|."""
 
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -7,6 +7,7 @@ import numpy as np
 
 from skvae.model.features import ColumnKind
 from skvae.tables.margins import MonotoneMap, fit_normal_scores
+from skvae.tables.scaling import location_and_scale, standardise
 from skvae.typing import Array
 
 __all__ = ["Columns", "RowMap", "fit_columns", "merge_duplicates"]
@@ -14,15 +15,18 @@ __all__ = ["Columns", "RowMap", "fit_columns", "merge_duplicates"]
 MIN_FLOOR = 1e-3
 MAX_FLOOR = 0.5
 NORMAL_MIDDLE = 3.29  # between the 5 % and 95 % quantiles of N(0, 1)
-FARTHEST = 1e100  # model units; its square is still a number
 
 
 class RowMap(Protocol):
-    """Rows of a table to model units and back, with the Jacobian."""
+    """A map of rows to model units and back, with its Jacobian.
+
+    A row may end with columns that its density is conditional on. They are mapped,
+    too, but they have no density, and so no scale, floor or share of the Jacobian.
+    """
 
     @property
     def kinds(self) -> tuple[ColumnKind, ...]:
-        """What the columns hold, given ones last."""
+        """What each column holds; the columns without a density are last."""
 
     @property
     def scale(self) -> Array:
@@ -30,31 +34,32 @@ class RowMap(Protocol):
 
     @property
     def floor(self) -> Array:
-        """Smallest standard deviation of each of them, in model units."""
+        """Smallest standard deviation of each such column, in model units."""
 
     def to_model(self, table: Array) -> tuple[Array, Array]:
         """Return rows in model units and log |det du/dx| of each row."""
 
     def to_table(self, u: Array) -> Array:
-        """Return the columns that have a density in the units of the input."""
+        """Return the columns that have a density, in the units of the input."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Maps rows to model units and back, and knows the Jacobian.
+    """A `RowMap` that maps every column by itself.
 
-    A real column is standardised, u = (x − center) / scale, and then, if it has a
-    map, made about normal. All others stay as they are: zeros and ones, counts, and
-    codes of categories.
+    A real column is standardised, u = (x − center) / scale. If the column has a map,
+    the map then makes its distribution about standard normal. Columns of zeros and
+    ones, counts and codes of categories stay as they are.
 
     Attributes
     ----------
     kinds : tuple of ColumnKind, one per column
         What the columns hold.
     center, scale : ndarray of shape (D,)
-        Affine part, in the units of the input.
+        Location and scale, in the units of the input; 0 and 1 where a column stays
+        as it is.
     maps : tuple of MonotoneMap or None, one per column
-        Margins, on the standardised column.
+        Maps of the standardised columns to normal scores.
     floor : ndarray of shape (D,)
         Smallest standard deviation that a likelihood may give the column, in model
         units.
@@ -68,9 +73,7 @@ class Columns:
 
     def to_model(self, table: Array) -> tuple[Array, Array]:
         """Return rows in model units and log |det du/dx| of each row."""
-        # Halves keep the difference of the largest numbers finite.
-        u = (table / 2 - self.center / 2) / self.scale * 2
-        u = np.clip(u, -FARTHEST, FARTHEST)
+        u = standardise(table, self.center, self.scale)
         log_jacobian = np.full(len(u), -np.log(self.scale).sum())
         for j, monotone in enumerate(self.maps):
             if monotone is not None:
@@ -79,7 +82,7 @@ class Columns:
         return u, log_jacobian
 
     def to_table(self, u: Array) -> Array:
-        """Return rows in the units of the input."""
+        """Return rows in the units of the input, clipped to finite numbers."""
         u = u.copy()
         for j, monotone in enumerate(self.maps):
             if monotone is not None:
@@ -106,25 +109,28 @@ def fit_columns(
     sample_weight : ndarray of shape (n,)
         Positive weights.
     kinds : tuple of ColumnKind
-        What the columns hold. Location and scale of counts are filled in.
+        What the columns hold. For counts, the mean and standard deviation of
+        log(1 + x) are filled in.
     normal_margins : bool
         Whether to map real columns to normal scores.
     smoothing : float, default=0.0
-        Least floor, in spreads of the column.
+        Smallest floor, in robust spreads of the column.
 
     Notes
     -----
-    The floor is 10⁻³ of the column's standard deviation, or, where values repeat,
-    the rounding error step/√12 of the smallest step between values if that is
-    larger, but never more than half of the standard deviation; and at least
-    `smoothing` times the column's spread, which a few outliers do not move. A constant
-    column has no spread: its scale is the absolute value of the constant, or one for
-    zero.
+    The floor of a column is 10⁻³ of its standard deviation. Where values repeat and
+    the rounding error step/√12 of the smallest step between values is larger, the
+    floor is this error, but at most half of the standard deviation. With `smoothing`,
+    the floor is at least that many times the spread of the column's middle 90 %, which
+    a few outliers do not move.
+
+    A constant column has no standard deviation. Its scale is the absolute value of
+    the constant, or one if the constant is zero.
     """
     n_columns = rows.shape[1]
     real = np.array([kind.support == "real" for kind in kinds])
-    center, scale = _location_and_scale(rows, sample_weight)
-    center[~real], scale[~real] = 0, 1
+    center, scale = location_and_scale(rows, sample_weight)
+    center, scale = np.where(real, center, 0.0), np.where(real, scale, 1.0)
     kinds = tuple(
         _with_log_scale(kind, column, sample_weight)
         for kind, column in zip(kinds, rows.T, strict=True)
@@ -137,6 +143,7 @@ def fit_columns(
     )
     mapped = replace(plain, maps=maps)
     u, _ = mapped.to_model(rows)
+    # Weights may be shares of one, which say nothing of the number of rows.
     n_rows = max(float(sample_weight.sum()), len(rows))
     floor = [
         max(
@@ -162,34 +169,23 @@ def _with_log_scale(
     return replace(kind, center=center, scale=float(np.sqrt(square)) or 1.0)
 
 
-def _location_and_scale(rows: Array, sample_weight: Array) -> tuple[Array, Array]:
-    weight = sample_weight / sample_weight.sum()
-    # Relative to the largest entry, so that squares neither overflow nor vanish.
-    largest = np.abs(rows).max(0)
-    largest[largest == 0] = 1
-    relative = rows / largest
-    center = weight @ relative
-    scale = np.sqrt(weight @ np.square(relative - center))
-    constant = scale <= 1e-12 * np.abs(center)
-    center[constant] = relative[0, constant]
-    scale[constant] = np.where(center[constant] == 0, 1, np.abs(center[constant]))
-    return center * largest, np.maximum(scale * largest, np.finfo(float).tiny)
-
-
 def _resolution(column: Array, n_rows: float) -> float:
-    """Return the floor of a column's standard deviations, in model units."""
+    """Return the floor that repeated values set, or the least floor, in model units."""
     distinct = np.unique(column)
     gaps = np.diff(distinct)
+    # Smaller gaps come from rounding of equal values, not from a step.
     gaps = gaps[gaps > 1e-9 * (distinct[-1] - distinct[0])]
     if not len(gaps) or len(distinct) > 0.9 * n_rows:
         return MIN_FLOOR
+    # An error that is uniform over a step has the standard deviation step/√12.
     return float(np.clip(gaps.min() / np.sqrt(12), MIN_FLOOR, MAX_FLOOR))
 
 
 def _robust_spread(column: Array, sample_weight: Array) -> float:
-    """Return how far the middle 90 % reach, in units of a normal's deviation.
+    """Return the width of the middle 90 % of a column, 1 for a standard normal one.
 
-    At most one, the standard deviation; that, too, where 90 % are one value.
+    The result is at most 1, the column's standard deviation in model units. It is also
+    1 where 90 % of the rows have the same value, which has no width.
     """
     order = np.argsort(column, kind="stable")
     mass = np.cumsum(sample_weight[order])
@@ -202,8 +198,8 @@ def _robust_spread(column: Array, sample_weight: Array) -> float:
 def merge_duplicates(table: Array, sample_weight: Array) -> tuple[Array, Array]:
     """Return distinct rows in lexicographic order, with their total weights.
 
-    Whatever is computed from the result treats integer weights exactly as repeated
-    rows, and does not depend on the order of the table.
+    Rows of weight zero are left out. A fit to the result therefore treats integer
+    weights exactly as repeated rows, and does not depend on the order of the table.
     """
     used = sample_weight > 0
     rows, inverse = np.unique(table[used], axis=0, return_inverse=True)

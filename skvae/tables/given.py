@@ -1,8 +1,12 @@
-"""What a conditional density is given: columns of numbers or categories, coded."""
+"""The columns of y that a conditional density is given, and their codes.
 
-from collections.abc import Iterator
+Numbers of y stay as they are, and categories become codes 0, 1, …, as in
+`skvae.tables.schema` for X. What differs is who decides: the parameter `y_kind`, or the
+column's own dtype and values, where a likelihood decides for X.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -10,8 +14,20 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_consistent_length
 
 from skvae.model.features import ColumnKind
-from skvae.tables.checks import check_sample_weight, is_missing
+from skvae.tables.checks import check_sample_weight
 from skvae.tables.columns import RowMap
+from skvae.tables.labels import (
+    as_array,
+    as_codes,
+    check_cells,
+    distinct_values,
+    first_missing,
+    frame_columns,
+    holds_labels,
+    is_frame,
+    listed,
+)
+from skvae.tables.scaling import location_and_scale, standardise
 from skvae.typing import Array
 
 __all__ = [
@@ -22,89 +38,94 @@ __all__ = [
     "read_given",
 ]
 
-KINDS = ("numeric", "categorical")
-MAX_NAMES = 10
-FARTHEST = 1e100  # model units; its square is still a number
+KINDS = ("auto", "numeric", "categorical")
 
 
 @dataclass(frozen=True)
 class GivenColumn:
-    """One column of y and how it is coded.
+    """A column of y and how it is coded.
 
     Attributes
     ----------
     name : str
-        What messages call it.
+        What messages call the column.
     categories : tuple or None, default=None
-        The values it may have, sorted where they can be; None for numbers.
+        The values that `fit` has seen, in the order of their codes; None for numbers.
     center, scale : float, default=0.0, 1.0
-        What numbers are standardised by.
+        Location and scale that numbers are standardised by.
     named : bool, default=False
-        Whether the name is a data frame's.
+        Whether the name is that of a data frame's column.
     """
 
     name: str
-    categories: tuple[Any, ...] | None = None
+    categories: tuple[object, ...] | None = None
     center: float = 0.0
     scale: float = 1.0
     named: bool = False
 
     @property
     def kind(self) -> ColumnKind:
-        """How networks read the coded column."""
+        """What the coded column holds, for the networks that read it."""
         if self.categories is None:
             return ColumnKind()
         return ColumnKind("category", len(self.categories))
 
     def code(self, values: NDArray[Any]) -> Array:
-        """Return numbers as they are, and of each category its index.
+        """Return numbers as they are, and the code of each category.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n,)
+            Cells of the column, none missing.
 
         Raises
         ------
         ValueError
-            For a category or a kind of value that `fit` has not seen.
+            For a category that `fit` has not seen, or, in a column of numbers, for a
+            value that is no finite number.
         """
         if self.categories is None:
             return _numbers(values, self.name)
-        index = {category: i for i, category in enumerate(self.categories)}
-        codes = np.array([index.get(value, -1) for value in values.tolist()])
+        codes = as_codes(values, self.categories)
         unseen = list(dict.fromkeys(values[codes < 0].tolist()))
         if unseen:
             raise ValueError(
-                f"{self.name} has {_listed(unseen)}, which fit has not seen. Its "
-                f"categories are {_listed(self.categories)}."
+                f"{self.name} has {listed(unseen)}, which fit has not seen. Its "
+                f"categories are {listed(self.categories)}."
             )
-        return codes.astype(np.float64)
+        return codes
 
     def standardised(self, values: Array, sample_weight: Array) -> "GivenColumn":
-        """Return the column with the location and scale of these numbers."""
+        """Return the column with the location and scale of these numbers.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n,)
+            Coded cells of the column.
+        sample_weight : ndarray of shape (n,)
+            Positive weights.
+        """
         if self.categories is not None:
             return self
-        # Relative to the largest entry, so that squares neither overflow nor vanish.
-        largest = float(np.abs(values).max()) or 1.0
-        share = sample_weight / sample_weight.sum()
-        center = float(share @ (values / largest))
-        spread = float(np.sqrt(share @ np.square(values / largest - center)))
-        if spread <= 1e-12 * abs(center):
-            spread = abs(center)
-        return replace(self, center=center * largest, scale=spread * largest or 1.0)
+        center, scale = location_and_scale(values, sample_weight)
+        return replace(self, center=float(center), scale=float(scale))
 
 
 @dataclass(frozen=True)
 class GivenColumns:
-    """All columns of y.
+    """The columns of y and how they are coded.
 
     Attributes
     ----------
     columns : tuple of GivenColumn
-        One for each.
+        One for each column.
     """
 
     columns: tuple[GivenColumn, ...]
 
     @property
     def kinds(self) -> tuple[ColumnKind, ...]:
-        """How networks read each column."""
+        """What each coded column holds, for the networks that read it."""
         return tuple(column.kind for column in self.columns)
 
     def code(self, y: Any) -> Array:
@@ -133,23 +154,22 @@ class GivenColumns:
         return replace(self, columns=tuple(fitted))
 
     def to_model(self, coded: Array) -> Array:
-        """Standardise the numbers of coded rows."""
+        """Return coded rows with their numbers standardised; codes stay as they are."""
         center = np.array([column.center for column in self.columns])
         scale = np.array([column.scale for column in self.columns])
-        # Halves keep the difference of the largest numbers finite.
-        return np.clip((coded / 2 - center / 2) / scale * 2, -FARTHEST, FARTHEST)
+        return standardise(coded, center, scale)
 
 
 @dataclass(frozen=True)
 class ConditionalColumns:
-    """Maps rows [x, coded y] to model units; only x has a density and a Jacobian.
+    """A `RowMap` of rows [x, coded y], of which only x has a density.
 
     Attributes
     ----------
     modelled : RowMap
-        The columns of x.
+        Maps the columns of x.
     given : GivenColumns
-        Those of y.
+        Maps the columns of y.
     """
 
     modelled: RowMap
@@ -157,7 +177,7 @@ class ConditionalColumns:
 
     @property
     def kinds(self) -> tuple[ColumnKind, ...]:
-        """What the columns of x hold, and those of y."""
+        """What the columns of x hold, and then those of y."""
         return self.modelled.kinds + self.given.kinds
 
     @property
@@ -171,25 +191,28 @@ class ConditionalColumns:
         return self.modelled.floor
 
     def to_model(self, table: Array) -> tuple[Array, Array]:
-        """Return rows in model units and log |det du/dx| of each row."""
+        """Return rows in model units and log |det du/dx| of each row.
+
+        The Jacobian is that of the columns of x alone.
+        """
         n_features = table.shape[1] - len(self.given.columns)
         u, log_jacobian = self.modelled.to_model(table[:, :n_features])
         given = self.given.to_model(table[:, n_features:])
         return np.concatenate([u, given], 1), log_jacobian
 
     def to_table(self, u: Array) -> Array:
-        """Return x in the units of the input."""
+        """Return the columns of x in the units of the input."""
         return self.modelled.to_table(u)
 
 
 @dataclass(frozen=True)
 class Given:
-    """The y of some rows, coded.
+    """The y of a table's rows, coded.
 
     Attributes
     ----------
     columns : GivenColumns
-        How it is coded.
+        How y is coded.
     table : ndarray of shape (n, G)
         Numbers and codes.
     """
@@ -198,22 +221,23 @@ class Given:
     table: Array
 
     def beside(self, table: Array) -> Array:
-        """Return rows [x, coded y]."""
+        """Return rows [x, coded y]; raise if there are not as many of y as of x."""
         check_consistent_length(table, self.table)
         return np.concatenate([table, self.table], 1)
 
 
-def read_given(y: Any, kind: Any, sample_weight: Any = None) -> Given:
+def read_given(y: Any, kind: str | Sequence[str], sample_weight: Any = None) -> Given:
     """Choose how the columns of y are coded, and code them.
 
     Parameters
     ----------
     y : array-like of shape (n,) or (n, G)
-        Array or data frame.
+        Array, list or data frame.
     kind : {"auto", "numeric", "categorical"} or a sequence of them
-        As `ConditionalVAEDensity` takes `y_kind`.
+        The parameter `y_kind` of `ConditionalVAEDensity`.
     sample_weight : array-like of shape (n,), default=None
-        Weights; the categories of rows of weight zero do not count.
+        Weights. A category counts as seen only if a row of positive weight has it; in
+        a row of weight zero, a category gets the code 0.
     """
     found = list(_columns_of(y))
     used = check_sample_weight(sample_weight, len(found[0].values)) > 0
@@ -221,104 +245,97 @@ def read_given(y: Any, kind: Any, sample_weight: Any = None) -> Given:
     for column, asked in zip(found, _kinds(kind, len(found)), strict=True):
         values = column.complete()
         given = GivenColumn(column.name, named=column.named)
-        if (column.nature if asked == "auto" else asked) == "numeric":
-            codes = given.code(values)
-        else:
-            given = replace(given, categories=_sorted_values(values[used]))
+        if asked == "categorical" or (asked == "auto" and column.labels):
+            given = replace(given, categories=distinct_values(values[used]))
             codes = np.zeros(len(values))
             codes[used] = given.code(values[used])
+        else:
+            codes = given.code(values)
         chosen.append(given)
         coded.append(codes)
     return Given(GivenColumns(tuple(chosen)), np.stack(coded, 1))
 
 
 @dataclass(frozen=True)
-class _Values:
-    """One column of y as it came: its name, values and natural kind."""
+class _Cells:
+    """One column of y as the user gave it.
+
+    Attributes
+    ----------
+    name : str
+        What messages call the column.
+    named : bool
+        Whether the name is that of a data frame's column.
+    values : ndarray of shape (n,)
+        Cells.
+    labels : bool
+        Whether they are labels rather than numbers.
+    """
 
     name: str
     named: bool
     values: NDArray[Any]
-    nature: str
+    labels: bool
 
     def complete(self) -> NDArray[Any]:
-        """Return the values; raise a ValueError where one is missing."""
-        kind = self.values.dtype.kind
-        if kind not in "Of":
-            return self.values
-        if kind == "O":
-            missing = np.array([is_missing(v) for v in self.values.tolist()], bool)
-        else:
-            missing = np.isnan(self.values)
-        if missing.any():
-            row = int(np.flatnonzero(missing)[0])
+        """Return the cells; raise if one is missing, or cannot be a value."""
+        row = first_missing(self.values)
+        if row is not None:
             raise ValueError(
                 f"Input y contains NaN: {self.name} is missing in row {row}. Every row "
                 f"needs the values that its density is conditional on."
             )
+        check_cells(self.values, self.name, "y")
         return self.values
 
 
-def _columns_of(y: Any) -> Iterator[_Values]:
-    """Yield every column of an array or a data frame."""
+def _columns_of(y: Any) -> Iterator[_Cells]:
+    """Yield every column of an array, a list or a data frame."""
     if y is None:
         raise ValueError(
             "ConditionalVAEDensity requires y to be passed, but the target y is None."
         )
-    if hasattr(y, "columns") and hasattr(y, "shape"):
-        for name in y.columns:
-            yield _values(y[name], f"column {name!r} of y", named=True)
+    if hasattr(y, "toarray"):
+        raise TypeError("y is sparse; pass y.toarray().")
+    frame = is_frame(y)
+    # A Series stays as it is: an array would not have its dtype.
+    if not frame and (getattr(y, "ndim", None) != 1 or not hasattr(y, "dtype")):
+        y = as_array(y)
+    if len(y.shape) == 1:
+        yield _cells(y, "y")
         return
-    if getattr(y, "ndim", None) != 1 or not hasattr(y, "dtype"):
-        y = _as_array(y)
-    if y.ndim == 1:
-        yield _values(y, "y")
-        return
-    if y.ndim != 2 or not y.shape[1]:
+    if len(y.shape) != 2 or not y.shape[1]:
         raise ValueError(
             f"y must have shape (n_samples,) or (n_samples, n_columns), got shape "
             f"{y.shape}."
         )
-    for j in range(y.shape[1]):
-        yield _values(y[:, j], f"column {j} of y")
+    if frame:
+        for name, column in zip(y.columns, frame_columns(y), strict=True):
+            yield _cells(column, f"column {name!r} of y", named=True)
+        return
+    for j, column in enumerate(y.T):
+        yield _cells(column, f"column {j} of y")
 
 
-def _as_array(y: Any) -> NDArray[Any]:
-    """Return an array; lists keep numbers, text and truth values apart."""
-    if hasattr(y, "toarray"):
-        raise TypeError("y is sparse; pass y.toarray().")
-    array = np.asarray(y)
-    # NumPy makes text of the numbers in a list that also holds text.
-    mixed = array.dtype.kind in "US" and not hasattr(y, "dtype")
-    return np.asarray(y, dtype=object) if mixed else array
-
-
-def _values(column: Any, name: str, *, named: bool = False) -> _Values:
-    """Find out whether a column holds numbers or categories."""
-    labelled = str(column.dtype).lower().startswith(("category", "categorical", "enum"))
-    values = np.asarray(column)
-    if values.dtype.kind in "US":
-        values = values.astype(object)
-    kind = values.dtype.kind
-    if kind == "c":
-        raise ValueError(f"Complex data not supported: {name} is {values.dtype}.")
-    if kind not in "biufO":
-        raise ValueError(
-            f"{name} must hold numbers, text, truth values or categories, got dtype "
-            f"{values.dtype}."
-        )
-    numeric = kind in "iuf" or (kind == "O" and _are_numbers(values))
-    nature = "numeric" if numeric and not labelled else "categorical"
-    return _Values(name, named, values, nature)
-
-
-def _are_numbers(values: NDArray[Any]) -> bool:
-    known = [value for value in values.tolist() if not is_missing(value)]
-    return all(isinstance(v, Real) and not isinstance(v, bool) for v in known)
+def _cells(column: Any, name: str, *, named: bool = False) -> _Cells:
+    """Find out what a column holds; raise for dates and complex numbers."""
+    values = as_array(column)
+    # Both dtypes count: the dates of pandas with a time zone are objects in NumPy, and
+    # its categories may be dates.
+    for dtype in (values.dtype, column.dtype):
+        kind = getattr(dtype, "kind", "O")
+        if kind == "c":
+            raise ValueError(f"Complex data not supported: {name} is {dtype}.")
+        if kind not in "biufOUS":
+            raise ValueError(
+                f"{name} must hold numbers, text, truth values or categories, got "
+                f"dtype {dtype}."
+            )
+    return _Cells(name, named, values, holds_labels(column))
 
 
 def _numbers(values: NDArray[Any], name: str) -> Array:
-    """Return finite numbers; raise a ValueError for all else."""
+    """Return cells as finite numbers; raise a ValueError for all else."""
     try:
         numbers = values.astype(np.float64)
     except (TypeError, ValueError) as error:
@@ -335,16 +352,7 @@ def _numbers(values: NDArray[Any], name: str) -> Array:
     return numbers
 
 
-def _sorted_values(values: NDArray[Any]) -> tuple[Any, ...]:
-    """Return distinct values, sorted; by type and text where they do not compare."""
-    distinct = list(dict.fromkeys(values.tolist()))
-    try:
-        return tuple(sorted(distinct))
-    except TypeError:
-        return tuple(sorted(distinct, key=lambda v: (type(v).__name__, str(v))))
-
-
-def _kinds(kind: Any, n_columns: int) -> tuple[str, ...]:
+def _kinds(kind: object, n_columns: int) -> tuple[str, ...]:
     """Return one of "auto", "numeric", "categorical" for every column."""
     kinds = (kind,) * n_columns if isinstance(kind, str) else kind
     if not isinstance(kinds, (tuple, list)):
@@ -353,7 +361,7 @@ def _kinds(kind: Any, n_columns: int) -> tuple[str, ...]:
             f"{kind!r}."
         )
     for each in kinds:
-        if each not in ("auto", *KINDS):
+        if each not in KINDS:
             raise ValueError(
                 f"y_kind must be 'auto', 'numeric' or 'categorical', or one of them "
                 f"for every column of y, got {each!r}."
@@ -363,9 +371,3 @@ def _kinds(kind: Any, n_columns: int) -> tuple[str, ...]:
             f"y_kind has {len(kinds)} entries, but y has {n_columns} columns."
         )
     return tuple(kinds)
-
-
-def _listed(values: Any) -> str:
-    shown = ", ".join(repr(value) for value in list(values)[:MAX_NAMES])
-    more = len(values) - MAX_NAMES
-    return f"{shown} and {more} more" if more > 0 else shown

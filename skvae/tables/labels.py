@@ -1,0 +1,214 @@
+"""What the cells of a column are, numbers or labels, and the codes of its categories.
+
+A label is any value that is not meant as a number: text, a truth value, a value of a
+categorical dtype, or another object. The distinct labels of a column are its
+categories. Models read the place of a label among them, its code, as a number.
+"""
+
+from collections.abc import Hashable, Sequence
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skvae.typing import Array
+
+__all__ = [
+    "as_array",
+    "as_codes",
+    "as_python",
+    "check_cells",
+    "declared_values",
+    "distinct_values",
+    "first_missing",
+    "frame_columns",
+    "holds_labels",
+    "is_frame",
+    "is_missing",
+    "listed",
+]
+
+MAX_SHOWN = 10
+CATEGORICAL_DTYPES = ("category", "Categorical", "Enum")
+ENUMERATED_DTYPES = ("category", "Enum")  # those that list their values
+TRUTH_DTYPES = ("bool", "boolean", "Boolean")
+
+
+# Tables and their columns
+
+
+def is_frame(table: Any) -> bool:
+    """Whether a table is a data frame, of pandas or polars."""
+    return hasattr(table, "columns") and hasattr(table, "dtypes")
+
+
+def frame_columns(frame: Any) -> list[Any]:
+    """Return the columns of a data frame with their own dtypes.
+
+    They are taken by number, because names may repeat.
+    """
+    by_number = frame.iloc if hasattr(frame, "iloc") else frame
+    return [by_number[:, j] for j in range(len(frame.columns))]
+
+
+def as_array(table: Any) -> NDArray[Any]:
+    """Return an array; where the table holds any text, an array of objects.
+
+    NumPy would turn the numbers and truth values of a list into text if one of its
+    cells is text. As objects, all cells stay what they are.
+    """
+    array = np.asarray(table)
+    return np.asarray(table, dtype=object) if array.dtype.kind in "US" else array
+
+
+# Numbers or labels
+
+
+def holds_labels(column: Any) -> bool:
+    """Whether a column holds labels, by its dtype or, for objects, by its cells.
+
+    Parameters
+    ----------
+    column : ndarray of shape (n,) or Series of pandas or polars
+        One column of a table.
+
+    Returns
+    -------
+    labels : bool
+        True for text, truth values and categorical dtypes, and for a column of
+        objects with a cell that is no number.
+    """
+    dtype = column.dtype
+    if _dtype_name(dtype) in CATEGORICAL_DTYPES:
+        return True
+    # The decimals of polars are objects in NumPy, but they are numbers.
+    if hasattr(dtype, "is_numeric") and dtype.is_numeric():
+        return False
+    # The dtypes of polars have no kind; those of pandas say more than NumPy's: a
+    # column of nullable integers with missing cells would be an array of objects.
+    kind = getattr(dtype, "kind", None) or np.asarray(column).dtype.kind
+    if kind == "O":
+        return not all(_is_number(value) for value in np.asarray(column).tolist())
+    return kind in "USb"
+
+
+def _dtype_name(dtype: Any) -> str:
+    """Return the name of a dtype without its parameters."""
+    return str(dtype).partition("(")[0]
+
+
+def _is_number(value: object) -> bool:
+    # Python counts its truth values as numbers, NumPy does not count its own.
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def as_python(value: Any) -> Any:
+    """Return NumPy's number, truth value or text as Python's; all else as it is."""
+    scalar = isinstance(value, (np.number, np.bool_, np.character))
+    return value.item() if scalar else value
+
+
+# Missing cells, and cells that cannot be values
+
+
+def is_missing(value: object) -> bool:
+    """Whether an object in a column stands for no value: None, NaN, NA or NaT."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, (float, np.floating)) and bool(np.isnan(value))
+
+
+def first_missing(cells: NDArray[Any]) -> int | None:
+    """Return the row of the first missing cell, or None if there is none."""
+    if cells.dtype.kind == "O":
+        missing = np.array([is_missing(value) for value in cells.tolist()], dtype=bool)
+    elif cells.dtype.kind == "f":
+        missing = np.isnan(cells)
+    else:
+        return None
+    return int(missing.argmax()) if missing.any() else None
+
+
+def check_cells(cells: NDArray[Any], name: str, table: str) -> None:
+    """Raise a TypeError for a cell that cannot be a value, such as a list.
+
+    Parameters
+    ----------
+    cells : ndarray of shape (n,)
+        Cells of a column.
+    name : str
+        What the message calls the column.
+    table : str
+        What the message calls the table, "X" or "y".
+    """
+    if cells.dtype.kind != "O":
+        return
+    for row, value in enumerate(cells.tolist()):
+        # Categories are looked up by their hash.
+        if not isinstance(value, Hashable):
+            raise TypeError(
+                f"Input {table} contains {value!r} in {name} (first in row {row}): the "
+                f"argument must be a table of strings, truth values or numbers."
+            )
+
+
+# Categories and their codes
+
+
+def declared_values(column: Any) -> tuple[object, ...]:
+    """Return the values that the dtype of a column allows; none if it allows any."""
+    name = _dtype_name(column.dtype)
+    if name in ENUMERATED_DTYPES:
+        return tuple(np.asarray(column.dtype.categories, dtype=object).tolist())
+    return (False, True) if name in TRUTH_DTYPES else ()
+
+
+def distinct_values(cells: NDArray[Any]) -> tuple[object, ...]:
+    """Return the distinct values of a column, in the same order whatever its rows'.
+
+    Parameters
+    ----------
+    cells : ndarray of shape (n,)
+        Cells of a column, none missing.
+
+    Returns
+    -------
+    values : tuple
+        Python's objects. Numbers and truth values come first, by size, then the values
+        of each other type, by the type's name. Within a type, they are sorted, or,
+        where they cannot be compared, sorted by their text. Of equal values of several
+        types, such as 1, 1.0 and True, one stands for all.
+    """
+    if cells.dtype != object:
+        return tuple(np.unique(cells).tolist())
+    # With their types: a set of 1 and True keeps whichever comes first.
+    typed = {(type(value), value) for value in map(as_python, cells.tolist())}
+    groups: dict[str, list[Any]] = {}
+    for kind, value in sorted(typed, key=lambda pair: pair[0].__name__):
+        name = "" if isinstance(value, Real) else kind.__name__
+        groups.setdefault(name, []).append(value)
+    ordered = (value for name in sorted(groups) for value in _sorted(groups[name]))
+    return tuple(dict.fromkeys(ordered))
+
+
+def _sorted(values: list[Any]) -> list[Any]:
+    """Return values in order; equal ones stay in the order that they have."""
+    try:
+        return sorted(values)
+    except TypeError:
+        return sorted(values, key=str)
+
+
+def as_codes(cells: NDArray[Any], categories: Sequence[object]) -> Array:
+    """Return each cell's place among the categories; −1 if it is none of them."""
+    code = {value: place for place, value in enumerate(categories)}
+    places = [code.get(value, -1) for value in cells.tolist()]
+    return np.array(places, dtype=np.float64)
+
+
+def listed(values: Sequence[object]) -> str:
+    """Return values as messages show them, the first ten if there are more."""
+    shown = ", ".join(repr(as_python(value)) for value in values[:MAX_SHOWN])
+    more = f", … ({len(values)} in all)" if len(values) > MAX_SHOWN else ""
+    return shown + more
