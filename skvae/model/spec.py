@@ -5,7 +5,14 @@ from typing import ClassVar, TypeVar
 
 from sklearn.base import BaseEstimator, clone
 
-__all__ = ["ComponentSpec", "layer_sizes", "positive_int", "registered", "resolve"]
+__all__ = [
+    "ComponentSpec",
+    "layer_sizes",
+    "level_sizes",
+    "positive_int",
+    "registered",
+    "resolve",
+]
 
 
 class ComponentSpec(BaseEstimator):
@@ -101,3 +108,33 @@ def layer_sizes(value: object, default: tuple[int, ...], name: str) -> tuple[int
     if not isinstance(value, (tuple, list)):
         raise TypeError(f"{name} must be a tuple of int or None, got {value!r}.")
     return tuple(positive_int(size, f"each of {name}") for size in value)
+
+
+def level_sizes(value: object, n_components: int, name: str) -> tuple[int, ...]:
+    """Return the numbers of latents of each level, bottom level first.
+
+    Parameters
+    ----------
+    value : object
+        What the user gave.
+    n_components : int
+        Number of latents of the model, which the levels have to add up to.
+    name : str
+        What to call it in the message, such as ``"levels of LadderPrior"``.
+
+    Raises
+    ------
+    ValueError
+        If it is not a tuple of positive ints, or if these do not add up.
+    """
+    if not isinstance(value, (tuple, list)) or not value:
+        raise ValueError(
+            f"{name} must be a non-empty tuple of positive int, got {value!r}."
+        )
+    levels = tuple(positive_int(size, f"each of {name}") for size in value)
+    if sum(levels) != n_components:
+        raise ValueError(
+            f"{name}={levels} are {sum(levels)} latents, but the model has "
+            f"{n_components}."
+        )
+    return levels

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from skvae.model import BuildContext
-from skvae.model.fixed_noise import mean_over_fixed_noise
-from skvae.model.flows import SplineFlow
+from skvae.model.distributions import mean_over_fixed_noise
+from skvae.model.networks import SplineFlow
 from skvae.model.posteriors import FlowPosterior, FullPosterior
 from skvae.model.priors import FlowPrior, NormalPrior
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from skvae.model import VAE, BuildContext, LinearStart
 from skvae.model.decoders import MLPDecoder
-from skvae.model.distributions import CholeskyGaussian, DiagonalGaussian
-from skvae.model.ladder import LevelModule, MergedStep
+from skvae.model.distributions import CholeskyGaussian, DiagonalGaussian, MergedStep
 from skvae.model.likelihoods import GaussianLikelihood
+from skvae.model.networks import LevelModule
 from skvae.model.posteriors import (
     DiagonalPosterior,
     FullPosterior,

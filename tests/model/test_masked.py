@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from skvae.model.masked import MaskedMLP
-from skvae.model.networks import INPUT_BOUND, dropout_from
+from skvae.model.networks import INPUT_BOUND, MaskedMLP, dropout_from
 
 L, P, P_LINEAR = 2, 3, 1
 GIVEN = -1

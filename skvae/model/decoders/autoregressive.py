@@ -9,7 +9,7 @@ from torch import Tensor
 
 from skvae.model.context import BuildContext, LinearStart
 from skvae.model.decoders._base import DecoderModule, DecoderSpec
-from skvae.model.masked import MaskedMLP
+from skvae.model.networks import MaskedMLP
 from skvae.model.spec import layer_sizes
 
 __all__ = ["AutoregressiveDecoder"]

@@ -3,10 +3,8 @@
 from torch import Tensor
 
 from skvae.model.context import BuildContext, LinearStart
-from skvae.model.detached import detached_module
-from skvae.model.distributions import CholeskyGaussian, LatentDistribution
-from skvae.model.fixed_noise import mean_over_fixed_noise
-from skvae.model.flows import SplineFlow
+from skvae.model.distributions import BentGaussian
+from skvae.model.networks import SplineFlow
 from skvae.model.posteriors._base import PosteriorModule, PosteriorSpec
 from skvae.model.posteriors.full import FullPosterior, FullPosteriorModule
 from skvae.model.spec import layer_sizes, positive_int
@@ -92,72 +90,10 @@ class FlowPosteriorModule(PosteriorModule):
         super().__init__()
         self.base, self.flow = base, flow
 
-    def forward(self, features: Tensor) -> "BentGaussian":
+    def forward(self, features: Tensor) -> BentGaussian:
         """Return q(z | x)."""
         return BentGaussian(self.base(features), self.flow, features)
 
     def initialise(self, start: LinearStart) -> None:
         """Move to the start's encoder."""
         self.base.initialise(start)
-
-
-class BentGaussian(LatentDistribution):
-    """The distribution of μ + T f(ε; c), one per row.
-
-    Parameters
-    ----------
-    gaussian : CholeskyGaussian
-        μ and T of B rows.
-    flow : SplineFlow
-        f.
-    context : Tensor of shape (B, n_context)
-        c.
-    """
-
-    def __init__(
-        self, gaussian: CholeskyGaussian, flow: SplineFlow, context: Tensor
-    ) -> None:
-        self.gaussian, self.flow, self.context = gaussian, flow, context
-        self.noise_dim = gaussian.noise_dim
-
-    def rsample(self, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Return z and its log-density."""
-        bent, log_det = self.flow(noise, self.context)
-        z, log_gaussian = self.gaussian.rsample(bent)
-        return z, log_gaussian + _log_ratio(noise, bent) - log_det
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        """Return the log-density, by the inverse of the flow."""
-        bent = self.gaussian.standardised(z)
-        noise, log_det = self.flow.inverse(bent, self.context)
-        return self.gaussian.log_prob(z) + _log_ratio(noise, bent) + log_det
-
-    @property
-    def mean(self) -> Tensor:
-        """μ + T times the mean of f(ε) over 128 fixed points."""
-        mean = self.gaussian.mean
-        bent = mean_over_fixed_noise(
-            lambda noise: self.flow(noise, self.context)[0],
-            self.noise_dim,
-            n_rows=len(mean),
-            like=mean,
-        )
-        return mean + (self.gaussian.tril @ bent[..., None]).squeeze(-1)
-
-    def select(self, rows: Tensor) -> "BentGaussian":
-        """Return the distributions of some of the rows."""
-        return BentGaussian(self.gaussian.select(rows), self.flow, self.context[rows])
-
-    def detached(self) -> "BentGaussian":
-        """Return the same, its parameters and networks out of reach of gradients."""
-        gaussian = self.gaussian
-        return BentGaussian(
-            CholeskyGaussian(gaussian.mean.detach(), gaussian.tril.detach()),
-            detached_module(self.flow),
-            self.context.detach(),
-        )
-
-
-def _log_ratio(noise: Tensor, bent: Tensor) -> Tensor:
-    """Return log N(ε; 0, I) − log N(f(ε); 0, I)."""
-    return 0.5 * (bent.square() - noise.square()).sum(-1)

@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from skvae.model.context import BuildContext, LinearStart
-from skvae.model.distributions import LatentDistribution
-from skvae.model.ladder import Chain, LevelModule, MergedStep, checked_levels
-from skvae.model.networks import SkipMLP
+from skvae.model.distributions import Chain, LatentDistribution, MergedStep
+from skvae.model.networks import LevelModule, SkipMLP
 from skvae.model.posteriors._base import PosteriorModule, PosteriorSpec
-from skvae.model.spec import layer_sizes, resolve
+from skvae.model.spec import layer_sizes, level_sizes, resolve
 
 __all__ = ["LadderPosterior", "LadderPosteriorModule"]
 
@@ -57,7 +56,9 @@ class LadderPosterior(PosteriorSpec):
 
     def build(self, context: BuildContext) -> "LadderPosteriorModule":
         """Return the module, which a `LadderPrior` has to be connected to."""
-        levels = checked_levels(self.levels, "levels of LadderPosterior", context)
+        levels = level_sizes(
+            self.levels, context.n_components, "levels of LadderPosterior"
+        )
         sizes = layer_sizes(
             self.hidden_layer_sizes,
             context.hidden_layer_sizes,

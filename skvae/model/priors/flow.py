@@ -1,15 +1,11 @@
 """The flow prior."""
 
-import copy
-
 import torch
 from torch import Tensor
 
 from skvae.model.context import BuildContext, LinearStart
-from skvae.model.detached import detached_module
-from skvae.model.distributions import LatentDistribution, StandardNormal
-from skvae.model.fixed_noise import mean_over_fixed_noise
-from skvae.model.flows import SplineFlow
+from skvae.model.distributions import PulledBackNormal
+from skvae.model.networks import SplineFlow
 from skvae.model.priors._base import PriorModule, PriorSpec
 from skvae.model.spec import layer_sizes, positive_int
 
@@ -81,48 +77,9 @@ class FlowPriorModule(PriorModule):
         self.flow = flow
         self.register_buffer("zero", torch.zeros(n_components))
 
-    def forward(self) -> "PulledBackNormal":
+    def forward(self) -> PulledBackNormal:
         """Return p(z)."""
         return PulledBackNormal(self.flow, self.zero)
 
     def initialise(self, start: LinearStart) -> None:
         """Nothing to move: the start whitens its latents."""
-
-
-class PulledBackNormal(LatentDistribution):
-    """The distribution of f⁻¹(ε), ε standard normal, shared by all rows."""
-
-    def __init__(self, flow: SplineFlow, like: Tensor) -> None:
-        self.flow, self.base = flow, StandardNormal(like)
-        self.noise_dim = self.base.noise_dim
-
-    def rsample(self, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Return f⁻¹(ε) and its log-density."""
-        z, log_det = self.flow.inverse(noise, None)
-        return z, self.base.log_prob(noise) - log_det
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        """Return log N(f(z); 0, I) + log |det df/dz|."""
-        noise, log_det = self.flow(z, None)
-        return self.base.log_prob(noise) + log_det
-
-    @property
-    def mean(self) -> Tensor:
-        """The mean over 128 fixed points."""
-        mean = mean_over_fixed_noise(
-            lambda noise: self.flow.inverse(noise, None)[0],
-            self.noise_dim,
-            n_rows=1,
-            like=self.base.mean,
-        )
-        return mean[0]
-
-    def select(self, rows: Tensor) -> "PulledBackNormal":
-        """Return itself."""
-        return self
-
-    def detached(self) -> "PulledBackNormal":
-        """Return the same, the networks' parameters out of reach of gradients."""
-        twin = copy.copy(self)
-        twin.flow = detached_module(self.flow)
-        return twin

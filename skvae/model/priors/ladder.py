@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from skvae.model.context import BuildContext, LinearStart
-from skvae.model.distributions import LatentDistribution
-from skvae.model.ladder import Chain, GaussianStep, LevelModule, checked_levels
+from skvae.model.distributions import Chain, GaussianStep, LatentDistribution
+from skvae.model.networks import LevelModule
 from skvae.model.posteriors import PosteriorModule
 from skvae.model.posteriors.ladder import LadderPosteriorModule
 from skvae.model.priors._base import PriorModule, PriorSpec
-from skvae.model.spec import layer_sizes, resolve
+from skvae.model.spec import layer_sizes, level_sizes, resolve
 
 __all__ = ["LadderPrior"]
 
@@ -59,7 +59,7 @@ class LadderPrior(PriorSpec):
 
     def build(self, context: BuildContext) -> "LadderPriorModule":
         """Return the module."""
-        levels = checked_levels(self.levels, "levels of LadderPrior", context)
+        levels = level_sizes(self.levels, context.n_components, "levels of LadderPrior")
         sizes = layer_sizes(
             self.hidden_layer_sizes, (64, 64), "hidden_layer_sizes of LadderPrior"
         )

@@ -1,98 +1,16 @@
-"""Levels of latents: a chain of Gaussians, each given the level above it."""
+"""A chain of levels of latents, each distributed given the level above it."""
 
-import math
 from abc import ABC, abstractmethod
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from skvae.model.context import BuildContext
-from skvae.model.detached import detached_module
-from skvae.model.distributions import (
-    HALF_LOG_2PI,
-    DiagonalGaussian,
-    LatentDistribution,
-)
-from skvae.model.fixed_noise import mean_over_fixed_noise
-from skvae.model.networks import SkipMLP
-from skvae.model.spec import positive_int
+from skvae.model.distributions._base import LatentDistribution
+from skvae.model.distributions.fixed_noise import mean_over_fixed_noise
+from skvae.model.distributions.gaussian import HALF_LOG_2PI, DiagonalGaussian
+from skvae.model.networks import LevelModule, detached_module
 
-__all__ = [
-    "Chain",
-    "GaussianStep",
-    "LevelModule",
-    "MergedStep",
-    "Step",
-    "checked_levels",
-]
-
-SCALE_FLOOR = 1e-2  # of a latent, whose standard deviation is about one
-MAX_LOG_SCALE = 4.0
-
-
-def checked_levels(value: object, name: str, context: BuildContext) -> tuple[int, ...]:
-    """Return numbers of latents, bottom level first; raise unless they fit.
-
-    Parameters
-    ----------
-    value : object
-        What the user gave.
-    name : str
-        What to call it in the message, such as ``"levels of LadderPrior"``.
-    context : BuildContext
-        Has the total number of latents.
-    """
-    if not isinstance(value, (tuple, list)) or not value:
-        raise ValueError(
-            f"{name} must be a non-empty tuple of positive int, got {value!r}."
-        )
-    levels = tuple(positive_int(size, f"each of {name}") for size in value)
-    if sum(levels) != context.n_components:
-        raise ValueError(
-            f"{name}={levels} are {sum(levels)} latents, but the model has "
-            f"{context.n_components}."
-        )
-    return levels
-
-
-class LevelModule(nn.Module):
-    r"""The latents of one level given those of the level above.
-
-    .. math:: p(z_l \mid z_{l+1}) = N(\mu(z_{l+1}), \operatorname{diag}
-              \sigma^2(z_{l+1}))
-
-    It starts at N(0, I), whatever is above. There is no dropout: encoder and prior
-    both ask for it, and have to get the same answer.
-
-    Parameters
-    ----------
-    n_above, n_latents : int
-        Numbers of latents of the two levels.
-    hidden_layer_sizes : tuple of int
-        Widths of the hidden layers.
-    generator : torch.Generator
-        Source of the first weights.
-    """
-
-    def __init__(
-        self,
-        n_above: int,
-        n_latents: int,
-        hidden_layer_sizes: tuple[int, ...],
-        generator: torch.Generator,
-    ) -> None:
-        super().__init__()
-        self.n_latents = n_latents
-        self.network = SkipMLP(
-            n_above, hidden_layer_sizes, 2 * n_latents, n_latents, 0.0, generator
-        )
-        with torch.no_grad():
-            self.network.bias[n_latents:].fill_(math.log(1 - SCALE_FLOOR))
-
-    def forward(self, above: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and standard deviation, (K, B, L) each, given (K, B, above)."""
-        mean, log_scale = self.network(above).chunk(2, -1)
-        return mean, log_scale.clamp(max=MAX_LOG_SCALE).exp() + SCALE_FLOOR
+__all__ = ["Chain", "GaussianStep", "MergedStep", "Step"]
 
 
 class Step(ABC):

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from skvae.model.networks import INPUT_BOUND
+from skvae.model.networks._base import INPUT_BOUND
 
 __all__ = ["SplineFlow"]
 

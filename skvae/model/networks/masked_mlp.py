@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from skvae.model.networks import INPUT_BOUND, Network
+from skvae.model.networks._base import INPUT_BOUND, Network
 
 __all__ = ["MaskedMLP"]
 

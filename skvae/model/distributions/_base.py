@@ -1,0 +1,67 @@
+"""The contract of a distribution over the latents.
+
+Randomness never comes from a global generator: a distribution turns noise that it
+is given into latents, so that training, sampling and row-keyed evidence share one
+code path.
+"""
+
+import copy
+from abc import ABC, abstractmethod
+
+from torch import Tensor
+
+__all__ = ["LatentDistribution"]
+
+
+class LatentDistribution(ABC):
+    """A distribution over z with event shape (L,) and batch shape () or (B,).
+
+    Attributes
+    ----------
+    noise_dim : int
+        Number of standard-normal numbers that one latent vector is made from.
+    """
+
+    noise_dim: int
+
+    @abstractmethod
+    def rsample(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Turn noise (K, B, noise_dim) into z (K, B, L) and log-density (K, B)."""
+
+    @abstractmethod
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log-density of z (K, B, L), shape (K, B), nats."""
+
+    @property
+    @abstractmethod
+    def mean(self) -> Tensor:
+        """Mean, shape (L,) or (B, L)."""
+
+    @abstractmethod
+    def select(self, rows: Tensor) -> "LatentDistribution":
+        """Return the distribution of some of the rows; all, if they share one."""
+
+    def detached(self) -> "LatentDistribution":
+        """Return the same distribution, its parameters out of reach of gradients."""
+        twin = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                setattr(twin, name, value.detach())
+        return twin
+
+    def entropy(self) -> Tensor | None:
+        """Entropy in nats, shape () or (B,); None where there is no closed form."""
+        return None
+
+    def second_moment(self) -> Tensor | None:
+        """E[z²] per latent; None where there is no closed form."""
+        return None
+
+    def expected_log_prob(self, q: "LatentDistribution") -> Tensor | None:
+        """E_q[log p(z)] under this distribution p; None without a closed form."""
+        return None
+
+    def kl_from(self, q: "LatentDistribution") -> Tensor | None:
+        """KL(q ‖ p) with p this distribution; None without a closed form."""
+        entropy, cross = q.entropy(), self.expected_log_prob(q)
+        return None if entropy is None or cross is None else -entropy - cross
