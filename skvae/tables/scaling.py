@@ -53,4 +53,6 @@ def standardise(rows: Array, center: Array, scale: Array) -> Array:
         Location and scale of each column.
     """
     # Halves keep the difference of the largest numbers finite.
-    return np.clip((rows / 2 - center / 2) / scale * 2, -FARTHEST, FARTHEST)
+    half = rows / 2 - center / 2
+    with np.errstate(over="ignore"):
+        return np.clip(half / scale * 2, -FARTHEST, FARTHEST)
