@@ -1,3 +1,3 @@
-"""Tables ↔ model units: what columns hold, and the map to numbers that models read."""
+"""Tables ↔ model units: what the columns hold, and how their cells become numbers."""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""Large tables: which they are, and how to read them a part at a time."""
+"""Large tables, which are read a part at a time and never copied as a whole."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,33 +23,39 @@ __all__ = [
     "row_blocks",
 ]
 
-FARTHEST_IN_FLOAT32 = 1e12  # model units; its square over a floor's is a number
+# Model units. A density squares the ratio of a distance to a floor of 10⁻³, and this
+# square still is a number in float32.
+FARTHEST_IN_FLOAT32 = 1e12
 ROWS_AT_ONCE = 8192
-# About as many as a training can draw; indices of all rows would need memory.
+# About as many rows as a training can draw. The numbers of all rows of a larger table
+# would take memory for nothing.
 MAX_TRAINING_ROWS = 2**22
 
 
 def is_large(table: NDArray[Any]) -> bool:
-    """Whether a table, as float64, is larger than scikit-learn's `working_memory`."""
+    """Whether a table takes more memory, as float64, than `working_memory` allows.
+
+    `working_memory` is a setting of scikit-learn, 1 GiB unless the user changes it.
+    """
     return table.size * 8 > get_config()["working_memory"] * 2**20
 
 
 def row_blocks(table: NDArray[Any]) -> Iterator[Array]:
-    """Yield the rows of a table, a bounded number at a time, as float64."""
+    """Yield the rows of a table in order, at most 8,192 at a time, as float64."""
     for begin in range(0, len(table), ROWS_AT_ONCE):
         yield np.asarray(table[begin : begin + ROWS_AT_ONCE], dtype=np.float64)
 
 
 @dataclass(frozen=True)
 class LargeTable:
-    """Rows of a table that is too large to copy, and may be on a disk.
+    """Some rows of a table that is too large to copy, and may be on a disk.
 
     Attributes
     ----------
     table : ndarray of shape (n, columns)
-        All rows, of any dtype.
+        All rows of the table, of any dtype.
     numbers : ndarray of shape (N,)
-        Which of them are meant, in ascending order.
+        The numbers of the rows that belong to this object, in ascending order.
     """
 
     table: NDArray[Any]
@@ -64,41 +70,45 @@ class LargeTable:
         return len(self.numbers)
 
     def __getitem__(self, index: Index) -> Array:
-        """Read rows, by their place among those that are meant."""
+        """Read rows by their place in `numbers`."""
         return np.asarray(self.table[self.numbers[index]], dtype=np.float64)
 
 
 def choose_rows(table: NDArray[Any], sample_weight: Array) -> tuple[LargeTable, Array]:
     """Return the rows of a large table to train on, and their weights.
 
-    All of positive weight, if they are not too many; else, from equal slices of the
-    cumulative weight, one each.
+    These are all rows of positive weight, unless there are more than 2²² of them. Of
+    more rows, 2²² are drawn by weight, and each drawn row has the weight one: the total
+    weight is cut into 2²² equal slices, and each slice gives one row (stratified
+    sampling).
     """
     used = np.flatnonzero(sample_weight > 0)
     if len(used) <= MAX_TRAINING_ROWS:
         return LargeTable(table, used), sample_weight[used]
     cumulative = np.cumsum(sample_weight)
+    # The seed is fixed: the choice depends on the table and its weights alone.
     place = np.arange(MAX_TRAINING_ROWS, dtype=np.float64)
     place += np.random.default_rng(0).random(MAX_TRAINING_ROWS)
     place *= cumulative[-1] / MAX_TRAINING_ROWS
     numbers = np.searchsorted(cumulative, place, side="right")
+    # Rounding may move a place beyond the last row that has a weight.
     numbers = np.minimum(numbers, used[-1])
     return LargeTable(table, numbers), np.ones(MAX_TRAINING_ROWS)
 
 
 class RowsOnDemand:
-    """Rows of a large table in model units, mapped when they are asked for.
+    """Rows of a large table, each mapped to model units only when it is read.
 
-    Indexed by row numbers, as a tensor of all rows would be.
+    An index selects rows as it would select those of a tensor of all rows.
 
     Parameters
     ----------
     rows : LargeTable
         Rows, in the units of the input.
     columns : RowMap
-        Between these and model units.
+        Maps rows to model units.
     device : torch.device
-        Where the rows go.
+        Device of the tensors that are returned.
     """
 
     def __init__(self, rows: LargeTable, columns: RowMap, device: torch.device) -> None:
@@ -108,11 +118,11 @@ class RowsOnDemand:
         return len(self.rows)
 
     def __getitem__(self, index: Tensor) -> Tensor:
-        """Return rows (B, columns), float32, of these numbers."""
+        """Return the rows with these numbers, shape (B, columns), in float32."""
         u, _ = self.columns.to_model(self.rows[index.cpu().numpy()])
         return in_float32(u).to(self.device)
 
 
 def in_float32(u: Array) -> Tensor:
-    """Return rows in model units as training reads them."""
+    """Return rows in model units as training reads them: clipped, in float32."""
     return torch.from_numpy(u.clip(-FARTHEST_IN_FLOAT32, FARTHEST_IN_FLOAT32)).float()

@@ -10,15 +10,18 @@ from skvae.typing import Array, Index
 __all__ = ["MonotoneMap", "fit_normal_scores"]
 
 MIN_ROWS = 50
-ROWS_PER_BIN = 10  # enough for a slope within a third; fewer would fit single rows
+# The slope of a bin has a relative error of 1/√10, a third. With fewer rows, the map
+# would follow single rows.
+ROWS_PER_BIN = 10
 
 
 @dataclass(frozen=True)
 class MonotoneMap:
     """A strictly increasing, once differentiable map of the real line to itself.
 
-    A rational-quadratic spline between knots, straight lines of the end slopes
-    beyond them; map, inverse and derivative are closed forms.
+    Between its knots, the map is a rational-quadratic spline; beyond the first and the
+    last knot, it is a straight line with the slope of that knot. Map, inverse and
+    derivative have closed forms.
 
     Attributes
     ----------
@@ -48,7 +51,8 @@ class MonotoneMap:
         u = self.u[k] + height * (mean * t**2 + left * bend) / denominator
         numerator = right * t**2 + 2 * mean * bend + left * (1 - t) ** 2
         log_slope = 2 * np.log(mean / denominator) + np.log(numerator)
-        # Clipping made the bins' formula give the end slope outside.
+        # Beyond the knots, clipping has put t at 0 or 1, so that log_slope already is
+        # that of the end; only u lacks the straight line.
         end = np.where(x < self.x[0], self.slope[0], self.slope[-1])
         return u + (x - inside) * end, log_slope
 
@@ -62,6 +66,7 @@ class MonotoneMap:
         a = height * (mean - left) + excess
         b = height * left - excess
         c = -mean * rise
+        # t solves a t² + b t + c = 0. This form of the root stays exact near a = 0.
         root = np.sqrt(np.maximum(b**2 - 4 * a * c, 0))
         x = self.x[k] + width * 2 * c / (-b - root)
         end = np.where(u < self.u[0], self.slope[0], self.slope[-1])
@@ -69,14 +74,18 @@ class MonotoneMap:
 
 
 def _bin(value: Array, along: Array, across: Array) -> tuple[Index, Array, Array]:
-    """Return each value's bin and the bin's extent in both coordinates."""
+    """Return each value's bin, and the bin's length along both coordinates."""
     k = np.searchsorted(along, value, side="right") - 1
     k = np.clip(k, 0, len(along) - 2)
     return k, along[k + 1] - along[k], across[k + 1] - across[k]
 
 
 def _knot_scores(end: float, n_knots: int, least_mass: float) -> Array:
-    """Return scores from −end to end, evenly spaced where bins have enough mass."""
+    """Return scores from −end to end, symmetric about 0.
+
+    They are evenly spaced, but a score is left out where its bin would have less than
+    the least mass of the normal distribution.
+    """
     lower: list[float] = []
     for score in np.linspace(-end, 0, n_knots // 2 + 1):
         if not lower or _normal_mass(score) - _normal_mass(lower[-1]) >= least_mass:
@@ -95,9 +104,12 @@ def _normal_quantile(p: Array | float) -> Array:
 def fit_normal_scores(x: Array, sample_weight: Array) -> MonotoneMap | None:
     """Fit the map that makes a column about standard normal.
 
-    Knots lie at quantiles, evenly spaced in normal score, √n of them but at least 8
-    and at most 64, with ten rows or more between two of them and beyond the last;
-    slopes at the knots are weighted harmonic means of the secants beside them.
+    A knot maps a quantile of the column to the same quantile of the normal
+    distribution, its normal score. The scores of the knots are evenly spaced. There
+    are √n knots, but at least 8 and at most 64, and fewer where less than ten rows
+    would lie between two knots or beyond the last one. The slope at a knot is a
+    weighted harmonic mean of the slopes of the two secants beside it, which keeps the
+    spline monotone.
 
     Parameters
     ----------
@@ -109,7 +121,8 @@ def fit_normal_scores(x: Array, sample_weight: Array) -> MonotoneMap | None:
     Returns
     -------
     map : MonotoneMap or None
-        None where the column has too few distinct values for one.
+        None where the column has fewer than 50 rows or fewer than four knots, since
+        too few of its values differ.
 
     References
     ----------
@@ -127,7 +140,8 @@ def fit_normal_scores(x: Array, sample_weight: Array) -> MonotoneMap | None:
     end = min(-_normal_quantile(ROWS_PER_BIN / n), score[-1], -score[0])
     knots_u = _knot_scores(end, n_knots, ROWS_PER_BIN / n)
     knots_x = np.interp(knots_u, score, x)
-    # Quantiles that coincide, or nearly, are one knot at their mean score.
+    # Repeated values make quantiles coincide. Those that do, or nearly do, become one
+    # knot at their mean score, because knots have to increase strictly.
     gap = 1e-4 * (knots_x[-1] - knots_x[0])
     group = np.concatenate([[0], np.cumsum(np.diff(knots_x) > gap)])
     count = np.bincount(group)
@@ -135,6 +149,7 @@ def fit_normal_scores(x: Array, sample_weight: Array) -> MonotoneMap | None:
     knots_u = np.bincount(group, knots_u) / count
     if len(knots_x) < 4:
         return None
+    # The weighted harmonic mean of Fritsch and Butland.
     dx, secant = np.diff(knots_x), np.diff(knots_u) / np.diff(knots_x)
     slope = np.concatenate([secant[:1], np.empty(len(dx) - 1), secant[-1:]])
     a, b = 2 * dx[1:] + dx[:-1], dx[1:] + 2 * dx[:-1]

@@ -259,7 +259,7 @@ def test_distinct_values(cells: np.ndarray, values: tuple[object, ...]) -> None:
 
 
 def test_order_of_values_does_not_depend_on_the_rows() -> None:
-    """Nor does it depend on them which of several equal values stands for all."""
+    """Of several equal values, the same one stands for all in any order of rows."""
     cells = [1, True, 1.0, np.str_("a"), "a", 2, np.float64(2), "b"]
     orders = itertools.islice(itertools.permutations(cells), 0, None, 97)
     found = {repr(distinct_values(objects(*order))) for order in orders}

@@ -127,15 +127,16 @@ def test_of_too_many_rows_some_are_chosen_by_weight(monkeypatch) -> None:
     assert (unit == 1).all()
     chosen = rows[np.arange(1000)][:, 0].astype(int)
     assert (np.diff(chosen) >= 0).all()
-    # Weight 3 is half as frequent in weight as it is three quarters of the total;
-    # 1,000 draws stray from 0.75 by more than 0.06 with probability below 1e-5.
+    # Rows of weight 3 are half of the rows that have a weight, and three quarters of
+    # the weight. Their share of 1,000 draws strays from 0.75 by more than 0.06 with
+    # probability below 1e-4.
     assert abs((weight[chosen] == 3).mean() - 0.75) < 0.06
     assert (weight[chosen] > 0).all()
 
 
 @pytest.mark.slow
 def test_a_table_beyond_the_memory_limit_fits_and_scores(tmp_path) -> None:
-    """1.2 GB of numbers, with 600 MB of memory for all that is no mapped file."""
+    """A file of 1.2 GB is fitted where all but mapped files may take 600 MB."""
     rng = np.random.default_rng(0)
     file = tmp_path / "table.npy"
     n_rows, n_columns = 10_000_000, 30

@@ -30,7 +30,7 @@ READERS = ("score_samples", "transform", "bounds", "evidence", "diagnose", "scor
 
 @pytest.fixture(scope="module")
 def frame() -> pd.DataFrame:
-    """Return a table with every kind of column, all with one cause."""
+    """Return a table with every kind of column; one latent drives nearly all."""
     rng = np.random.default_rng(0)
     z = rng.normal(size=N)
     return pd.DataFrame(
@@ -263,7 +263,7 @@ def test_categories_of_an_array_are_its_distinct_numbers(
 def test_masses_of_all_states_sum_to_one(
     likelihood: Any, background: str | None, discrete: np.ndarray
 ) -> None:
-    """Within five standard errors of the sum."""
+    """The sum is within five of its standard errors of one."""
     density = VAEDensity(
         2,
         likelihood=likelihood,
@@ -285,7 +285,7 @@ def test_masses_of_all_states_sum_to_one(
 
 @pytest.mark.parametrize("likelihood", ["poisson", "negative_binomial"])
 def test_masses_of_counts_sum_to_one(likelihood: str, frame: pd.DataFrame) -> None:
-    """By quadrature; the background's tail holds 0.1 · 0.005 · 3 / 400 beyond."""
+    """The sum ends at 400; the background's tail holds 0.1 · 0.005 · 3 / 400 beyond."""
     table = frame[["visits", "member"]].to_numpy()
     spec = MixedLikelihood({0: likelihood})
     density = VAEDensity(1, likelihood=spec, **QUICK).fit(table)
