@@ -10,6 +10,8 @@ from skvae.model.features import ColumnKind, RowFeatures
 
 __all__ = ["BuildContext", "LinearStart"]
 
+LARGEST_SCALE = 1e4  # model units
+
 
 @dataclass(frozen=True)
 class BuildContext:
@@ -64,6 +66,11 @@ class BuildContext:
     def modelled_kinds(self) -> tuple[ColumnKind, ...]:
         """What the D columns that have a density hold."""
         return self.kinds[: self.n_features] or (ColumnKind(),) * self.n_features
+
+    @property
+    def largest_scale(self) -> float:
+        """The scale ceiling, or 1e4 model units where there is no smaller one."""
+        return min(self.scale_ceiling, LARGEST_SCALE)
 
     def of_columns(self, columns: list[int]) -> "BuildContext":
         """Return the context of some of the D columns alone."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from skvae.model.backgrounds._base import BackgroundModule, BackgroundSpec
 from skvae.model.context import BuildContext
+from skvae.model.likelihoods.student_t import random_spread
 
 __all__ = ["StudentTBackground"]
 
@@ -103,16 +104,11 @@ class StudentTBackgroundModule(BackgroundModule):
         return standard.square().sum(0)
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
-        """Draw normal vectors, each divided by a random scale of its own."""
-        like = self.location.new_empty(n_samples, len(self.location))
-        normal = like.normal_(generator=generator)
-        # torch draws gamma variables from its global generator only.
-        uniform = torch.empty(n_samples, dtype=torch.float64, device=like.device)
-        uniform.uniform_(2.0**-53, 1, generator=generator)
-        chi_square = _chi_square_quantile(uniform, self.df).to(like)
-        return self.location + (normal @ self.tril.T) / (
-            chi_square / self.df
-        ).sqrt().unsqueeze(1)
+        """Draw normal vectors, each times a random spread of its own."""
+        normal = self.location.new_empty(n_samples, len(self.location))
+        normal.normal_(generator=generator)
+        spread = random_spread(normal.new_full((n_samples, 1), self.df), generator)
+        return self.location + spread.to(normal) * (normal @ self.tril.T)
 
     def initialise(self, x: Tensor, sample_weight: Tensor) -> None:
         """Fit location and scatter by EM, the latent scales as missing data."""
@@ -136,15 +132,3 @@ class StudentTBackgroundModule(BackgroundModule):
             weight = w * (self.df + n_features) / (self.df + distance)
         self.location.copy_(location)
         self.tril.copy_(tril)
-
-
-def _chi_square_quantile(probability: Tensor, df: float) -> Tensor:
-    """Invert the distribution function of χ² by bisection on the log-scale."""
-    shape = torch.full_like(probability, df / 2)
-    low = torch.full_like(probability, math.log(1e-300))
-    high = torch.full_like(probability, math.log(df + 10 * math.sqrt(2 * df) + 1e3))
-    for _ in range(64):
-        middle = (low + high) / 2
-        below = torch.special.gammainc(shape, middle.exp() / 2) < probability
-        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-    return ((low + high) / 2).exp()

@@ -12,8 +12,6 @@ from skvae.model.spec import positive_int
 
 __all__ = ["ModesModule", "number_of_modes"]
 
-LARGEST_SCALE = 1e4  # model units, where the context has no smaller ceiling
-
 
 def number_of_modes(value: int | str, context: BuildContext, name: str) -> int:
     """Return C; "auto" is by the number of columns and by who reads them."""
@@ -44,7 +42,7 @@ class ModesModule(LikelihoodModule):
         self.n_modes = n_modes
         self.n_parameters = 3 * n_modes
         self.n_linear = n_modes
-        self.ceiling = min(context.scale_ceiling, LARGEST_SCALE)
+        self.ceiling = context.largest_scale
         self.register_buffer("floor", context.scale_floor)
         # Raw locations and scales are in units of the residual scale, so that one
         # learning rate suits every column.

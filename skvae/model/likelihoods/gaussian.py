@@ -14,8 +14,6 @@ from skvae.model.likelihoods._base import LikelihoodModule, LikelihoodSpec
 
 __all__ = ["GaussianLikelihood"]
 
-LARGEST_SCALE = 1e4  # model units, where the context has no smaller ceiling
-
 
 class GaussianLikelihood(LikelihoodSpec):
     r"""Independent Gaussians, one per column.
@@ -120,7 +118,7 @@ class LearntScale(Scale):
     def __init__(self, context: BuildContext) -> None:
         super().__init__()
         self.register_buffer("floor", context.scale_floor)
-        self.log_ceiling = math.log(min(context.scale_ceiling, LARGEST_SCALE))
+        self.log_ceiling = math.log(context.largest_scale)
         self.log_scale = nn.Parameter(torch.zeros_like(context.scale_floor))
 
     def forward(self, raw: Tensor) -> Tensor:

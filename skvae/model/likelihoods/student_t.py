@@ -9,11 +9,30 @@ from torch import Tensor, nn
 from skvae.model.context import BuildContext, LinearStart
 from skvae.model.likelihoods._base import LikelihoodModule, LikelihoodSpec
 
-__all__ = ["StudentTLikelihood"]
+__all__ = ["StudentTLikelihood", "random_spread"]
 
-LARGEST_SCALE = 1e4  # model units, where the context has no smaller ceiling
 FIRST_DF = 8.0
 LOG_DF_RANGE = (-3.0, 7.0)  # of ν − 1: from almost Cauchy to almost Gaussian
+
+
+def random_spread(df: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw √(ν / χ²_ν), by which a normal number turns into a Student-t one.
+
+    Parameters
+    ----------
+    df : Tensor of any shape
+        ν.
+    generator : torch.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    spread : Tensor of the shape of df
+        In float64, and at most 1e30, which float32 can hold, too.
+    """
+    shape = (df / 2).double()
+    gamma = torch._standard_gamma(shape, generator=generator)
+    return (gamma / shape).clamp(min=1e-60).rsqrt()
 
 
 class StudentTLikelihood(LikelihoodSpec):
@@ -59,7 +78,7 @@ class StudentTLikelihood(LikelihoodSpec):
                 FIRST_DF if learnt else float(df),
                 learnt,
                 context.scale_floor,
-                context.scale_ceiling,
+                context.largest_scale,
             )
         raise ValueError(
             f"df of StudentTLikelihood must be 'column' or a positive number, "
@@ -78,7 +97,7 @@ class StudentTLikelihoodModule(LikelihoodModule):
     def __init__(self, df: float, learnt: bool, floor: Tensor, ceiling: float) -> None:
         super().__init__()
         self.fixed_df = df
-        self.log_ceiling = math.log(min(ceiling, LARGEST_SCALE))
+        self.log_ceiling = math.log(ceiling)
         log_df = torch.full_like(floor, math.log(df - 1)) if learnt else None
         self.log_df = None if log_df is None else nn.Parameter(log_df)
         self.register_buffer("floor", floor)
@@ -107,13 +126,10 @@ class StudentTLikelihoodModule(LikelihoodModule):
         return constant - (df + 1) / 2 * tail - scale.log()
 
     def sample(self, raw: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw normal numbers, each divided by a random scale of its own."""
+        """Draw normal numbers, each times a random spread of its own."""
         mean = self.mean(raw)
         normal = torch.empty_like(mean).normal_(generator=generator)
-        shape = (self._df() / 2).double().expand_as(mean)
-        gamma = torch._standard_gamma(shape, generator=generator)
-        # Of so small a number that its square root is not zero in float32, either.
-        spread = (gamma / shape).clamp(min=1e-60).rsqrt()
+        spread = random_spread(self._df().expand_as(mean), generator)
         return mean + self._scale(raw) * normal * spread.to(mean.dtype)
 
     def mean(self, raw: Tensor) -> Tensor:
