@@ -4,28 +4,19 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from skvae.arguments.checks import check_positive_int
+from skvae.base import BaseVAEDensity
 from skvae.evidence import Bounds, Evidence, Proposal
-from skvae.fitting.callbacks import CallbackSupportMixin, with_callbacks
-from skvae.fitting.fit import fit_estimator
+from skvae.fitting.callbacks import with_callbacks
 from skvae.model.backgrounds import BackgroundSpec
 from skvae.model.decoders import DecoderSpec
 from skvae.model.likelihoods import LikelihoodSpec
 from skvae.model.posteriors import PosteriorSpec
 from skvae.model.priors import PriorSpec
-from skvae.scoring.base import (
-    bounds_of,
-    decode_rows,
-    draw_rows,
-    embed_rows,
-    evidence_of,
-    mean_log_density,
-)
-from skvae.scoring.rows import warn_unreliable
+from skvae.scoring.score import mean_log_density
 from skvae.tables.checks import check_latents
 from skvae.tables.given import Given, read_given
 from skvae.training.objectives import ObjectiveSpec
@@ -34,7 +25,7 @@ from skvae.typing import Array, RandomState
 __all__ = ["ConditionalVAEDensity"]
 
 
-class ConditionalVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
+class ConditionalVAEDensity(BaseVAEDensity):
     r"""Conditional density of a table's rows by a variational autoencoder.
 
     .. math:: p(x \mid y) = (1 - \epsilon) \int p(x \mid z, y)\, p(z)\, dz
@@ -140,33 +131,35 @@ likelihood_, objective_, background_
         random_state: RandomState = None,
         verbose: int = 0,
     ) -> None:
-        self.n_components = n_components
+        super().__init__(
+            n_components,
+            prior=prior,
+            posterior=posterior,
+            decoder=decoder,
+            likelihood=likelihood,
+            objective=objective,
+            background=background,
+            hidden_layer_sizes=hidden_layer_sizes,
+            n_importance_samples=n_importance_samples,
+            marginal_transform=marginal_transform,
+            smoothing=smoothing,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            dropout=dropout,
+            batch_size=batch_size,
+            max_iter=max_iter,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            tol=tol,
+            warm_start=warm_start,
+            evidence_tol=evidence_tol,
+            max_evidence_samples=max_evidence_samples,
+            device=device,
+            random_state=random_state,
+            verbose=verbose,
+        )
         self.y_kind = y_kind
-        self.prior = prior
-        self.posterior = posterior
-        self.decoder = decoder
-        self.likelihood = likelihood
-        self.objective = objective
-        self.background = background
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.n_importance_samples = n_importance_samples
-        self.marginal_transform = marginal_transform
-        self.smoothing = smoothing
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.dropout = dropout
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.warm_start = warm_start
-        self.evidence_tol = evidence_tol
-        self.max_evidence_samples = max_evidence_samples
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
 
     @with_callbacks
     def fit(
@@ -195,9 +188,7 @@ likelihood_, objective_, background_
             given = Given(columns, columns.code(y))
         else:
             given = read_given(y, self.y_kind, sample_weight)
-        return fit_estimator(
-            self, X, y, sample_weight, warm=warm, partial=False, given=given
-        )
+        return self._fit(X, y, sample_weight, warm=warm, given=given)
 
     def score_samples(self, X: ArrayLike, y: ArrayLike) -> Array:
         """Return the conditional log-density of each row.
@@ -265,16 +256,13 @@ likelihood_, objective_, background_
             Log-densities, standard errors, effective sample sizes, Pareto k̂ and
             sample counts, each of shape (n_samples,).
         """
-        evidence = evidence_of(
-            self,
-            lambda: self._check_rows(X, y),
+        return self._evidence(
+            self._read(X, y),
             tol=tol,
             max_samples=max_samples,
             proposal=proposal,
             random_state=random_state,
         )
-        warn_unreliable(evidence)
-        return evidence
 
     def bounds(
         self,
@@ -302,7 +290,7 @@ likelihood_, objective_, background_
         bounds : Bounds
             ELBO and IWAE_K, nats, in the units of the columns of X.
         """
-        return bounds_of(self, lambda: self._check_rows(X, y), n_samples, random_state)
+        return self._bounds(self._read(X, y), n_samples, random_state)
 
     def sample(
         self,
@@ -332,7 +320,7 @@ likelihood_, objective_, background_
         check_positive_int(n_samples, "n_samples")
         given = self.columns_.given
         coded = np.repeat(given.to_model(given.code(y)), n_samples, axis=0)
-        return self.schema_.decode(draw_rows(self, len(coded), random_state, coded))
+        return self._draw(len(coded), random_state, coded)
 
     def transform(self, X: ArrayLike, y: ArrayLike) -> Array:
         """Return the encoder's mean latents of each row.
@@ -349,8 +337,7 @@ likelihood_, objective_, background_
         Z : ndarray of shape (n_samples, n_components_)
             Posterior means: what y does not say of the row.
         """
-        check_is_fitted(self)
-        return embed_rows(self, self._check_rows(X, y))
+        return self._reader().embed(self._read(X, y))
 
     def inverse_transform(self, Z: ArrayLike, y: ArrayLike) -> Array:
         """Return the decoder's mean row of each latent vector.
@@ -374,10 +361,11 @@ likelihood_, objective_, background_
         given = Given(columns, columns.code(y))
         rows = given.beside(latents)
         u = columns.to_model(rows[:, self.n_components_ :])
-        return self.schema_.decode(decode_rows(self, latents, u))
+        return self.schema_.decode(self._reader().decode(latents, u))
 
-    def _check_rows(self, X: ArrayLike, y: ArrayLike) -> Array:
+    def _read(self, X: ArrayLike, y: ArrayLike) -> Array:
         """Return rows [x, coded y]; raise if they are not this model's."""
+        check_is_fitted(self)
         table = self.schema_.read(self, X)
         columns = self.columns_.given
         return Given(columns, columns.code(y)).beside(table)
@@ -387,6 +375,3 @@ likelihood_, objective_, background_
         tags.target_tags.required = True
         tags.target_tags.multi_output = True
         return tags
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "model_")

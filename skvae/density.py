@@ -1,40 +1,27 @@
 """VAEDensity: the scikit-learn face of the variational autoencoder."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import ArrayLike
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    DensityMixin,
-    TransformerMixin,
-)
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skvae.arguments.checks import check_positive_int
-from skvae.fitting.callbacks import CallbackSupportMixin, with_callbacks
-from skvae.fitting.fit import fit_estimator
-from skvae.model.backgrounds import BackgroundSpec
-from skvae.model.decoders import DecoderSpec
-from skvae.model.likelihoods import LikelihoodSpec
-from skvae.model.posteriors import PosteriorSpec
-from skvae.model.priors import PriorSpec
-from skvae.scoring.base import EvidenceMixin, decode_rows, draw_rows, embed_rows
+from skvae.base import BaseVAEDensity
+from skvae.diagnostics import Diagnosis
+from skvae.evidence import Bounds, Evidence, Proposal
+from skvae.fitting.callbacks import with_callbacks
+from skvae.scoring.health import FitRecord, diagnose_density
+from skvae.scoring.score import mean_log_density
 from skvae.tables.checks import check_latents
-from skvae.training.objectives import ObjectiveSpec
+from skvae.tables.names import column_names
 from skvae.typing import Array, RandomState
 
 __all__ = ["VAEDensity"]
 
 
-class VAEDensity(
-    EvidenceMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    DensityMixin,
-    CallbackSupportMixin,
-    BaseEstimator,
-):
+class VAEDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAEDensity):
     r"""Density of a table's rows by a variational autoencoder.
 
     .. math:: p(x) = \int p(x \mid z)\, p(z)\, dz
@@ -214,63 +201,6 @@ None, default="auto"
     True
     """
 
-    def __init__(
-        self,
-        n_components: int | str | tuple[int, ...] = "auto",
-        *,
-        prior: str | PriorSpec = "mixture",
-        posterior: str | PosteriorSpec = "full",
-        decoder: str | DecoderSpec = "auto",
-        likelihood: str | LikelihoodSpec = "mixture",
-        objective: str | ObjectiveSpec = "iwae",
-        background: str | BackgroundSpec | None = "auto",
-        hidden_layer_sizes: tuple[int, ...] = (96, 96, 96, 96, 96, 96),
-        n_importance_samples: int = 64,
-        marginal_transform: str | None = "auto",
-        smoothing: float | str = 0.0,
-        learning_rate: float = 0.004,
-        weight_decay: float | str = "auto",
-        dropout: float | str = "auto",
-        batch_size: int = 256,
-        max_iter: int | str = "auto",
-        early_stopping: bool | str = "auto",
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int | str = "auto",
-        tol: float = 1e-4,
-        warm_start: bool = False,
-        evidence_tol: float = 0.03,
-        max_evidence_samples: int = 4096,
-        device: str = "auto",
-        random_state: RandomState = None,
-        verbose: int = 0,
-    ) -> None:
-        self.n_components = n_components
-        self.prior = prior
-        self.posterior = posterior
-        self.decoder = decoder
-        self.likelihood = likelihood
-        self.objective = objective
-        self.background = background
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.n_importance_samples = n_importance_samples
-        self.marginal_transform = marginal_transform
-        self.smoothing = smoothing
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.dropout = dropout
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.warm_start = warm_start
-        self.evidence_tol = evidence_tol
-        self.max_evidence_samples = max_evidence_samples
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
-
     @with_callbacks
     def fit(
         self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
@@ -294,7 +224,7 @@ None, default="auto"
             The fitted estimator. If fitting fails, it stays as it was.
         """
         warm = self.warm_start and hasattr(self, "model_")
-        return fit_estimator(self, X, y, sample_weight, warm=warm, partial=False)
+        return self._fit(X, y, sample_weight, warm=warm)
 
     @with_callbacks
     def partial_fit(
@@ -321,7 +251,131 @@ None, default="auto"
             The estimator.
         """
         warm = hasattr(self, "model_")
-        return fit_estimator(self, X, y, sample_weight, warm=warm, partial=True)
+        return self._fit(X, y, sample_weight, warm=warm, partial=True)
+
+    def score_samples(self, X: ArrayLike) -> Array:
+        """Return the log-density of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        log_density : ndarray of shape (n_samples,)
+            log p(x), nats, in the units of the columns. A row's value depends on the
+            fitted model and that row alone.
+        """
+        return self.evidence(X).log_density
+
+    def score(
+        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Return the mean log-density of the rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        y : Ignored
+            For scikit-learn's pipelines.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the mean.
+
+        Returns
+        -------
+        score : float
+            Nats per row (the mean, as for GaussianMixture; KernelDensity sums).
+        """
+        return mean_log_density(self.score_samples(X), sample_weight)
+
+    def evidence(
+        self,
+        X: ArrayLike,
+        *,
+        tol: float | None = None,
+        max_samples: int | None = None,
+        proposal: str | Proposal | None = None,
+        random_state: int | None = None,
+    ) -> Evidence:
+        """Return the log-density of each row with what is known about its error.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        tol : float, default=None
+            Standard error, in nats, above which a row gets more samples; None is
+            `evidence_tol`.
+        max_samples : int, default=None
+            Largest number of samples per row; None is `max_evidence_samples`.
+        proposal : {"prior", "encoder", "defensive", "refined", "quadrature"}, \
+Proposal or None, default=None
+            Where the latents come from. None begins with the encoder and goes on, for
+            the rows where that is not good enough, to refined proposals.
+        random_state : int, default=None
+            None gives the values of `score_samples`; each integer gives an
+            independent repeat.
+
+        Returns
+        -------
+        evidence : Evidence
+            Log-densities, standard errors, effective sample sizes, Pareto k̂ and
+            sample counts, each of shape (n_samples,).
+        """
+        return self._evidence(
+            self._read(X),
+            tol=tol,
+            max_samples=max_samples,
+            proposal=proposal,
+            random_state=random_state,
+        )
+
+    def bounds(
+        self,
+        X: ArrayLike,
+        n_samples: Sequence[int] = (1, 5, 50),
+        *,
+        random_state: int | None = None,
+    ) -> Bounds:
+        """Return lower bounds on the log-density of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        n_samples : sequence of int, default=(1, 5, 50)
+            Numbers K of the importance-weighted bounds.
+        random_state : int, default=None
+            Each integer gives independent draws.
+
+        Returns
+        -------
+        bounds : Bounds
+            ELBO and IWAE_K, nats, in the units of the columns.
+        """
+        return self._bounds(self._read(X), n_samples, random_state)
+
+    def diagnose(self, X: ArrayLike | None = None) -> Diagnosis:
+        """Report on the health of the fitted density, with advice in plain words.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), default=None
+            Rows, best held-out ones; at most 1,000 are used. None draws from the model.
+
+        Returns
+        -------
+        diagnosis : Diagnosis
+            Prints as a table.
+        """
+        check_is_fitted(self)
+        rows = None if X is None else self._read(X)
+        fit = FitRecord(
+            column_names(self), self.n_components_, self.history_, self.best_iter_
+        )
+        return diagnose_density(self._reader(), rows, self._budget(), fit)
 
     def sample(
         self,
@@ -346,11 +400,7 @@ None, default="auto"
         """
         check_is_fitted(self)
         check_positive_int(n_samples, "n_samples")
-        return self.schema_.decode(self._draw(n_samples, random_state))
-
-    def _draw(self, n_samples: int, random_state: RandomState) -> Array:
-        """Draw rows, with codes in place of categories."""
-        return draw_rows(self, n_samples, random_state)
+        return self._draw(n_samples, random_state)
 
     def transform(self, X: ArrayLike) -> Array:
         """Return the encoder's mean latents of each row.
@@ -365,8 +415,7 @@ None, default="auto"
         Z : ndarray of shape (n_samples, n_components_)
             Posterior means.
         """
-        check_is_fitted(self)
-        return embed_rows(self, self._check_rows(X))
+        return self._reader().embed(self._read(X))
 
     def inverse_transform(self, Z: ArrayLike) -> Array:
         """Return the decoder's mean row of each latent vector.
@@ -384,14 +433,13 @@ None, default="auto"
         """
         check_is_fitted(self)
         latents = check_latents(Z, self.n_components_)
-        return self.schema_.decode(decode_rows(self, latents))
+        return self.schema_.decode(self._reader().decode(latents))
 
-    def _check_rows(self, X: ArrayLike) -> Array:
+    def _read(self, X: ArrayLike) -> Array:
+        """Return the rows as numbers; raise if they are not this model's."""
+        check_is_fitted(self)
         return self.schema_.read(self, X)
 
     @property
     def _n_features_out(self) -> int:
         return self.n_components_
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "model_")

@@ -1,7 +1,5 @@
 """StackedDensity: a mixture of densities, weighted by held-out rows."""
 
-import copy
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,12 +12,10 @@ from sklearn.utils import Bunch
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from skvae.arguments.checks import (
-    check_choice,
-    check_number,
-    check_positive_int,
-    generator_from,
-)
+from skvae.arguments.checks import check_choice, check_number, check_positive_int
+from skvae.arguments.seeds import generator_from
+from skvae.arguments.staging import staged_fit
+from skvae.arguments.warnings import warn_caller
 from skvae.evidence import Evidence, Proposal
 from skvae.members.folds import every_row_once, one_part
 from skvae.members.held_out import clone_members, fit_members, score_held_out
@@ -27,7 +23,7 @@ from skvae.members.member import check_member_table, draw_mixture, seed_members
 from skvae.members.mixing import exact_evidence, mix_evidence, mixing_weights
 from skvae.members.named import NamedMembersMixin
 from skvae.members.units import warn_of_units
-from skvae.scoring.base import mean_log_density
+from skvae.scoring.score import mean_log_density
 from skvae.tables.checks import check_sample_weight
 from skvae.typing import Array, RandomState
 
@@ -189,54 +185,58 @@ class StackedDensity(NamedMembersMixin, DensityMixin, BaseEstimator):
         """
         named = self._check_members()
         self._check_parameters()
-        # Checks record the columns' names on a copy: a failure leaves no trace.
-        staged = copy.copy(self)
-        table = check_member_table(staged, X, reset=True)
-        n_rows = table.shape[0]
-        if n_rows < 2:
-            raise ValueError(
-                f"Found array with {n_rows} sample(s) (shape={table.shape}) while a "
-                f"minimum of 2 is required by StackedDensity."
+        with staged_fit(self) as staged:
+            table = check_member_table(staged, X, reset=True)
+            n_rows = table.shape[0]
+            if n_rows < 2:
+                raise ValueError(
+                    f"Found array with {n_rows} sample(s) (shape={table.shape}) while "
+                    f"a minimum of 2 is required by StackedDensity."
+                )
+            weight = check_sample_weight(sample_weight, n_rows)
+            random = generator_from(self.random_state)
+            if self.cv is None:
+                folds = one_part(table, weight, self.validation_fraction, random)
+            else:
+                folds = every_row_once(table, weight, self.cv, random)
+            members = clone_members(named, "member", weighted=sample_weight is not None)
+            if self.random_state is not None:
+                seed_members([member.density for member in members], random)
+            held_out = score_held_out(
+                members, table, weight, folds, n_jobs=self.n_jobs, keep=not self.refit
             )
-        weight = check_sample_weight(sample_weight, n_rows)
-        random = generator_from(self.random_state)
-        if self.cv is None:
-            folds = one_part(table, weight, self.validation_fraction, random)
-        else:
-            folds = every_row_once(table, weight, self.cv, random)
-        members = clone_members(named, "member", weighted=sample_weight is not None)
-        if self.random_state is not None:
-            seed_members([member.density for member in members], random)
-        held_out = score_held_out(
-            members, table, weight, folds, n_jobs=self.n_jobs, keep=not self.refit
-        )
-        warn_of_units(
-            (m.label, q[0].log_volume) for m, q in zip(members, held_out, strict=True)
-        )
-        of_member = ([part.log_density for part in parts] for parts in held_out)
-        log_density = np.stack(list(map(np.concatenate, of_member)), axis=1)
-        valid_weight = np.concatenate([weight[fold.valid] for fold in folds])
-        mixing = mixing_weights(log_density, valid_weight)
-        if self.refit:
-            staged.estimators_ = fit_members(members, table, weight, n_jobs=self.n_jobs)
-        else:
-            staged.estimators_ = [parts[0].density for parts in held_out]
-        staged.named_estimators_ = Bunch(
-            **{name: m for (name, _), m in zip(named, staged.estimators_, strict=True)}
-        )
-        staged.weights_, staged.weights_gap_ = mixing.weights, mixing.gap
-        staged.member_scores_ = np.average(log_density, axis=0, weights=valid_weight)
-        staged.validation_score_ = float(
-            np.average(_mix(log_density, mixing.weights), weights=valid_weight)
-        )
-        self.__dict__.clear()
-        self.__dict__.update(staged.__dict__)
+            warn_of_units(
+                (m.label, q[0].log_volume)
+                for m, q in zip(members, held_out, strict=True)
+            )
+            of_member = ([part.log_density for part in parts] for parts in held_out)
+            log_density = np.stack(list(map(np.concatenate, of_member)), axis=1)
+            valid_weight = np.concatenate([weight[fold.valid] for fold in folds])
+            mixing = mixing_weights(log_density, valid_weight)
+            if self.refit:
+                staged.estimators_ = fit_members(
+                    members, table, weight, n_jobs=self.n_jobs
+                )
+            else:
+                staged.estimators_ = [parts[0].density for parts in held_out]
+            staged.named_estimators_ = Bunch(
+                **{
+                    name: m
+                    for (name, _), m in zip(named, staged.estimators_, strict=True)
+                }
+            )
+            staged.weights_, staged.weights_gap_ = mixing.weights, mixing.gap
+            staged.member_scores_ = np.average(
+                log_density, axis=0, weights=valid_weight
+            )
+            staged.validation_score_ = float(
+                np.average(_mix(log_density, mixing.weights), weights=valid_weight)
+            )
         if mixing.gap > WARN_GAP:
-            warnings.warn(
+            warn_caller(
                 f"Other weights might gain up to {mixing.gap:.1g} nats per row on the "
                 f"held-out rows: their search stopped after {mixing.n_iter} steps.",
                 ConvergenceWarning,
-                stacklevel=2,
             )
         return self
 

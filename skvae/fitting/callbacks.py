@@ -4,6 +4,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from sklearn.base import BaseEstimator
+
 __all__ = ["CallbackSupportMixin", "FitCallbacks", "with_callbacks"]
 
 try:
@@ -30,18 +32,25 @@ class FitCallbacks:
     ----------
     estimator : estimator
         Being fitted.
-    n_epochs : int
-        Largest number of epochs.
     data : dict
         Training data as the hooks take it: ``X``, ``y``, ``metadata``.
     """
 
-    def __init__(self, estimator: Any, n_epochs: int, data: dict[str, Any]) -> None:
+    def __init__(self, estimator: BaseEstimator, data: dict[str, Any]) -> None:
         self.estimator, self.data = estimator, data
-        self.root = None
-        if hasattr(estimator, "_init_callback_context"):
-            self.root = estimator._init_callback_context(max_subtasks=n_epochs)
-            self.root.call_on_fit_task_begin(estimator=estimator, **data)
+        self.root: Any = None
+
+    def begin(self, n_epochs: int) -> None:
+        """Report the start of a training.
+
+        Parameters
+        ----------
+        n_epochs : int
+            Largest number of epochs.
+        """
+        if hasattr(self.estimator, "_init_callback_context"):
+            self.root = self.estimator._init_callback_context(max_subtasks=n_epochs)
+            self.root.call_on_fit_task_begin(estimator=self.estimator, **self.data)
 
     def after_epoch(self, fitted: Callable[[], dict[str, Any]]) -> bool:
         """Report one epoch; return whether a callback asks to stop.

@@ -1,8 +1,8 @@
 """From an estimator's parameters to the components of its model."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
+from skvae.fitting.parameters import Parameters
 from skvae.model.backgrounds import (
     BackgroundSpec,
     IndependentBackground,
@@ -45,15 +45,15 @@ class Specs:
     background: BackgroundSpec | None
 
 
-def resolve_specs(estimator: Any) -> Specs:
-    """Return the estimator's components as specs, aliases resolved.
+def resolve_specs(parameters: Parameters) -> Specs:
+    """Return the components as specs, aliases resolved.
 
     What depends on the columns is preliminary: see `specs_for_columns`.
     """
-    prior = resolve(estimator.prior, PriorSpec)
-    posterior = resolve(estimator.posterior, PosteriorSpec)
-    if isinstance(estimator.n_components, tuple):
-        levels = estimator.n_components
+    prior = resolve(parameters.prior, PriorSpec)
+    posterior = resolve(parameters.posterior, PosteriorSpec)
+    if isinstance(parameters.n_components, tuple):
+        levels = parameters.n_components
         prior = LadderPrior(levels, top=prior)
         posterior = LadderPosterior(levels, top=posterior)
     return Specs(
@@ -61,15 +61,19 @@ def resolve_specs(estimator: Any) -> Specs:
         posterior=posterior,
         decoder=(
             MLPDecoder()
-            if _is_auto(estimator.decoder)
-            else resolve(estimator.decoder, DecoderSpec, also="'auto', ")
+            if _is_auto(parameters.decoder)
+            else resolve(parameters.decoder, DecoderSpec, also="'auto', ")
         ),
-        likelihood=_resolve_likelihood(estimator.likelihood),
-        objective=resolve(estimator.objective, ObjectiveSpec),
+        likelihood=(
+            MixedLikelihood()
+            if _is_auto(parameters.likelihood)
+            else resolve(parameters.likelihood, LikelihoodSpec, also="'auto', ")
+        ),
+        objective=resolve(parameters.objective, ObjectiveSpec),
         background=(
             None
-            if estimator.background is None or _is_auto(estimator.background)
-            else resolve(estimator.background, BackgroundSpec, also="'auto', None, ")
+            if parameters.background is None or _is_auto(parameters.background)
+            else resolve(parameters.background, BackgroundSpec, also="'auto', None, ")
         ),
     )
 
@@ -78,21 +82,15 @@ def _is_auto(value: object) -> bool:
     return isinstance(value, str) and value == "auto"
 
 
-def _resolve_likelihood(value: object) -> LikelihoodSpec:
-    if _is_auto(value):
-        return MixedLikelihood()
-    return resolve(value, LikelihoodSpec, also="'auto', ")
-
-
 def specs_for_columns(
-    estimator: Any, specs: Specs, kinds: tuple[ColumnKind, ...]
+    parameters: Parameters, specs: Specs, kinds: tuple[ColumnKind, ...]
 ) -> Specs:
     """Return the components with every "auto" resolved that depends on the columns.
 
     Parameters
     ----------
-    estimator : VAEDensity
-        Whose parameters may be "auto".
+    parameters : Parameters
+        Which of them are "auto".
     specs : Specs
         What `resolve_specs` made of them.
     kinds : tuple of ColumnKind
@@ -101,9 +99,9 @@ def specs_for_columns(
     supports = [kind.support for kind in kinds]
     n_real = supports.count("real")
     decoder, background = specs.decoder, specs.background
-    if _is_auto(estimator.decoder) and not n_real and len(kinds) <= MANY_COLUMNS:
+    if _is_auto(parameters.decoder) and not n_real and len(kinds) <= MANY_COLUMNS:
         decoder = AutoregressiveDecoder()
-    if _is_auto(estimator.background):
+    if _is_auto(parameters.background):
         if n_real == len(supports):
             background = StudentTBackground()
         else:
@@ -111,7 +109,7 @@ def specs_for_columns(
     for j, support in enumerate(supports):
         if background is not None and support not in background.supports:
             raise ValueError(
-                f"background={estimator.background!r} is for "
+                f"background={parameters.background!r} is for "
                 f"{' or '.join(background.supports)} columns, but the likelihood "
                 f"takes column {j} as {support}. Use 'auto' or None."
             )
@@ -124,21 +122,22 @@ def has_real(kinds: tuple[ColumnKind, ...]) -> bool:
 
 
 def other_decoders(
-    estimator: Any, kinds: tuple[ColumnKind, ...]
+    parameters: Parameters, kinds: tuple[ColumnKind, ...]
 ) -> tuple[DecoderSpec, ...]:
     """Return the decoders that "auto" should try besides that of the specs.
 
-    Who asks for a number of latents wants the table told by them: an autoregressive
-    decoder would leave them little to tell.
+    A user who sets `n_components` wants latents that describe the rows. An
+    autoregressive decoder predicts columns from one another and would leave the
+    latents little to describe, so it is not tried then.
 
     Parameters
     ----------
-    estimator : VAEDensity
-        Whose decoder and number of latents may be "auto".
+    parameters : Parameters
+        Whether decoder and number of latents are "auto".
     kinds : tuple of ColumnKind
         What the columns hold.
     """
-    free = _is_auto(estimator.decoder) and _is_auto(estimator.n_components)
+    free = _is_auto(parameters.decoder) and _is_auto(parameters.n_components)
     if free and has_real(kinds) and len(kinds) <= MANY_COLUMNS:
         return (AutoregressiveDecoder(FEW_ROWS_LAYERS),)
     return ()
@@ -147,7 +146,8 @@ def other_decoders(
 def posterior_scale(specs: Specs, kinds: tuple[ColumnKind, ...]) -> float:
     """Return the encoder's standard deviation around whitened latents at the start.
 
-    An autoregressive decoder of real columns starts at wide ones: those before a
-    column tell much about it, and narrow latents would only store rows.
+    An autoregressive decoder of real columns starts with a wide encoder. The columns
+    before a column tell much about it already, and what narrow latents would add is
+    which row it is: they would only store rows.
     """
     return 0.7 if specs.decoder.autoregressive and has_real(kinds) else 0.3

@@ -3,7 +3,9 @@
 import math
 from dataclasses import dataclass
 
-__all__ = ["FitSettings", "fit_settings"]
+from skvae.fitting.parameters import Parameters
+
+__all__ = ["FitSettings", "TableSize", "fit_settings"]
 
 MAX_VALIDATION_ROWS = 5000
 MIN_ROWS_TO_STOP_EARLY = 100
@@ -12,10 +14,38 @@ MANY_ROWS = 30_000
 LARGE_ROWS = 20_000  # more rows are worth more steps, as their cube root
 DROPOUT = (0.0, 0.1, 0.2)  # by rows per column: from 900, from 200, below
 WEIGHT_DECAY = (1e-4, 0.03, 0.3)
-# The smoothing, in spreads of a column, is (30 / rows per column)², at most 0.6.
-# Where rows are many, thin directions are what strange rows stand out from.
+# The smoothing, in spreads of a column, is (30 / rows per column)², at most 0.6. It
+# vanishes where rows are many: strange rows then stand out from thin directions of
+# the table, which smoothing would widen.
 SMOOTHING_ROWS = 30.0
 MOST_SMOOTHING = 0.6
+
+
+@dataclass(frozen=True)
+class TableSize:
+    """The numbers that rules read.
+
+    Attributes
+    ----------
+    n_rows : int
+        Distinct rows.
+    n_draws : int
+        Rows per epoch, validation rows included.
+    n_features : int
+        Columns that have a density.
+    n_given : int, default=0
+        Columns that the density is conditional on.
+    """
+
+    n_rows: int
+    n_draws: int
+    n_features: int
+    n_given: int = 0
+
+    @property
+    def rows_per_column(self) -> float:
+        """How many rows there are to learn each column from."""
+        return self.n_draws / (self.n_features + self.n_given)
 
 
 @dataclass(frozen=True)
@@ -55,77 +85,71 @@ class FitSettings:
         return sum(self.latent_levels)
 
 
-def fit_settings(
-    *,
-    n_rows: int,
-    n_draws: int,
-    n_features: int,
-    n_given: int = 0,
-    batch_size: int,
-    n_components: int | str | tuple[int, ...],
-    max_iter: int | str,
-    early_stopping: bool | str,
-    validation_fraction: float,
-    n_iter_no_change: int | str,
-    dropout: float | str,
-    weight_decay: float | str,
-    smoothing: float | str,
-) -> FitSettings:
-    """Resolve every "auto" of an estimator.
+def fit_settings(parameters: Parameters, size: TableSize) -> FitSettings:
+    """Resolve every "auto" by the size of the table.
 
     Parameters
     ----------
-    n_rows : int
-        Distinct rows.
-    n_draws : int
-        Rows per epoch, validation rows included.
-    n_features : int
-        Columns that have a density.
-    n_given : int, default=0
-        Columns that the density is conditional on.
-    batch_size, n_components, max_iter, early_stopping, validation_fraction, \
-n_iter_no_change, dropout, weight_decay, smoothing
-        The estimator's parameters.
+    parameters : Parameters
+        The estimator's.
+    size : TableSize
+        Numbers of rows and columns.
     """
-    if early_stopping == "auto":
-        early_stopping = n_draws >= MIN_ROWS_TO_STOP_EARLY
-    n_valid = 0
-    if early_stopping:
-        n_valid = min(round(validation_fraction * n_draws), MAX_VALIDATION_ROWS)
-        n_valid = min(max(n_valid, 1), n_draws - 1)
-    if n_components == "auto":
+    n_valid = _n_valid(parameters, size)
+    levels = parameters.n_components
+    if isinstance(levels, str):
         # More latents than a tenth of the rows would only store them.
-        n_components = max(1, min(n_features, 12, n_rows // 10))
-    levels = n_components if isinstance(n_components, tuple) else (n_components,)
-    steps_per_epoch = math.ceil((n_draws - n_valid) / batch_size)
-    if max_iter == "auto":
-        max_iter = math.ceil(_default_steps(n_draws, steps_per_epoch) / steps_per_epoch)
-    n_epochs = int(max_iter)
-    if n_iter_no_change == "auto":
-        n_iter_no_change = max(10, math.ceil(n_epochs / 4))
-    rows_per_column = n_draws / (n_features + n_given)
-    if smoothing == "auto":
-        smoothing = min((SMOOTHING_ROWS / rows_per_column) ** 2, MOST_SMOOTHING)
-    if rows_per_column >= 900 or n_draws >= MANY_ROWS:
+        levels = max(1, min(size.n_features, 12, size.n_rows // 10))
+    levels = levels if isinstance(levels, tuple) else (levels,)
+    n_epochs = _n_epochs(parameters, size, n_valid)
+    patience = parameters.n_iter_no_change
+    if isinstance(patience, str):
+        patience = max(10, math.ceil(n_epochs / 4))
+    smoothing = parameters.smoothing
+    if isinstance(smoothing, str):
+        smoothing = min((SMOOTHING_ROWS / size.rows_per_column) ** 2, MOST_SMOOTHING)
+    if size.rows_per_column >= 900 or size.n_draws >= MANY_ROWS:
         heavy = 0
     else:
-        heavy = 1 if rows_per_column >= 200 else 2
+        heavy = 1 if size.rows_per_column >= 200 else 2
+    dropout, weight_decay = parameters.dropout, parameters.weight_decay
     return FitSettings(
-        latent_levels=tuple(int(size) for size in levels),
+        latent_levels=tuple(int(number) for number in levels),
         n_epochs=n_epochs,
         n_valid=n_valid,
-        patience=float(n_iter_no_change),
-        dropout=DROPOUT[heavy] if dropout == "auto" else float(dropout),
+        patience=float(patience),
+        dropout=DROPOUT[heavy] if isinstance(dropout, str) else float(dropout),
         weight_decay=(
-            WEIGHT_DECAY[heavy] if weight_decay == "auto" else float(weight_decay)
+            WEIGHT_DECAY[heavy]
+            if isinstance(weight_decay, str)
+            else float(weight_decay)
         ),
         smoothing=float(smoothing),
         few_rows=heavy > 0,
     )
 
 
-def _default_steps(n_draws: int, steps_per_epoch: int) -> float:
-    """100 epochs, 4,500 to 12,000 steps; fewer for tiny tables, more for large ones."""
-    most = 12_000 * max(1.0, n_draws / LARGE_ROWS) ** (1 / 3)
+def _n_valid(parameters: Parameters, size: TableSize) -> int:
+    """Return how many rows validate; none where training does not stop early."""
+    stops = parameters.early_stopping
+    if isinstance(stops, str):
+        stops = size.n_draws >= MIN_ROWS_TO_STOP_EARLY
+    if not stops:
+        return 0
+    n_valid = round(parameters.validation_fraction * size.n_draws)
+    return min(max(min(n_valid, MAX_VALIDATION_ROWS), 1), size.n_draws - 1)
+
+
+def _n_epochs(parameters: Parameters, size: TableSize, n_valid: int) -> int:
+    """Return the largest number of epochs.
+
+    "auto" is 100 epochs, but 4,500 to 12,000 steps; fewer for tiny tables, more for
+    large ones.
+    """
+    if not isinstance(parameters.max_iter, str):
+        return int(parameters.max_iter)
+    steps_per_epoch = math.ceil((size.n_draws - n_valid) / parameters.batch_size)
+    most = 12_000 * max(1.0, size.n_draws / LARGE_ROWS) ** (1 / 3)
     n_steps = min(max(100 * steps_per_epoch, 4500), most)
-    return n_steps * min(1.0, math.sqrt(n_draws / 800))
+    n_steps *= min(1.0, math.sqrt(size.n_draws / 800))
+    return math.ceil(n_steps / steps_per_epoch)

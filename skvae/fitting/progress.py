@@ -15,16 +15,16 @@ class FitProgress:
 
     Parameters
     ----------
+    name : str
+        What is fitted.
     n_epochs : int
         Largest number of epochs.
     enabled : bool
         Whether to show anything.
     """
 
-    def __init__(self, n_epochs: int, *, enabled: bool) -> None:
-        self.bar = tqdm(
-            total=n_epochs, desc="VAEDensity", unit="epoch", disable=not enabled
-        )
+    def __init__(self, name: str, n_epochs: int, *, enabled: bool) -> None:
+        self.bar = tqdm(total=n_epochs, desc=name, unit="epoch", disable=not enabled)
 
     def __enter__(self) -> "FitProgress":
         return self

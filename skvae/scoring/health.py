@@ -2,21 +2,20 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 
+from skvae.arguments.seeds import seed_from
 from skvae.diagnostics import Diagnosis
-from skvae.evidence import Evidence, RowNoise, row_hash
+from skvae.evidence import Budget, Evidence, RowNoise, row_hash
 from skvae.evidence.autoencoding import Autoencoding, autoencode_rows
-from skvae.model import VAE
 from skvae.model.features import Support
-from skvae.scoring.rows import bound_rows, score_rows, scoring_plan
+from skvae.scoring.reader import RowReader
 from skvae.typing import Array
 
-__all__ = ["diagnose_density"]
+__all__ = ["FitRecord", "diagnose_density"]
 
 N_DRAWN = 1000  # rows from the model, where none are given
 MAX_ROWS = 1000
@@ -39,41 +38,62 @@ LAST_PART = 0.25  # of the epochs
 STILL_RISING = 0.2  # nat
 
 
+@dataclass(frozen=True)
+class FitRecord:
+    """What the report says of the fit itself.
+
+    Attributes
+    ----------
+    feature_names : tuple of str
+        Names of the columns.
+    n_components : int
+        Number of latents.
+    history : list of dict
+        One record per epoch.
+    best_iter : int
+        Epoch whose weights the model has.
+    """
+
+    feature_names: tuple[str, ...]
+    n_components: int
+    history: list[dict[str, float]]
+    best_iter: int
+
+
 def diagnose_density(
-    estimator: Any, table: Array | None, model: VAE, device: torch.device
+    reader: RowReader, rows: Array | None, budget: Budget, fit: FitRecord
 ) -> Diagnosis:
     """Check a fitted density on rows, or on rows of its own where there are none.
 
     Parameters
     ----------
-    estimator : VAEDensity
-        Fitted.
-    table : ndarray of shape (n, D) or None
+    reader : RowReader
+        The fitted model.
+    rows : ndarray of shape (n, D) or None
         Checked rows.
-    model : VAE
-        The estimator's, on the device.
-    device : torch.device
-        Where to compute.
+    budget : Budget
+        What may be spent on the log-density of a row.
+    fit : FitRecord
+        How the model was fitted.
     """
-    drawn = table is None
-    if table is None:
-        table = estimator._draw(N_DRAWN, SEED)
-    rows = _subset(table, MAX_ROWS)
-    stages = scoring_plan(estimator, None, None, None)
-    evidence = score_rows(model, estimator.columns_, rows, stages, device, SEED)
+    drawn = rows is None
+    given = reader.draw(N_DRAWN, seed_from(SEED)) if rows is None else rows
+    rows = _subset(given, MAX_ROWS)
+    stages = reader.stages(budget, fit.n_components, None)
+    evidence = reader.evidence(rows, stages, SEED)
     log_density = evidence.log_density
     mean, error = _mean_and_error(log_density)
-    training_bound, validation_evidence = _best_epoch(estimator)
+    training_bound, validation_evidence = _best_epoch(fit)
     diagnosis = Diagnosis(
-        n_rows=len(table),
+        n_rows=len(given),
         n_rows_used=len(rows),
         drawn_from_model=drawn,
         n_features=rows.shape[1],
-        n_components=estimator.n_components_,
-        feature_names=_feature_names(estimator),
+        n_components=fit.n_components,
+        feature_names=fit.feature_names,
         log_density=mean,
         log_density_error=error,
-        **_latents_and_columns(estimator, rows, evidence, model, device),
+        **_latents_and_columns(reader, rows, evidence),
         quantiles=QUANTILES,
         effective_sample_size=_quantiles(evidence.effective_sample_size),
         pareto_k=_quantiles(evidence.pareto_k),
@@ -82,14 +102,14 @@ def diagnose_density(
         ),
         unreliable_share=float(evidence.unreliable.mean()),
         background_share=float((evidence.background_share > 0.5).mean()),
-        **_bounds(estimator, rows, log_density, model, device),
-        n_iter=estimator.n_iter_,
-        best_iter=estimator.best_iter_,
+        **_bounds(reader, rows, log_density),
+        n_iter=len(fit.history),
+        best_iter=fit.best_iter,
         training_bound=training_bound,
         validation_evidence=validation_evidence,
         validation_gap=training_bound - validation_evidence,
     )
-    return replace(diagnosis, warnings=tuple(_advice(diagnosis, estimator.history_)))
+    return replace(diagnosis, warnings=tuple(_advice(diagnosis, fit.history)))
 
 
 def _subset(rows: Array, most: int) -> Array:
@@ -113,27 +133,16 @@ def _quantiles(values: Array) -> tuple[float, ...]:
     return tuple(float(ordered[round(q * (len(ordered) - 1))]) for q in QUANTILES)
 
 
-def _feature_names(estimator: Any) -> tuple[str, ...]:
-    names = getattr(estimator, "feature_names_in_", None)
-    if names is None:
-        return tuple(f"x{j}" for j in range(estimator.n_features_in_))
-    return tuple(str(name) for name in names)
-
-
 def _latents_and_columns(
-    estimator: Any,
-    rows: Array,
-    evidence: Evidence,
-    model: VAE,
-    device: torch.device,
+    reader: RowReader, rows: Array, evidence: Evidence
 ) -> dict[str, Any]:
     """Check encoder and decoder on the rows that are the latent part's, if any are."""
     latent = evidence.background_share <= 0.5
     rows = rows[latent] if latent.any() else rows
-    columns = estimator.columns_
+    columns = reader.columns
     u, log_jacobian = columns.to_model(rows)
     noise = RowNoise(row_hash(rows, SEED))
-    coded = autoencode_rows(model, torch.from_numpy(u).to(device), noise, NEAR_FLOOR)
+    coded = autoencode_rows(reader.model, reader.tensor(u), noise, NEAR_FLOOR)
     check = Autoencoding(**{name: value.cpu() for name, value in vars(coded).items()})
     between = check.mean.var(0, correction=0)
     total = check.variance.mean(0) + between
@@ -179,17 +188,11 @@ def _reconstruction_error(
         return float(np.sqrt(np.square(wrong).mean())) / (spread if spread > 0 else 1.0)
 
 
-def _bounds(
-    estimator: Any,
-    rows: Array,
-    log_density: Array,
-    model: VAE,
-    device: torch.device,
-) -> dict[str, Any]:
+def _bounds(reader: RowReader, rows: Array, log_density: Array) -> dict[str, Any]:
     """Compare the bounds with the log-densities of the same rows."""
     log_density = _subset(log_density, MAX_BOUND_ROWS)
     rows = _subset(rows, MAX_BOUND_ROWS)
-    bounds = bound_rows(model, estimator.columns_, rows, BOUND_SAMPLES, device, SEED)
+    bounds = reader.bounds(rows, BOUND_SAMPLES, SEED)
     bound, bound_error = zip(*map(_mean_and_error, bounds.iwae), strict=True)
     gap, gap_error = zip(
         *(_mean_and_error(log_density - values) for values in bounds.iwae), strict=True
@@ -204,10 +207,10 @@ def _bounds(
     }
 
 
-def _best_epoch(estimator: Any) -> tuple[float, float]:
+def _best_epoch(fit: FitRecord) -> tuple[float, float]:
     """Return training bound and validation evidence of the epoch that won."""
-    for record in estimator.history_:
-        if record["epoch"] == estimator.best_iter_:
+    for record in fit.history:
+        if record["epoch"] == fit.best_iter:
             return float(record["bound"]), float(record["evidence"])
     return math.nan, math.nan
 

@@ -2,28 +2,14 @@
 
 import pytest
 
-from skvae.fitting.defaults import fit_settings
+from skvae import VAEDensity
+from skvae.fitting.defaults import TableSize, fit_settings
+from skvae.fitting.parameters import Parameters
 
 
 def settings_for(n_rows: int, n_features: int, **given):
-    auto = dict.fromkeys(
-        (
-            "n_components",
-            "max_iter",
-            "early_stopping",
-            "n_iter_no_change",
-            "dropout",
-            "weight_decay",
-            "smoothing",
-        ),
-        "auto",
-    )
-    return fit_settings(
-        n_rows=n_rows,
-        n_draws=n_rows,
-        n_features=n_features,
-        **{"batch_size": 256, "validation_fraction": 0.1, **auto, **given},
-    )
+    parameters = Parameters.of(VAEDensity(**{"smoothing": "auto", **given}))
+    return fit_settings(parameters, TableSize(n_rows, n_rows, n_features))
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from skvae.model.likelihoods import (
     LikelihoodModule,
     LikelihoodSpec,
 )
-from skvae.scoring.rows import score_rows
+from skvae.scoring.reader import RowReader
 from tests.conftest import QUICK
 
 FLOOR = 0.01
@@ -379,11 +379,13 @@ def test_rows_of_the_background_are_told(
 def test_unreliable_rows_are_told_without_a_python_warning(
     density: VAEDensity, table: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def doubted(*args: Any) -> Evidence:
-        evidence = score_rows(*args)
-        return replace(evidence, unreliable=np.arange(len(args[2])) % 10 == 0)
+    evidence_of = RowReader.evidence
 
-    monkeypatch.setattr("skvae.scoring.health.score_rows", doubted)
+    def doubted(reader: RowReader, rows: np.ndarray, *args: Any) -> Evidence:
+        evidence = evidence_of(reader, rows, *args)
+        return replace(evidence, unreliable=np.arange(len(rows)) % 10 == 0)
+
+    monkeypatch.setattr(RowReader, "evidence", doubted)
     report = density.diagnose(table[:40])
     assert report.unreliable_share == 0.1
     assert warned(report, "lower bounds only")

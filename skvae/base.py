@@ -1,0 +1,251 @@
+"""What VAEDensity and ConditionalVAEDensity have in common."""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, DensityMixin
+
+from skvae.arguments.checks import check_number, check_positive_int
+from skvae.arguments.devices import check_device
+from skvae.arguments.seeds import seed_from
+from skvae.arguments.staging import staged_fit
+from skvae.arguments.warnings import warn_caller
+from skvae.evidence import Bounds, Budget, Evidence, Proposal
+from skvae.fitting.callbacks import CallbackSupportMixin, FitCallbacks
+from skvae.fitting.components import specs_for_columns
+from skvae.fitting.fit import fit_model, specs_to_fit
+from skvae.fitting.parameters import Parameters
+from skvae.fitting.plan import WeightedRows
+from skvae.fitting.state import FittedState
+from skvae.model import VAE
+from skvae.model.backgrounds import BackgroundSpec
+from skvae.model.decoders import DecoderSpec
+from skvae.model.likelihoods import LikelihoodSpec
+from skvae.model.posteriors import PosteriorSpec
+from skvae.model.priors import PriorSpec
+from skvae.scoring.reader import RowReader
+from skvae.tables.checks import check_sample_weight
+from skvae.tables.columns import merge_duplicates
+from skvae.tables.given import Given
+from skvae.tables.large import LargeTable, choose_rows, is_large
+from skvae.tables.schema import TableSchema, fit_schema, read_table
+from skvae.training.objectives import ObjectiveSpec
+from skvae.typing import Array, RandomState
+
+__all__ = ["BaseVAEDensity"]
+
+Self = TypeVar("Self", bound="BaseVAEDensity")
+
+
+class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
+    """Parameters, fit and fitted model of a density by a variational autoencoder.
+
+    The public methods are those of the subclasses, which say what a table is: X
+    alone, or X given y. They read it, and call the methods here with its numbers.
+    """
+
+    n_components_: int
+    latent_levels_: tuple[int, ...]
+    n_features_in_: int
+    n_iter_: int
+    best_iter_: int
+    history_: list[dict[str, float]]
+    model_: VAE
+    schema_: TableSchema
+    columns_: Any  # Columns, or ConditionalColumns
+    prior_: PriorSpec
+    posterior_: PosteriorSpec
+    decoder_: DecoderSpec
+    likelihood_: LikelihoodSpec
+    objective_: ObjectiveSpec
+    background_: BackgroundSpec | None
+    _optimiser_state: dict[str, Any] | None
+
+    def __init__(
+        self,
+        n_components: int | str | tuple[int, ...] = "auto",
+        *,
+        prior: str | PriorSpec = "mixture",
+        posterior: str | PosteriorSpec = "full",
+        decoder: str | DecoderSpec = "auto",
+        likelihood: str | LikelihoodSpec = "mixture",
+        objective: str | ObjectiveSpec = "iwae",
+        background: str | BackgroundSpec | None = "auto",
+        hidden_layer_sizes: tuple[int, ...] = (96, 96, 96, 96, 96, 96),
+        n_importance_samples: int = 64,
+        marginal_transform: str | None = "auto",
+        smoothing: float | str = 0.0,
+        learning_rate: float = 0.004,
+        weight_decay: float | str = "auto",
+        dropout: float | str = "auto",
+        batch_size: int = 256,
+        max_iter: int | str = "auto",
+        early_stopping: bool | str = "auto",
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int | str = "auto",
+        tol: float = 1e-4,
+        warm_start: bool = False,
+        evidence_tol: float = 0.03,
+        max_evidence_samples: int = 4096,
+        device: str = "auto",
+        random_state: RandomState = None,
+        verbose: int = 0,
+    ) -> None:
+        self.n_components = n_components
+        self.prior = prior
+        self.posterior = posterior
+        self.decoder = decoder
+        self.likelihood = likelihood
+        self.objective = objective
+        self.background = background
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.n_importance_samples = n_importance_samples
+        self.marginal_transform = marginal_transform
+        self.smoothing = smoothing
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.dropout = dropout
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.evidence_tol = evidence_tol
+        self.max_evidence_samples = max_evidence_samples
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _fit(
+        self: Self,
+        X: ArrayLike,
+        y: ArrayLike | None,
+        sample_weight: ArrayLike | None,
+        *,
+        warm: bool,
+        partial: bool = False,
+        given: Given | None = None,
+    ) -> Self:
+        """Fit the density, or leave the estimator as it was.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As `VAEDensity.fit` takes them.
+        warm : bool
+            Whether to go on from the fitted model.
+        partial : bool, default=False
+            Whether to train for one epoch, as `VAEDensity.partial_fit` does.
+        given : Given, default=None
+            What the rows' density is conditional on, coded; None for nothing.
+        """
+        parameters = Parameters.of(self)
+        previous = FittedState.of(self) if warm else None
+        specs = specs_to_fit(parameters, previous)
+        check_device(parameters.device)
+        data = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
+        callbacks = FitCallbacks(self, data)
+        with staged_fit(self, warm=warm) as staged:
+            raw = read_table(staged, X, reset=not warm, min_samples=2)
+            weight = check_sample_weight(sample_weight, len(raw.numbers))
+            if previous is None:
+                schema = fit_schema(staged, raw, weight, specs.likelihood)
+                specs = specs_for_columns(parameters, specs, schema.kinds)
+            else:
+                schema = previous.schema
+            table = schema.encode(staged, raw, used=weight > 0)
+            if given is not None:
+                table = given.beside(table)
+            rows: Array | LargeTable
+            if is_large(table):
+                # Perhaps on a disk: its rows are neither sorted nor merged.
+                rows, weight = choose_rows(table, weight)
+            else:
+                rows, weight = merge_duplicates(table, weight)
+            columns = None if given is None else given.columns
+            result = fit_model(
+                parameters,
+                specs,
+                WeightedRows(rows, weight, schema, columns),
+                previous,
+                callbacks,
+                partial=partial,
+            )
+            for name, value in result.state.attributes().items():
+                setattr(staged, name, value)
+        callbacks.finish()
+        result.warn(parameters.learning_rate)
+        return self
+
+    def _reader(self) -> RowReader:
+        """Return the fitted model as it reads rows."""
+        return RowReader.on(check_device(self.device), self.model_, self.columns_)
+
+    def _budget(
+        self, tol: float | None = None, max_samples: int | None = None
+    ) -> Budget:
+        """Return what may be spent on a row; None is the estimator's parameter."""
+        parameters = Parameters.of(self)
+        check_number(tol, "tol", low=0, inclusive=False, also=(None,))
+        check_positive_int(max_samples, "max_samples", None)
+        most = parameters.max_evidence_samples if max_samples is None else max_samples
+        return Budget(
+            n_samples=min(parameters.n_importance_samples, most),
+            max_samples=most,
+            tol=parameters.evidence_tol if tol is None else tol,
+        )
+
+    def _evidence(
+        self,
+        rows: Array,
+        *,
+        tol: float | None,
+        max_samples: int | None,
+        proposal: str | Proposal | None,
+        random_state: int | None,
+    ) -> Evidence:
+        """Return the evidence of rows of numbers; warn of those that are unreliable."""
+        budget = self._budget(tol, max_samples)
+        reader = self._reader()
+        stages = reader.stages(budget, self.n_components_, proposal)
+        evidence = reader.evidence(rows, stages, _noise_seed(random_state))
+        n_unreliable = int(evidence.unreliable.sum())
+        if n_unreliable:
+            warn_caller(
+                f"The log-density of {n_unreliable} of {len(evidence.unreliable)} rows "
+                f"is best read as a lower bound: their importance weights have too "
+                f"heavy a tail (see `unreliable` and `pareto_k` of `evidence`). A "
+                f"larger max_evidence_samples may help."
+            )
+        return evidence
+
+    def _bounds(
+        self, rows: Array, n_samples: Sequence[int], random_state: int | None
+    ) -> Bounds:
+        """Return lower bounds on the log-densities of rows of numbers."""
+        if not isinstance(n_samples, Sequence) or not len(n_samples):
+            raise TypeError(
+                f"n_samples must be a non-empty sequence of int, got {n_samples!r}."
+            )
+        for number in n_samples:
+            check_positive_int(number, "each of n_samples")
+        return self._reader().bounds(rows, n_samples, _noise_seed(random_state))
+
+    def _draw(
+        self, n_samples: int, random_state: RandomState, given: Array | None = None
+    ) -> Any:
+        """Draw rows in the units of the input; `given` is in model units."""
+        state = self.random_state if random_state is None else random_state
+        drawn = self._reader().draw(n_samples, seed_from(state), given)
+        return self.schema_.decode(drawn)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "model_")
+
+
+def _noise_seed(random_state: int | None) -> int:
+    """Return the seed of the rows' noise; that of `score_samples` for None."""
+    return 0 if random_state is None else 1 + seed_from(random_state)

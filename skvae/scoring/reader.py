@@ -1,0 +1,164 @@
+"""A fitted model as it reads rows: in the units of the table, a block at a time."""
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skvae.evidence import (
+    Bounds,
+    Budget,
+    Evidence,
+    Proposal,
+    RowNoise,
+    Stage,
+    default_stages,
+    estimate_evidence,
+    importance_bounds,
+    row_hash,
+)
+from skvae.model import VAE
+from skvae.model.spec import resolve
+from skvae.tables.columns import RowMap
+from skvae.tables.large import ROWS_AT_ONCE, row_blocks
+from skvae.typing import Array
+
+__all__ = ["RowReader"]
+
+
+@dataclass(frozen=True)
+class RowReader:
+    """A fitted model on the device where it computes, with the map to its units.
+
+    Rows are tables of numbers, checked, in the units of the input; given columns
+    follow those that have a density.
+
+    Attributes
+    ----------
+    model : VAE
+        On the device, in float64.
+    columns : RowMap
+        Between table and model units.
+    device : torch.device
+        Where to compute.
+    """
+
+    model: VAE
+    columns: RowMap
+    device: torch.device
+
+    @classmethod
+    def on(cls, device: torch.device, model: VAE, columns: RowMap) -> "RowReader":
+        """Return a reader on a device, given a fitted model on the CPU."""
+        if device.type != "cpu":
+            model = copy.deepcopy(model).to(device)
+        return cls(model, columns, device)
+
+    def stages(
+        self, budget: Budget, n_components: int, proposal: str | Proposal | None
+    ) -> list[Stage]:
+        """Return the proposals that `evidence` tries in turn.
+
+        Parameters
+        ----------
+        budget : Budget
+            Samples and tolerance.
+        n_components : int
+            Number of latents.
+        proposal : str, Proposal or None
+            The only proposal; None tries the encoder first and better ones after it.
+        """
+        if proposal is None and self.model.encoder_is_exact:
+            proposal = "encoder"
+        if proposal is None:
+            return default_stages(budget, n_components)
+        return [Stage(resolve(proposal, Proposal), budget)]
+
+    def evidence(self, rows: Array, stages: Sequence[Stage], seed: int) -> Evidence:
+        """Return the evidence of every row; each seed has noise of its own."""
+        parts = []
+        for x, log_jacobian, key in self._blocks(rows, seed):
+            estimate = estimate_evidence(self.model, x, RowNoise(key), stages)
+            part = {name: value.cpu().numpy() for name, value in vars(estimate).items()}
+            part["log_density"] = part["log_density"] + log_jacobian
+            parts.append(part)
+        return Evidence(
+            **{
+                name: np.concatenate([part[name] for part in parts])
+                for name in parts[0]
+            }
+        )
+
+    def bounds(self, rows: Array, n_samples: Sequence[int], seed: int) -> Bounds:
+        """Return the ELBO and the importance-weighted bounds of every row."""
+        parts = []
+        for x, log_jacobian, key in self._blocks(rows, seed):
+            noise = RowNoise(key, quasi=False)
+            bounds = importance_bounds(self.model, x, noise, [1, *n_samples])
+            parts.append(bounds.cpu().numpy() + log_jacobian)
+        elbo, *iwae = np.concatenate(parts, axis=1)
+        return Bounds(tuple(n_samples), elbo, np.reshape(iwae, (len(n_samples), -1)))
+
+    def _blocks(
+        self, rows: Array, seed: int
+    ) -> Iterator[tuple[Tensor, Array, NDArray[np.uint64]]]:
+        """Yield rows in model units, their log |det du/dx| and their noise's keys."""
+        for block in row_blocks(rows):
+            u, log_jacobian = self.columns.to_model(block)
+            yield self.tensor(u), log_jacobian, row_hash(block, seed)
+
+    @torch.no_grad()
+    def embed(self, rows: Array) -> Array:
+        """Return the encoder's mean latents of rows, shape (n, L)."""
+        parts = [
+            self.model.embed(self.tensor(self.columns.to_model(block)[0]))
+            for block in row_blocks(rows)
+        ]
+        return torch.cat(parts).cpu().numpy()
+
+    @torch.no_grad()
+    def decode(self, latents: Array, given: Array | None = None) -> Array:
+        """Return the decoder's mean rows, shape (n, D).
+
+        Parameters
+        ----------
+        latents : ndarray of shape (n, L)
+            Latents.
+        given : ndarray of shape (n, G), default=None
+            What each row is conditional on, in model units.
+        """
+        tables = [latents] if given is None else [latents, given]
+        parts = [
+            self.model.decode(*map(self.tensor, blocks))
+            for blocks in zip(*map(row_blocks, tables), strict=True)
+        ]
+        return self.columns.to_table(torch.cat(parts).cpu().numpy())
+
+    @torch.no_grad()
+    def draw(self, n_samples: int, seed: int, given: Array | None = None) -> Array:
+        """Draw rows from the model, shape (n_samples, D).
+
+        Parameters
+        ----------
+        n_samples : int
+            Number of rows.
+        seed : int
+            Decides which.
+        given : ndarray of shape (n_samples, G), default=None
+            What each row is conditional on, in model units.
+        """
+        generator = torch.Generator(self.device).manual_seed(seed)
+        parts = []
+        for begin in range(0, n_samples, ROWS_AT_ONCE):
+            end = min(begin + ROWS_AT_ONCE, n_samples)
+            part = None if given is None else self.tensor(given[begin:end])
+            parts.append(self.model.generate(end - begin, generator, part))
+        return self.columns.to_table(torch.cat(parts).cpu().numpy())
+
+    def tensor(self, values: Array) -> Tensor:
+        """Put numbers on the device."""
+        return torch.from_numpy(values).to(self.device)
