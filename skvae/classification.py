@@ -1,7 +1,5 @@
 """DensityClassifier: Bayes' rule over a density for each class."""
 
-import copy
-import warnings
 from typing import Any
 
 import numpy as np
@@ -17,7 +15,10 @@ from sklearn.utils.validation import (
     column_or_1d,
 )
 
-from skvae.arguments.checks import check_positive_int, generator_from
+from skvae.arguments.checks import check_positive_int
+from skvae.arguments.seeds import generator_from
+from skvae.arguments.staging import staged_fit
+from skvae.arguments.warnings import warn_caller
 from skvae.density import VAEDensity
 from skvae.members.member import (
     check_member_table,
@@ -150,48 +151,43 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
             If weights are given, but the density's `fit` does not take any.
         """
         density = self._density()
-        # Checks record the columns' names on a copy: a failure leaves no trace.
-        staged = copy.copy(self)
-        table = check_member_table(staged, X, reset=True, y=y)
-        labels = column_or_1d(y, warn=True)
-        assert_all_finite(labels, input_name="y")
-        check_consistent_length(table, labels)
-        check_classification_targets(labels)
-        weighted = sample_weight is not None
-        weight = check_sample_weight(sample_weight, len(labels))
-        argument = weight_argument(density) if weighted else None
-        used = np.flatnonzero(weight > 0)
-        classes, code = np.unique(labels[used], return_inverse=True)
-        count = np.bincount(code, weight[used]).astype(np.float64)
-        prior = self._check_priors(classes, count)
-        members = [clone(density) for _ in classes]
-        if self.random_state is not None:
-            seed_members(members, generator_from(self.random_state))
-        rows = [used[code == c] for c in range(len(classes))]
-        for label, index in zip(classes.tolist(), rows, strict=True):
-            if len(index) == 1:
-                warnings.warn(
-                    f"There is one row of class {label!r}: how wide its density is, "
-                    f"is a guess.",
-                    UserWarning,
-                    stacklevel=2,
+        with staged_fit(self) as staged:
+            table = check_member_table(staged, X, reset=True, y=y)
+            labels = column_or_1d(y, warn=True)
+            assert_all_finite(labels, input_name="y")
+            check_consistent_length(table, labels)
+            check_classification_targets(labels)
+            weighted = sample_weight is not None
+            weight = check_sample_weight(sample_weight, len(labels))
+            argument = weight_argument(density) if weighted else None
+            used = np.flatnonzero(weight > 0)
+            classes, code = np.unique(labels[used], return_inverse=True)
+            count = np.bincount(code, weight[used]).astype(np.float64)
+            prior = self._check_priors(classes, count)
+            members = [clone(density) for _ in classes]
+            if self.random_state is not None:
+                seed_members(members, generator_from(self.random_state))
+            rows = [used[code == c] for c in range(len(classes))]
+            for label, index in zip(classes.tolist(), rows, strict=True):
+                if len(index) == 1:
+                    warn_caller(
+                        f"There is one row of class {label!r}: how wide its density "
+                        f"is, is a guess."
+                    )
+            staged.densities_ = Parallel(n_jobs=self.n_jobs)(
+                delayed(fit_member)(
+                    member,
+                    take_rows(table, index),
+                    f"class {label!r}",
+                    argument,
+                    weight[index] if weighted else None,
                 )
-        staged.densities_ = Parallel(n_jobs=self.n_jobs)(
-            delayed(fit_member)(
-                member,
-                take_rows(table, index),
-                f"class {label!r}",
-                argument,
-                weight[index] if weighted else None,
+                for member, index, label in zip(
+                    members, rows, classes.tolist(), strict=True
+                )
             )
-            for member, index, label in zip(
-                members, rows, classes.tolist(), strict=True
-            )
-        )
-        staged.classes_, staged.class_count_ = classes, count
-        staged.class_prior_ = prior
-        self.__dict__.clear()
-        self.__dict__.update(staged.__dict__)
+            staged.classes_, staged.class_count_ = classes, count
+            staged.class_prior_ = prior
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from skvae.arguments.checks import generator_from
+from skvae.arguments.seeds import generator_from
 from skvae.members.folds import every_row_once
 from skvae.members.frames import pandas_for_frames
 from skvae.members.held_out import HeldOut, clone_members, score_held_out

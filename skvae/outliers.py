@@ -1,6 +1,5 @@
 """DensityOutlierDetector: rows of low density, with thresholds that mean something."""
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -10,12 +9,9 @@ from sklearn.utils import Tags, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from skvae.arguments.checks import (
-    check_choice,
-    check_number,
-    check_positive_int,
-    generator_from,
-)
+from skvae.arguments.checks import check_choice, check_number, check_positive_int
+from skvae.arguments.seeds import generator_from
+from skvae.arguments.staging import staged_fit
 from skvae.density import VAEDensity
 from skvae.detection.decisions import ThresholdMixin
 from skvae.detection.explain import Explanation, explain_rows
@@ -232,51 +228,46 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
             `contamination`.
         """
         self._check_parameters()
-        # Checks record the columns' names on a copy: a failure leaves no trace.
-        staged = copy.copy(self)
-        for name in [name for name in vars(staged) if name.endswith("_")]:
-            delattr(staged, name)
-        table = check_member_table(staged, X, reset=True)
-        n_rows = table.shape[0]
-        if n_rows < 2:
-            raise ValueError(
-                f"DensityOutlierDetector needs at least 2 rows, got {n_rows} sample"
-                f"{'' if n_rows == 1 else 's'}: n_samples={n_rows}."
+        with staged_fit(self) as staged:
+            table = check_member_table(staged, X, reset=True)
+            n_rows = table.shape[0]
+            if n_rows < 2:
+                raise ValueError(
+                    f"DensityOutlierDetector needs at least 2 rows, got {n_rows} sample"
+                    f"{'' if n_rows == 1 else 's'}: n_samples={n_rows}."
+                )
+            weighted = sample_weight is not None
+            weight = check_sample_weight(sample_weight, n_rows)
+            density = clone(self._density())
+            argument = weight_argument(density) if weighted else None
+            random = generator_from(self.random_state)
+            if self.random_state is not None:
+                seed_members([density], random)
+            rows = np.flatnonzero(weight > 0)
+            held_out = rows[:0]
+            if self.reference == "held_out":
+                rows, held_out = self._split(rows, random)
+            fitted_to = self._trim(table, rows, weight)
+            staged.support_ = np.zeros(n_rows, dtype=bool)
+            staged.support_[fitted_to] = True
+            staged.density_ = fit_member(
+                density,
+                take_rows(table, fitted_to),
+                "the training rows",
+                argument,
+                weight[fitted_to] if weighted else None,
             )
-        weighted = sample_weight is not None
-        weight = check_sample_weight(sample_weight, n_rows)
-        density = clone(self._density())
-        argument = weight_argument(density) if weighted else None
-        random = generator_from(self.random_state)
-        if self.random_state is not None:
-            seed_members([density], random)
-        rows = np.flatnonzero(weight > 0)
-        held_out = rows[:0]
-        if self.reference == "held_out":
-            rows, held_out = self._split(rows, random)
-        fitted_to = self._trim(table, rows, weight)
-        staged.support_ = np.zeros(n_rows, dtype=bool)
-        staged.support_[fitted_to] = True
-        staged.density_ = fit_member(
-            density,
-            take_rows(table, fitted_to),
-            "the training rows",
-            argument,
-            weight[fitted_to] if weighted else None,
-        )
-        background = _some(fitted_to, MAX_BACKGROUND_ROWS, random)
-        staged._background = take_rows(table, background)
-        if self.reference == "model":
-            scores = staged._scores_of_draws(int(random.randint(2**31 - 1)))
-            reference = ReferenceScores.of(scores)
-        else:
-            used = held_out if self.reference == "held_out" else rows
-            used = _some(used, self.max_reference_rows, random)
-            scores = staged._score(take_rows(table, used))
-            reference = ReferenceScores.of(scores, weight[used])
-        staged._choose_threshold(reference, exact=self.reference == "held_out")
-        self.__dict__.clear()
-        self.__dict__.update(staged.__dict__)
+            background = _some(fitted_to, MAX_BACKGROUND_ROWS, random)
+            staged._background = take_rows(table, background)
+            if self.reference == "model":
+                scores = staged._scores_of_draws(int(random.randint(2**31 - 1)))
+                reference = ReferenceScores.of(scores)
+            else:
+                used = held_out if self.reference == "held_out" else rows
+                used = _some(used, self.max_reference_rows, random)
+                scores = staged._score(take_rows(table, used))
+                reference = ReferenceScores.of(scores, weight[used])
+            staged._choose_threshold(reference, exact=self.reference == "held_out")
         return self
 
     def score_samples(self, X: ArrayLike) -> Array:

@@ -54,5 +54,6 @@ def staged_fit(estimator: Estimator, *, warm: bool = False) -> Iterator[Estimato
     after, own = vars(staged), vars(estimator)
     for name in before.keys() - after.keys():
         own.pop(name, None)
-    changed = (name for name in after if after[name] is not before.get(name, after))
-    own.update({name: after[name] for name in changed})
+    for name, value in after.items():
+        if name not in before or before[name] is not value:
+            own[name] = value
