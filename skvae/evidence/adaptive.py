@@ -21,10 +21,11 @@ from skvae.model import VAE, ClosedFormPart
 
 __all__ = ["RowEvidence", "Stage", "default_stages", "estimate_evidence"]
 
-# The background's share of a row above which modes of the latent part may be missing.
+# If the background has a larger share of a row, the proposal may have missed modes of
+# the latent part.
 DOUBTFUL_SHARE = 0.1
-# The latent part's share of a row below which a search for better modes is given up:
-# the latent part lies thirty nats below the background.
+# If the latent part has a smaller share of a row, no search for its modes is made: it
+# lies thirty nats below the background.
 HOPELESS_SHARE = math.exp(-30)
 
 
@@ -53,8 +54,9 @@ class RowEvidence:
 def default_stages(budget: Budget, n_latents: int) -> list[Stage]:
     """Return proposals in order of their cost.
 
-    The encoder; a Gaussian fitted to the row; a mixture adapted to the weights of its
-    draws; for one latent, a grid; the mixture with modes from the prior.
+    They are the encoder, a Gaussian fitted to the row, a mixture adapted to the weights
+    of its draws, a grid (for one latent), and a mixture that has modes found from the
+    prior.
     """
 
     def impatient(max_samples: int) -> Budget:
@@ -62,7 +64,8 @@ def default_stages(budget: Budget, n_latents: int) -> list[Stage]:
         return replace(budget, max_samples=most, patient=False)
 
     n_annealed_steps = min(12 * n_latents, 64)
-    # One latent cannot follow a table of several: its posteriors have many modes.
+    # A single latent follows a table of several columns along a curve of many turns, so
+    # that its posteriors have many modes. A grid misses none of them.
     grid = QuadratureProposal(n_points=budget.max_samples)
     return [
         Stage(EncoderProposal(), impatient(4 * budget.n_samples)),
@@ -79,11 +82,16 @@ def estimate_evidence(
 ) -> RowEvidence:
     """Estimate log p(x), row by row, in blocks of bounded size, a thread each.
 
-    All rows go through the first stage. Rows with heavy-tailed weights and, unless
-    the stage's budget is patient, rows whose error is too large go on to the next.
-    So do rows that the background explains better, and from the second stage on they
-    go to the last, unless the latent part is hopeless. All decisions read the row
-    alone, so its value does not depend on the others.
+    All rows go through the first stage. A row goes on to the next stage if its weights
+    have a heavy tail. If the stage's budget is not patient, it also goes on if its
+    error is above the tolerance.
+
+    A row of which the background explains more than a tenth may have lost a mode of the
+    latent part. It goes from the first stage to the second, and from there straight to
+    the last, which searches for modes. It stops at the second stage if the latent part
+    is then so far below the background that a search is hopeless.
+
+    All decisions read the row alone, so that its value does not depend on other rows.
 
     Parameters
     ----------
@@ -128,7 +136,7 @@ def estimate_evidence(
             doubtful &= share >= HOPELESS_SHARE
             poor &= share >= NEGLIGIBLE_SHARE
         following = torch.where(poor, number + 1, len(stages))
-        # Better weights do not find other modes; the last stage looks for them.
+        # The stages between improve the weights, but do not look for other modes.
         elsewhere = max(number + 1, len(stages) - 1) if number else 1
         waits_for[rows] = torch.where(doubtful, elsewhere, following)
     assert result is not None, "there is no stage"

@@ -12,7 +12,7 @@ from skvae.model import VAE
 
 __all__ = ["importance_bounds"]
 
-MIN_DRAWS = 64
+MIN_DRAWS = 64  # per row, so that small K are averaged over many groups
 
 
 def importance_bounds(
@@ -25,8 +25,9 @@ def importance_bounds(
               w_k = \frac{p(x \mid z_k)\, p(z_k)}{q(z_k \mid x)},
               \quad z_k \sim q(z \mid x)
 
-    with independent draws from the encoder. All K share the draws, at least 64 and at
-    least the largest K, cut into groups of K whose logarithms are averaged.
+    with independent draws from the encoder. All K share one set of draws, as many as
+    the largest K but at least 64. For each K the set is cut into groups of K draws, and
+    the logarithm above is averaged over the groups.
 
     Parameters
     ----------
@@ -35,7 +36,8 @@ def importance_bounds(
     x : Tensor of shape (B, D)
         Rows, in model units.
     noise : RowNoise
-        The rows' noise; independent points, not Sobol's.
+        The rows' noise, with independent points (`quasi=False`): Sobol points would
+        change the expectation of the logarithm.
     n_samples : sequence of int
         The numbers K.
 
@@ -61,7 +63,7 @@ def importance_bounds(
 
 
 def _bound(model: VAE, x: Tensor, log_w: Tensor, n_samples: int) -> Tensor:
-    """Average log p̂ over groups of `n_samples` weights."""
+    """Average log p̂(x) over groups of `n_samples` weights."""
     n_groups = len(log_w) // n_samples
     groups = log_w[: n_groups * n_samples].unflatten(0, (n_groups, n_samples))
     log_p = groups.logsumexp(1) - math.log(n_samples)

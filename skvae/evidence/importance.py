@@ -10,7 +10,7 @@ from skvae.evidence.pareto import pareto_k, pareto_k_limit
 
 __all__ = ["Estimate", "summarise"]
 
-N_BATCHES = 8
+N_BATCHES = 8  # of draws, whose means give a second standard error
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Estimate:
     pareto_k : Tensor
         Tail shape of the weights.
     n_samples : Tensor of int64
-        Samples that the row got.
+        Number of draws that the estimate is made of.
     """
 
     log_density: Tensor
@@ -38,11 +38,11 @@ class Estimate:
     n_samples: Tensor
 
     def heavy_tailed(self) -> Tensor:
-        """Return for which rows k̂ is above its limit."""
+        """Return for each row whether k̂ is above its limit."""
         return self.pareto_k > pareto_k_limit(self.n_samples)
 
     def update(self, rows: Tensor, other: "Estimate") -> None:
-        """Put another estimate in the place of some rows."""
+        """Replace the estimates of some rows, in place."""
         for name, values in vars(other).items():
             getattr(self, name)[rows] = values
 
@@ -54,10 +54,11 @@ def summarise(log_w: Tensor) -> Estimate:
               \mathrm{se}^2 = \frac{1}{K-1}
               \left(\frac{K \sum_k w_k^2}{(\sum_k w_k)^2} - 1\right)
 
-    The standard error is the larger of the delta method's, as if draws were
-    independent, and that of the means of eight batches of consecutive draws. Those
-    are randomised point sets of their own, but together cover the latents better
-    than as many independent sets would: the spread rather overstates the error.
+    The standard error is the larger of two. The first, se, is that of the delta method
+    for independent draws. The second is computed from the means of eight batches of
+    consecutive draws, each of which is a randomised point set by itself. Together the
+    batches cover the latents more evenly than independent batches would, so that the
+    spread of their means overstates the error rather than understates it.
 
     Parameters
     ----------
@@ -87,7 +88,10 @@ def summarise(log_w: Tensor) -> Estimate:
 
 
 def _batch_error(log_w: Tensor) -> Tensor:
-    """Return the standard error of log mean w by the means of batches."""
+    """Return the standard error of log mean w from the spread of batch means.
+
+    It is 0 where a batch would have fewer than two draws.
+    """
     size = len(log_w) // N_BATCHES
     if size < 2:
         return torch.zeros_like(log_w[0])

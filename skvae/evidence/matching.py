@@ -15,7 +15,7 @@ __all__ = ["Gaussians", "match_gaussians"]
 LogDensity = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 JITTER = 1e-10
-STEEPEST = 1e100  # beyond it, products overflow
+STEEPEST = 1e100  # entries of a matrix; products of larger ones overflow
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Gaussians:
     tril : Tensor of shape (B, L, L)
         T, lower triangular.
     log_mass : Tensor of shape (B,)
-        Log of the target's integral as the last step's draws, weighted, see it;
-        −inf before the first step.
+        Estimate of the log of the target's integral, from the importance weights of
+        the last step's draws; −inf before the first step.
     """
 
     mean: Tensor
@@ -48,17 +48,18 @@ def match_gaussians(
     .. math:: \lambda\, E_{z} \| \nabla\log q(z) - \nabla\log p(z)
               \|^2_{\mathrm{cov}(q)} + 2\, KL(q_t \,\|\, q)
 
-    in closed form, with the expectation over draws from the present Gaussian. A
-    quadratic log-density is matched exactly; elsewhere gradients are averaged over
-    the width of the Gaussian, so that a rugged surface does not trap the search as
-    it traps Newton's method at a point. A step that is not finite is not taken.
+    in closed form, where q_t is the present Gaussian and the expectation is over draws
+    from it. If the target's log-density is quadratic, it is matched exactly. If not,
+    gradients are averaged over the width of the Gaussian, so that small bumps do not
+    trap the search, as they trap Newton's method, which looks at one point. A row whose
+    step is not finite keeps its Gaussian.
 
     Parameters
     ----------
     log_density : callable
-        Latents (K, B, L) to log-densities (K, B) and gradients (K, B, L).
+        Takes latents (K, B, L); returns log-densities (K, B) and gradients (K, B, L).
     gaussians : Gaussians
-        Where to begin.
+        The present Gaussians.
     noise : Tensor of shape (K, B, L)
         Standard-normal numbers.
     pull : float
@@ -76,18 +77,19 @@ def match_gaussians(
     value, gradient = log_density(z)
     z_mean, g_mean = z.mean(0), gradient.mean(0)
     z_scatter, g_scatter = _covariance(z - z_mean), _covariance(gradient - g_mean)
-    # A gradient that does not average out says that the mode is far: then the pull is
-    # stronger, lest the gradient be taken for curvature and the Gaussian collapse.
+    # A large mean gradient says that the mode is far away. A weak pull would take it
+    # for curvature and make the Gaussian collapse, so the pull grows with the gradient.
     slope = (tril.mT @ g_mean[..., None]).square().sum((1, 2))
     strong = pull * (1 + slope)[:, None, None]
     near = strong / (1 + strong)
     offset = mean - z_mean
     u = strong * g_scatter + near * _outer(g_mean)
     v = tril @ tril.mT + strong * z_scatter + near * _outer(offset)
-    # The covariance Σ solves Σ U Σ + Σ = V.
+    # The covariance Σ solves Σ U Σ + Σ = V. With V = R Rᵀ and S = Rᵀ U R it is
+    # Σ = R f(S) Rᵀ, where f(s) = 2 / (1 + √(1 + 4 s)) solves s f² + f = 1.
     root, failed = torch.linalg.cholesky_ex(v)
     inner = root.mT @ u @ root
-    tame = inner.abs().amax((1, 2)) < STEEPEST  # not so if it is not a number
+    tame = inner.abs().amax((1, 2)) < STEEPEST  # false for nan
     values, vectors = torch.linalg.eigh(inner.where(tame[:, None, None], 0.0))
     shrunk = (2 / (1 + (1 + 4 * values.clamp(min=0)).sqrt())).sqrt()
     half = (root @ vectors) * shrunk[:, None, :]
@@ -113,10 +115,11 @@ def match_gaussians(
 
 
 def _covariance(centred: Tensor) -> Tensor:
-    """(K, B, L) to (B, L, L)."""
+    """Return the covariances (B, L, L) of K centred draws (K, B, L)."""
     rows = centred.transpose(0, 1)
     return rows.mT @ rows / len(centred)
 
 
 def _outer(vector: Tensor) -> Tensor:
+    """Return v vᵀ for vectors (B, L), shape (B, L, L)."""
     return vector[:, :, None] * vector[:, None, :]

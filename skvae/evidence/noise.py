@@ -1,9 +1,9 @@
 """Noise that depends on a row's values alone.
 
-A score must not depend on the batch, the order, the thread or the call. Each row
-therefore gets the same Sobol points, shifted modulo one by numbers that are hashed
-from the row itself: errors of different rows are about independent, errors of one
-row always the same.
+A score must not depend on the batch, the order, the thread or the call. Therefore the
+noise of a row is computed from a hash of the row. All rows have the same Sobol points,
+and each row shifts them, modulo one, by numbers made from its hash. The errors of
+different rows are then about independent, and the error of a row is always the same.
 """
 
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ __all__ = ["RowNoise", "row_hash"]
 
 Words = NDArray[np.uint64]
 
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2⁶⁴ over the golden ratio, as in SplitMix64
 
 
 def _mix(h: Words) -> Words:
@@ -73,8 +73,8 @@ class RowNoise:
     key : ndarray of shape (B,)
         Hashes of the rows.
     quasi : bool
-        Whether a row's points are Sobol points, with a random shift of its own.
-        Else they are independent.
+        Whether a row's points are Sobol points with a random shift of the row's own.
+        Otherwise they are independent.
 
     References
     ----------
@@ -87,7 +87,7 @@ class RowNoise:
 
     @classmethod
     def shared(cls) -> "RowNoise":
-        """Return the noise of one row that stands for all."""
+        """Return the noise of a single row, for draws that all rows share."""
         return cls(np.zeros(1, dtype=np.uint64))
 
     def __getitem__(self, rows: slice | Tensor) -> "RowNoise":
@@ -109,9 +109,9 @@ class RowNoise:
         n_dims : int
             Numbers per point.
         begin, end : int
-            Which points.
+            Numbers of the first point and of the one after the last.
         like : Tensor
-            Has the dtype and the device of the result.
+            A tensor of the dtype and on the device that the result is to have.
 
         Returns
         -------
@@ -123,7 +123,7 @@ class RowNoise:
             uniform = (_sobol(n_dims, begin, end)[:, None] + shift) % 1.0
         else:
             uniform = self._uniform(begin, end, n_dims)
-        # Half a step of the hash away from 0 and 1, where the quantile is infinite.
+        # The normal quantile is infinite at 0 and 1.
         uniform = uniform.clamp(2.0**-54, 1 - 2.0**-53)
         return torch.special.ndtri(uniform).to(like)
 
@@ -133,4 +133,5 @@ class RowNoise:
         with np.errstate(over="ignore"):
             steps = (count * GOLDEN).reshape(end - begin, 1, n_dims)
             words = _mix(self.key[:, None] + steps)
+        # A float64 holds 53 of the 64 bits.
         return torch.from_numpy((words >> np.uint64(11)) * 2.0**-53)

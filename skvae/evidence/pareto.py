@@ -7,7 +7,7 @@ __all__ = ["pareto_k", "pareto_k_limit"]
 
 
 def pareto_k_limit(n_samples: Tensor) -> Tensor:
-    """Return the k̂ above which an estimate from so many weights is not reliable.
+    """Return the k̂ above which an estimate from this many weights is not reliable.
 
     References
     ----------
@@ -18,10 +18,10 @@ def pareto_k_limit(n_samples: Tensor) -> Tensor:
 
 
 def pareto_k(log_w: Tensor) -> Tensor:
-    r"""Shape of a generalised Pareto distribution fitted to the largest weights.
+    r"""Return the shape of a generalised Pareto distribution of the largest weights.
 
-    Moments of order below 1/k exist: above min(1 − 1/log₁₀ K, 0.7) an estimate from
-    K weights cannot be trusted.
+    Weights whose tail has the shape k have finite moments of order below 1/k. If k̂ is
+    above min(1 − 1/log₁₀ K, 0.7), an estimate from K weights cannot be trusted.
 
     Parameters
     ----------
@@ -60,6 +60,6 @@ def pareto_k(log_w: Tensor) -> Tensor:
     weight = log_likelihood.nan_to_num(-torch.inf).softmax(0)
     theta_mean = (weight * theta).sum(0)
     k = torch.log1p(-theta_mean * excess).mean(0)
-    # Shrink towards 0.5 as ten observations would.
+    # Shrink towards 0.5, as if ten more weights had that shape.
     k = (k * n_tail + 0.5 * 10) / (n_tail + 10)
     return torch.where(flat, torch.full_like(k, -torch.inf), k)

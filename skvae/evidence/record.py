@@ -19,22 +19,24 @@ class Evidence:
     standard_error : ndarray of shape (n,)
         Standard error of `log_density`, in nats.
     effective_sample_size : ndarray of shape (n,)
-        (Σ w)² / Σ w² of the importance weights: how many equal weights would be as
-        good.
+        (Σ w)² / Σ w² of the importance weights: the number of equal weights that
+        would give as small an error.
     pareto_k : ndarray of shape (n,)
         Tail shape k̂ of the importance weights.
     n_samples : ndarray of int of shape (n,)
-        Importance samples that the value is made of.
+        Number of importance samples that the value is made of.
     n_stages : ndarray of int of shape (n,)
-        Number of the proposal that the value comes from: 1 the encoder, 2 a Gaussian
-        fitted to the row, 3 a mixture adapted to it, 4 the same with modes searched
-        for from the prior; with one latent, 4 is a grid and 5 the search.
+        Number of the proposal that the value comes from: 1 is the encoder, 2 a
+        Gaussian fitted to the row, 3 a mixture adapted to it, and 4 such a mixture
+        with modes found from the prior. With one latent, 4 is a grid, and the mixture
+        with modes from the prior is 5.
     background_share : ndarray of shape (n,)
         Probability that the row comes from the background, given the row; 0 without
         a background.
     unreliable : ndarray of bool of shape (n,)
-        Whether k̂ is above min(1 − 1/log₁₀ n_samples, 0.7) and the background does
-        not make up for it: then the value is a lower bound.
+        Whether to read the value as a lower bound: k̂ is above
+        min(1 − 1/log₁₀ n_samples, 0.7), and the latent part has at least 5 % of the
+        row's density.
     """
 
     log_density: NDArray[np.float64]
@@ -52,8 +54,8 @@ class Bounds:
     """Lower bounds on the log-densities of n rows, in nats.
 
     Each is estimated without bias from independent draws of the encoder. In
-    expectation, ELBO = IWAE₁ ≤ IWAE₂ ≤ … ≤ log p(x); one estimate need not be
-    monotone.
+    expectation, ELBO = IWAE₁ ≤ IWAE₂ ≤ … ≤ log p(x). The estimates of one row need not
+    be in this order.
 
     Attributes
     ----------

@@ -15,7 +15,7 @@ from skvae.model.distributions import LatentDistribution
 __all__ = ["NEGLIGIBLE_SHARE", "Budget", "sample_within"]
 
 GROWTH = 4  # the largest factor by which one step enlarges a row's sample
-# The latent part's share of a row below which its error does not matter.
+# If the latent part has a smaller share of a row, its error does not matter.
 NEGLIGIBLE_SHARE = 0.05
 
 
@@ -30,8 +30,9 @@ class Budget:
     tol : float
         Standard error, in nats, that is small enough.
     patient : bool
-        Whether to spend the samples also on a row that would need more than
-        `max_samples`, and then to let it rest. Else it is left for a better proposal.
+        What happens to a row that would need more than `max_samples`. If True, it gets
+        `max_samples`, and a large error is accepted. If False, no more samples are
+        spent on it, and it is left to a better proposal.
     """
 
     n_samples: int
@@ -49,8 +50,9 @@ def sample_within(
 ) -> Estimate:
     """Draw latents until the error is small or the budget spent.
 
-    A row gets `n_samples` draws, then two or four times as many in all, again and
-    again, until its standard error is below `tol`. The decision reads the row alone.
+    A row begins with `n_samples` draws. As long as its standard error is above `tol`,
+    or its weights have a heavy tail, the number is multiplied by two or four, up to
+    `max_samples`. The decision reads the row alone.
 
     Parameters
     ----------
@@ -59,7 +61,7 @@ def sample_within(
     model : VAE
         The density.
     distribution : LatentDistribution
-        Where the latents come from.
+        The proposal from which the latents are drawn.
     x : Tensor of shape (B, D)
         Rows, in model units.
     noise : RowNoise
@@ -101,16 +103,33 @@ def sample_within(
 def _next_totals(
     error: Tensor, heavy: Tensor, n_samples: int, budget: Budget
 ) -> dict[int, Tensor]:
-    """Return which of the rows need more samples, by how many in all.
+    """Return the rows that need more samples, by the number that they need in all.
 
-    The error falls with the square root of the samples, which says how many are
-    needed; but it is itself estimated, so no step is to more than `GROWTH` times
-    as many. A heavy tail may be chance, which more samples tell. A row that needs
-    more than there are gets none, unless the budget is patient.
+    The error falls as one over the square root of the number of samples, which says how
+    many are needed. But the error is itself an estimate, so that no step multiplies the
+    number by more than `GROWTH`. A heavy tail may be due to chance: more samples tell.
+    If a row would need more samples than the budget has, it gets no more, unless the
+    budget is patient.
+
+    Parameters
+    ----------
+    error : Tensor of shape (B,)
+        Standard errors of log p(x), which are the latent part's times its share.
+    heavy : Tensor of bool of shape (B,)
+        Whether weights have a heavy tail that matters.
+    n_samples : int
+        Samples that the rows have.
+    budget : Budget
+        Largest number and tolerance.
+
+    Returns
+    -------
+    groups : dict
+        Number of samples in all, to the indices of the rows that are to have it.
     """
     if n_samples >= budget.max_samples:
         return {}
-    # Not "> tol": a row whose error is not a number needs more samples, too.
+    # Written so that a row whose error is nan needs more samples, too.
     poor = ~(error <= budget.tol)
     need = torch.where(error.isfinite(), (error / budget.tol).square(), GROWTH)
     need = torch.where(heavy, need.clamp(min=GROWTH), need)

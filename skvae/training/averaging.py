@@ -12,13 +12,13 @@ __all__ = ["WeightAverage"]
 class WeightAverage:
     r"""A running mean of the parameters, :math:`a \leftarrow a + (1-\beta)(\theta-a)`.
 
-    The decay β grows as (1 + t) / (10 + t) up to its final value, so that the first
-    steps are forgotten.
+    The decay β grows as (1 + t) / (10 + t) up to its final value, so that the average
+    soon forgets the first steps.
 
     Parameters
     ----------
     model : nn.Module
-        Whose parameters to average.
+        The model whose parameters are averaged.
     decay : float
         Final decay β.
 
@@ -49,7 +49,7 @@ class WeightAverage:
 
     @contextmanager
     def swapped_in(self) -> Iterator[None]:
-        """Let the model have the averaged weights within the block."""
+        """Give the model the averaged weights, and its own back after the block."""
         live = [p.detach().clone() for p in self.parameters]
         self._copy(self.average)
         try:

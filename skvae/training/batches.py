@@ -13,17 +13,18 @@ def split_weights(
 ) -> tuple[Tensor, Tensor]:
     """Divide row weights between training and validation.
 
-    `n_valid` units of the cumulative weight are drawn without replacement: of a
-    repeated row, some copies may train and others validate.
+    The cumulative weight is cut into units of one row, and `n_valid` of the units are
+    drawn for validation, without replacement. A row of weight w owns about w units:
+    some of them may validate while the others train.
 
     Parameters
     ----------
     weight : Tensor of shape (N,)
         Positive weights, float64, in units of one row.
     n_valid : int
-        Validation rows.
+        Number of units for validation.
     generator : torch.Generator
-        Source of the choice.
+        Source of the random choice.
 
     Returns
     -------
@@ -47,10 +48,10 @@ def epoch_batches(
 ) -> Iterator[Tensor]:
     """Yield the row indices of one epoch, batch by batch.
 
-    Systematic sampling: one draw from each of `n_draws` equal slices of the
-    cumulative weight. A row of weight w among rows of total weight `n_draws` is
-    drawn w times if w is an integer, so integer weights are repeated rows. With more
-    rows than draws, each slice makes its draw at a place of its own.
+    This is systematic sampling: the cumulative weight is cut into `n_draws` equal
+    slices, and one row is drawn from each. If the weights sum to `n_draws` and there
+    are no more rows than draws, a row of integer weight w is drawn exactly w times,
+    like w copies of the row.
 
     Parameters
     ----------
@@ -61,14 +62,21 @@ def epoch_batches(
     batch_size : int
         Largest size of a batch; batches of one epoch differ by at most one row.
     generator : torch.Generator
-        Source of the offset and of the order.
+        Source of the places within the slices and of the order.
+
+    Yields
+    ------
+    index : Tensor of shape (B,)
+        Row numbers of one batch.
     """
     total = cumulative_weight[-1]
     if len(cumulative_weight) > n_draws:
+        # A slice holds several rows. Each slice has a place of its own, or else the
+        # same rows would always be drawn together.
         offset = torch.rand(n_draws, dtype=torch.float64, generator=generator)
     else:
         offset = torch.rand((), dtype=torch.float64, generator=generator)
-        # Away from the slices' edges, where rounding would decide.
+        # At the edge of a slice, rounding would decide between two rows.
         offset = 0.25 + 0.5 * offset
     position = (torch.arange(n_draws, dtype=torch.float64) + offset) / n_draws
     index = torch.searchsorted(cumulative_weight, position * total, right=True)

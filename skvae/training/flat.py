@@ -9,23 +9,26 @@ __all__ = ["FlatParameters"]
 
 
 class FlatParameters:
-    """All parameters of a model as views of one vector.
+    """All trained parameters of a model as views of one vector.
 
-    A step of a small model spends a good part of its time on the many small tensors
-    that it has. As one vector they take one operation each for the norm, the clipping
-    and the optimiser.
+    A small model has many small tensors. Norm, clipping and optimiser would call at
+    least one operation for each tensor, and these calls would take a good part of a
+    training step. On one vector, each is a single operation or two.
 
     Parameters
     ----------
     model : nn.Module
-        Its parameters move into the vector, in place, and take the dtype of the first.
+        The model. Its parameters are changed in place: they become views of the vector,
+        in the dtype of the first of them.
     is_decayed : callable
-        Says of a parameter whether it decays; those that do come first.
+        Returns whether weight decay applies to a parameter.
 
     Attributes
     ----------
-    decayed, others : nn.Parameter
-        The two parts of the vector, for an optimiser.
+    decayed : nn.Parameter
+        The first part of the vector, to which weight decay applies.
+    others : nn.Parameter
+        The second part, without weight decay.
     """
 
     def __init__(
@@ -43,19 +46,19 @@ class FlatParameters:
         self.others = nn.Parameter(values[n_decayed:])
 
     def set_gradient(self, loss: Tensor, clip_norm: float) -> Tensor:
-        """Compute the gradient of a loss, clip its norm, and hand it to both parts.
+        """Set the gradients of both parts to that of a loss, clipped.
 
         Parameters
         ----------
         loss : Tensor of shape ()
-            What to differentiate.
+            The loss.
         clip_norm : float
-            Largest norm of the gradient.
+            Largest norm of the gradient; a larger one is scaled down.
 
         Returns
         -------
         norm : Tensor of shape ()
-            The norm before clipping.
+            Norm of the gradient before clipping.
         """
         parts = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
         gradient = torch.cat([part.flatten() for part in parts])

@@ -11,7 +11,7 @@ from skvae.model import LinearStart
 
 __all__ = ["linear_start"]
 
-RIDGE = 1e-3
+RIDGE = 1e-3  # added to the variances of a regression's inputs, which are about one
 ABOVE_CORRELATION = 0.3  # of a latent in a level above with its direction
 
 
@@ -27,16 +27,18 @@ def linear_start(
 ) -> LinearStart:
     """Fit the linear model that the components start from.
 
-    The encoder maps rows to whitened principal components plus noise; the decoder
-    is the ridge regression of the rows on those noisy latents, its residuals the
-    noise of the columns, as in factor analysis. (Directions of a maximum-likelihood
-    factor analysis in their place end at the same densities.) Given features are
-    regressed out first: the latents describe what they leave of the others.
+    The encoder maps a row to its whitened principal components and adds noise. The
+    decoder is the ridge regression of the rows on these noisy latents, and its
+    residuals give the noise of each column, as in factor analysis. (Starts at the
+    directions of a maximum-likelihood factor analysis led to the same densities.)
+
+    Given features are regressed out first, so that the latents describe what the given
+    features do not explain.
 
     Parameters
     ----------
     features : Tensor of shape (N, F)
-        What networks read of the training rows.
+        The training rows as networks read them (see `RowFeatures`).
     sample_weight : Tensor of shape (N,)
         Positive weights.
     n_components : int
@@ -48,16 +50,17 @@ def linear_start(
     posterior_scale : float, default=0.3
         Standard deviation of the encoder around whitened latents.
     n_above : int, default=0
-        Number of further latents, in levels above, that follow the others. The
-        decoder starts without them; the encoder starts close to the prior and
-        depends a little on the leading directions, one each.
+        Number of further latents, which belong to the levels above and follow the
+        others. The decoder does not read them at the start. Their encoder is close to
+        the prior: each of them is weakly correlated with one of the leading
+        directions.
     n_given : int, default=0
-        Number of given features, G, the last ones.
+        Number of given features, G; they are the last.
 
     Returns
     -------
     start : LinearStart
-        In the dtype of `features`; computed in float64.
+        The linear model, in the dtype of `features`; computed in float64.
     """
     dtype = features.dtype
     x, w = features.double(), sample_weight.double()
@@ -68,7 +71,7 @@ def linear_start(
     centred = x - given @ given_weight.T
     covariance = (centred * w[:, None]).T @ centred
     values, vectors = torch.linalg.eigh(covariance)
-    # Signs of eigenvectors are arbitrary: make the largest entry positive.
+    # The sign of an eigenvector is arbitrary: its largest entry is made positive.
     largest = vectors.abs().argmax(0)
     vectors = vectors * vectors[largest, torch.arange(len(values))].sign()
     n_directions = min(n_components, len(values))
@@ -86,7 +89,8 @@ def linear_start(
     decoder = _ridge(z, centred, w)
     residual = centred - z @ decoder.T
     residual_scale = (w @ residual.square()).sqrt()
-    # A given feature is decoded as itself.
+    # The encoder reads `centred`, a linear function of the features: written out, its
+    # weight has a part for the given ones. The decoder returns given features as such.
     identity = torch.eye(n_given, dtype=x.dtype)
     encoder = torch.cat([encoder, -encoder @ given_weight], 1)
     given_weight = torch.cat([given_weight, identity])
@@ -112,7 +116,7 @@ def linear_start(
 def _with_levels_above(
     start: LinearStart, n_above: int, n_directions: int, generator: torch.Generator
 ) -> LinearStart:
-    """Append latents that the decoder does not read yet."""
+    """Append latents of variance one that the decoder does not read yet."""
     direction = torch.arange(n_above) % n_directions
     weight = ABOVE_CORRELATION * start.encoder_weight[direction]
     bias = ABOVE_CORRELATION * start.encoder_bias[direction]

@@ -21,7 +21,8 @@ class Proposal(ComponentSpec, ABC):
     Attributes
     ----------
     draws_at_once : int
-        Latents per row that are looked at together: sets the rows of a block.
+        Latents per row that are decoded at the same time. The more, the fewer rows a
+        block has.
     """
 
     family: ClassVar[str] = "proposal"
@@ -31,7 +32,8 @@ class Proposal(ComponentSpec, ABC):
         self, model: VAE, x: Tensor, noise: RowNoise, budget: Budget
     ) -> Estimate:
         """Estimate log p(x) of the latent part for a block of rows (B, D)."""
-        # The draws have noise of their own: given the search, they are independent.
+        # If the draws shared the search's noise, the proposal would have been fitted to
+        # the very draws that it is judged by, and p̂ would be biased.
         distribution = self.prepare(model, x, noise.stream(1))
         return sample_within(budget, model, distribution, x, noise.stream(2))
 
@@ -46,6 +48,6 @@ class Proposal(ComponentSpec, ABC):
         x : Tensor of shape (B, D)
             Rows, in model units.
         noise : RowNoise
-            For a search that needs randomness; independent of the noise that the
-            distribution will be sampled with.
+            Noise for a search that needs randomness. It is independent of the noise by
+            which the distribution is sampled.
         """

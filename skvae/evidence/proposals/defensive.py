@@ -1,4 +1,4 @@
-"""The encoder with insurance."""
+"""The encoder, insured by the prior."""
 
 from numbers import Real
 

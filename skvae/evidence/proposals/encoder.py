@@ -11,7 +11,9 @@ __all__ = ["EncoderProposal"]
 
 
 class EncoderProposal(Proposal):
-    """The encoder q(z | x): cheap, good where it was trained, wrong far away.
+    """The encoder q(z | x): cheap, and good for rows like those of the training.
+
+    It has never seen rows far from these, and misses their posteriors.
 
     References
     ----------

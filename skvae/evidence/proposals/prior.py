@@ -15,7 +15,8 @@ class PriorProposal(Proposal):
 
     .. math:: \hat p(x) = \frac1K \sum_k p(x \mid z_k), \quad z_k \sim p(z)
 
-    Exact in the limit for any encoder, and hopeless beyond a few latents.
+    It is exact in the limit of many draws, however bad the encoder. But with more than
+    a few latents, hardly any draw from the prior hits the posterior.
     """
 
     alias = "prior"

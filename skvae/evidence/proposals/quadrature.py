@@ -15,10 +15,11 @@ from skvae.model.spec import positive_int
 
 __all__ = ["QuadratureProposal"]
 
-N_BOX_DRAWS = 4096
-# Fixed, whatever the rows: sums in another order would differ in their last digits.
+N_BOX_DRAWS = 4096  # from the prior; the grid covers their range and a margin
+# Points are summed in blocks of a fixed size. Blocks whose size depended on the number
+# of rows would change the last digits of a row's sum.
 POINTS_AT_ONCE = 64
-MARGIN = 0.5  # of the range of the prior's draws, on both sides
+MARGIN = 0.5  # of that range, on both sides
 
 
 class QuadratureProposal(Proposal):
@@ -27,9 +28,11 @@ class QuadratureProposal(Proposal):
     .. math:: \hat p(x) = h \sum_g p(x \mid z_g)\, p(z_g)
 
     with h the volume of a cell. It needs no encoder, misses no mode that is wider
-    than a cell, and decodes the grid once for many rows. The standard error is the
-    difference from the grid with twice the step; where it is above the tolerance, the
-    posterior is narrower than the cells, and k̂ is infinite: the row is unreliable.
+    than a cell, and decodes the grid once for many rows.
+
+    The standard error is the difference from the grid with twice the step. If it is
+    above the tolerance, the posterior is narrower than the cells; k̂ is then infinite,
+    which marks the row as unreliable.
 
     Parameters
     ----------
@@ -43,7 +46,7 @@ class QuadratureProposal(Proposal):
     """
 
     alias = "quadrature"
-    draws_at_once = 8  # a point is decoded once for many rows
+    draws_at_once = 8  # a block may have many rows, since they share the decoded grid
 
     def __init__(self, n_points: int | str = "auto") -> None:
         self.n_points = n_points
@@ -72,6 +75,7 @@ class QuadratureProposal(Proposal):
                 log_coarse = torch.logaddexp(log_coarse, coarse.logsumexp(0))
         n_latents = grid.shape[1]
         log_density = log_sum + log_cell
+        # A cell of the coarse grid is 2^L times as large.
         difference = log_density - (log_coarse + log_cell + n_latents * math.log(2))
         error = difference.abs().nan_to_num(torch.inf)
         return Estimate(

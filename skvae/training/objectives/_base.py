@@ -22,8 +22,8 @@ class ObjectiveSpec(ComponentSpec, ABC):
     Attributes
     ----------
     path_gradient : bool
-        Whether log q(z | x) of the draws is to reach the encoder through their
-        latents alone, as `VAE.draw` has it.
+        Whether gradients of log q(z | x) are to reach the encoder through the latents
+        alone (the parameter of `VAE.draw`).
     """
 
     family: ClassVar[str] = "objective"
@@ -46,15 +46,16 @@ class ObjectiveSpec(ComponentSpec, ABC):
         Parameters
         ----------
         draw : LatentDraw
-            `n_draws` latents of each row, from the encoder. It is used once: an
-            objective may hook its own weights to the gradient of the latents.
+            `n_draws` latents of each row, drawn from the encoder. An objective may
+            register a hook that weighs the gradient of the latents; a draw is
+            therefore good for one bound.
         progress : float
             Share of the training that is done, in [0, 1).
 
         Returns
         -------
         bound : Tensor of shape (B,)
-            Of the latent part. With a background, training maximises
+            Bound on log p(x) of the latent part. With a background, training maximises
             log((1 − ε) exp(bound) + ε p₀(x)).
         """
 
@@ -70,7 +71,7 @@ def draws_in_two_parts(
 
 
 def share_of_training(value: object, name: str, owner: str) -> float:
-    """Return value as a float in [0, 1]; raise a ValueError if it is none."""
+    """Return a share of the training as a float; raise a ValueError outside [0, 1]."""
     if isinstance(value, Real) and 0 <= float(value) <= 1:
         return float(value)
     raise ValueError(f"{name} of {owner} must be in [0, 1], got {value!r}.")

@@ -17,8 +17,9 @@ class DReG(ObjectiveSpec):
               \frac{\partial z_k}{\partial \phi}, \qquad
               \tilde w_k = \frac{w_k}{\sum_j w_j + K c}
 
-    The same bound as IWAE's, and the same gradients in expectation. The encoder's, φ,
-    are less noisy: their signal-to-noise ratio grows with K, where IWAE's falls.
+    The bound is IWAE's, and in expectation the gradients are, too. The gradient of the
+    encoder's parameters φ is less noisy: its signal-to-noise ratio grows with K, while
+    that of IWAE falls.
 
     Parameters
     ----------
@@ -29,11 +30,14 @@ class DReG(ObjectiveSpec):
 
     Notes
     -----
-    c = ε p₀(x) / (1 − ε) is the background's weight, zero without one: training
-    maximises the logarithm of the weights' mean plus c. From
-    ∂w̃ₖ/∂zₖ = w̃ₖ (1 − w̃ₖ) ∂log wₖ/∂zₖ, which holds for any constant c, the score
-    terms −w̃ₖ ∂log q/∂φ have the mean −w̃ₖ (1 − w̃ₖ) ∂log wₖ/∂zₖ ∂zₖ/∂φ, and the path
-    w̃ₖ ∂log wₖ/∂zₖ ∂zₖ/∂φ is left with the square.
+    The constant c = ε p₀(x) / (1 − ε) is the background on the scale of the weights; it
+    is zero without a background. Up to a constant, training maximises log(mean w + c).
+
+    The square comes from adding two terms of the plain gradient. The first is the path,
+    w̃ₖ ∂log wₖ/∂zₖ ∂zₖ/∂φ. The second is the score, −w̃ₖ ∂log q/∂φ at fixed zₖ. For any
+    function f of z, f ∂log q/∂φ and ∂f/∂z ∂z/∂φ have the same mean over q. For f = w̃ₖ,
+    ∂w̃ₖ/∂zₖ = w̃ₖ (1 − w̃ₖ) ∂log wₖ/∂zₖ, whatever the constant c. So the score has the
+    mean −w̃ₖ (1 − w̃ₖ) ∂log wₖ/∂zₖ ∂zₖ/∂φ, and the sum of both is the path with w̃ₖ².
 
     With K = 1 and no background this is `StickingTheLanding`.
 
@@ -57,9 +61,10 @@ class DReG(ObjectiveSpec):
         return draws_in_two_parts(self.n_samples, self.first_part, progress, "DReG")
 
     def bound(self, draw: LatentDraw, progress: float) -> Tensor:
-        """Return the log of the mean weight, and weigh the path once more."""
+        """Return the log of the mean weight, its path gradient weighed by w̃ twice."""
         bound = draw.log_mean_w
         if draw.z.requires_grad:
+            # The gradient of log(mean w + c) has w̃ once. The hook makes it the square.
             share = draw.closed_form.latent_share(bound.detach())
             weight = (draw.log_w.detach().softmax(0) * share).unsqueeze(-1)
             draw.z.register_hook(lambda gradient: weight * gradient)

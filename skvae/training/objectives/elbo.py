@@ -19,9 +19,9 @@ class ELBO(ObjectiveSpec):
     .. math:: \mathcal{L} = E_{q(z \mid x)} \log p(x \mid z)
               - \beta_t \max(\lambda_t, KL(q(z \mid x) \,\|\, p(z)))
 
-    With the defaults β = 1 and λ = 0: the bound itself. Otherwise the weighting holds
-    until a share `released` of the training is done; then the bound itself is
-    maximised, so that the density is not left at the optimum of something else.
+    With the defaults β = 1 and λ = 0 this is the bound itself. Any other weighting
+    holds until a share `released` of the training is done. Then the bound itself is
+    maximised, because the optimum of a weighted objective is not the best density.
 
     Parameters
     ----------
@@ -32,21 +32,21 @@ class ELBO(ObjectiveSpec):
     warmup : float, default=0.0
         Share of the training, in [0, 1], over which the weight rises from 0 to β.
     free_bits : float, default=0.0
-        λ, nats per row, over all latents: as long as the mean divergence of a batch
-        is smaller, it counts as λ and has no gradient.
+        λ, in nats per row, for all latents together. While the mean divergence of a
+        batch is below λ, it counts as λ and has no gradient.
     released : float, default=0.8
-        Share of the training, in [0, 1], after which β = 1 and λ = 0. 1.0 keeps the
-        weighting to the end.
+        Share of the training, in [0, 1], after which β = 1 and λ = 0. With 1.0 the
+        weighting holds to the end.
 
     Notes
     -----
-    While a weighting holds, the objective is no bound; `history_` has the bound in a
-    column of its own.
+    While a weighting holds, the objective need not be a bound on log p(x). `history_`
+    has the bound in a column of its own.
 
-    The divergence is in closed form where prior and posterior have one and there is
-    no background, else it is the mean over the draws. Beside a background, a
-    closed-form divergence would stand inside the logarithm of a sum, and what came
-    out could exceed log p(x).
+    The divergence is computed in closed form where prior and posterior have one and
+    there is no background. Otherwise it is the mean over the draws. A background puts
+    the bound inside the logarithm of a sum, which with a closed-form divergence could
+    exceed log p(x) in expectation.
 
     References
     ----------
@@ -55,7 +55,9 @@ class ELBO(ObjectiveSpec):
     I. Higgins et al., 2017. β-VAE: learning basic visual concepts with a constrained
     variational framework. (The weight β.)
 
-    S. R. Bowman et al., 2016. Generating sentences from a continuous space.
+    S. R. Bowman et al., 2016. Generating sentences from a continuous space. (The
+    warm-up.)
+
     C. K. Sønderby et al., 2016. Ladder variational autoencoders. (The warm-up.)
 
     D. P. Kingma et al., 2016. Improved variational inference with inverse
@@ -83,7 +85,7 @@ class ELBO(ObjectiveSpec):
         return positive_int(self.n_samples, "n_samples of ELBO")
 
     def weighting(self, progress: float) -> tuple[float, float]:
-        """Return β and λ at a share of the training."""
+        """Return β and λ when so large a share of the training is done."""
         beta = _not_negative(self.beta, "beta")
         free_bits = _not_negative(self.free_bits, "free_bits")
         warmup = share_of_training(self.warmup, "warmup", "ELBO")
@@ -104,6 +106,7 @@ class ELBO(ObjectiveSpec):
 
 
 def _not_negative(value: object, name: str) -> float:
+    """Return value as a float; raise a ValueError unless it is finite and from 0."""
     if isinstance(value, Real) and not isinstance(value, bool):
         number = float(value)
         if 0 <= number < math.inf:

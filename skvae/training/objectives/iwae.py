@@ -14,8 +14,9 @@ class IWAE(ObjectiveSpec):
     .. math:: \mathcal{L}_K = E \log \frac1K \sum_{k=1}^K
               \frac{p(x \mid z_k)\, p(z_k)}{q(z_k \mid x)}, \quad z_k \sim q(z \mid x)
 
-    At least the evidence lower bound, and at most log p(x). With K = 1 it is the
-    ELBO, at a fraction of the cost; training therefore begins with K = 1.
+    It lies between the evidence lower bound and log p(x). With K = 1 it is the evidence
+    lower bound, and a step costs the least. Therefore the first part of the training
+    uses K = 1.
 
     Parameters
     ----------

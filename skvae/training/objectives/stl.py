@@ -16,9 +16,9 @@ class StickingTheLanding(ObjectiveSpec):
               \frac{\partial z}{\partial \phi}, \qquad
               w = \frac{p(x \mid z)\, p(z)}{q(z \mid x)}
 
-    The same bound as the ELBO's, and the same gradients in expectation: what is left
-    out, ∂log q(z | x)/∂φ at fixed z, has mean zero. Where the encoder is the
-    posterior, log w does not depend on z, and its gradient has no noise at all.
+    The bound is the ELBO's, and in expectation the gradients are, too: the term that is
+    left out, ∂log q(z | x)/∂φ at fixed z, has mean zero. Where the encoder is the
+    posterior, log w does not depend on z, and the gradient of φ has no noise at all.
 
     Parameters
     ----------
@@ -27,10 +27,11 @@ class StickingTheLanding(ObjectiveSpec):
 
     Notes
     -----
-    Beside a background the score is not free of bias: it is multiplied by the latent
-    part's share s of the row, which depends on z. From
-    ∂s/∂zₖ = s (1 − s)/K · ∂log wₖ/∂zₖ its mean is (1 − s)/K times the path, so that
-    the path counts 1 − (1 − s)/K times.
+    With a background, the score cannot simply be left out. Both the path and the score
+    are then multiplied by s, the probability that the row comes from the latent part.
+    Because s depends on z, the mean of s ∂log q/∂φ is not zero: with
+    ∂s/∂zₖ = s (1 − s)/K ∂log wₖ/∂zₖ, it is (1 − s)/K times the path, and the score has
+    a minus sign. Therefore the path is weighed by 1 − (1 − s)/K.
 
     References
     ----------
@@ -49,7 +50,7 @@ class StickingTheLanding(ObjectiveSpec):
         return positive_int(self.n_samples, "n_samples of StickingTheLanding")
 
     def bound(self, draw: LatentDraw, progress: float) -> Tensor:
-        """Return the mean of log w."""
+        """Return the mean of log w, its path gradient weighed as in the Notes."""
         bound = draw.log_w.mean(0)
         if draw.z.requires_grad and draw.closed_form.log_odds is not None:
             share = draw.closed_form.latent_share(bound.detach())
