@@ -40,11 +40,12 @@ class BuildContext:
         Largest standard deviation that a likelihood may give a column, in model
         units. Finite where a background takes the rows that would need a larger one.
     kinds : tuple of ColumnKind
-        What each column of a row holds; all are real where empty. Columns beyond
-        the first D are given: they condition the density and have none of their own.
+        What each column of a row holds; empty if all columns are real. Columns beyond
+        the first D are given: the density is conditional on them, and they have no
+        density of their own.
     autoregressive : bool
-        Whether the decoder reads columns. What they say of one another takes more
-        modes of a column's density than what latents say of it.
+        Whether the decoder reads columns. The density of a column given other columns
+        takes more modes than its density given latents alone.
     names : tuple of str
         Names of the first D columns; empty where they have none.
     """
@@ -97,7 +98,7 @@ class BuildContext:
 
     @property
     def n_given_inputs(self) -> int:
-        """How many of them, counted from the last, are of given columns."""
+        """How many of the F numbers, the last ones, belong to given columns."""
         return sum(kind.n_features for kind in self.kinds[self.n_features :])
 
 
@@ -107,8 +108,8 @@ class LinearStart:
 
     The encoder is ``z | f ~ N(A f + a, T Tᵀ)`` and the decoder
     ``f | z ~ N(W z + b, diag(s²))``, where f is what networks read of a row, for real
-    columns the row itself; `z` holds one draw of the encoder per row. Given features
-    g, the last of f, are read beside the latents: the decoder is
+    columns the row itself; `z` holds one draw of the encoder per row. Where columns
+    are given, the decoder also reads their features g, which are the last of f: it is
     ``f | z, g ~ N(W z + B g + b, diag(s²))``.
 
     Attributes
@@ -128,8 +129,8 @@ class LinearStart:
     features : Tensor of shape (N, F)
         What networks read of the training rows.
     z : Tensor of shape (N, L)
-        Latents of the training rows. In the start of a decoder that reads more, all
-        that it reads (see `DecoderModule.regress`).
+        Latents of the training rows. In what `DecoderModule.regress` returns, all
+        inputs of the decoder.
     sample_weight : Tensor of shape (N,)
         Weights of the training rows.
     given_weight : Tensor of shape (F, G) or None
@@ -151,7 +152,7 @@ class LinearStart:
         """Return the start as the decoder sees it, whose inputs are [z, g].
 
         Given features follow the latents in `decoder_weight` (F, L + G) and in `z`
-        (N, L + G): who reads the start for the decoder need not know of them.
+        (N, L + G), so that decoder and likelihood treat both alike.
         """
         if self.given_weight is None:
             return self

@@ -39,7 +39,7 @@ class ColumnKind:
 
 
 class RowFeatures(nn.Module):
-    """Rows (B, columns) to what networks read of them (B, F).
+    """The map from rows (B, columns) to what networks read of them (B, F).
 
     Parameters
     ----------

@@ -53,7 +53,7 @@ def resolve(value: object, family: type[SpecT], *, also: str = "") -> SpecT:
     family : type
         The family that the spec has to belong to.
     also : str, default=""
-        What else is allowed there, for the message, such as ``"'auto', None, "``.
+        What else is allowed, for the message, such as ``"'auto', None, "``.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def positive_int(value: object, name: str, *, also: str = "") -> int:
     name : str
         What to call it in the message, such as ``"n_modes of MixturePrior"``.
     also : str, default=""
-        What else is allowed there, such as ``" or 'auto'"``.
+        What else is allowed, for the message, such as ``" or 'auto'"``.
 
     Raises
     ------

@@ -26,14 +26,15 @@ class VAE(nn.Module):
     .. math:: p(x) = \int p(x \mid z)\, p(z)\, dz, \qquad q(z \mid x) \approx
               p(z \mid x)
 
-    With a background, this is the latent part of a mixture: p(x) is 1 − ε times the
-    integral plus ε p₀(x). Draws and their weights are always the latent part's.
+    With a background, the integral is the latent part of a mixture: p(x) is 1 − ε
+    times the integral plus ε p₀(x). Draws and their weights always belong to the
+    latent part.
 
     Tensors in, tensors out: rows are in model units (standardised columns), noise
-    comes from outside, and nothing here knows how it is trained or scored.
+    comes from outside, and nothing here knows how the model is trained or scored.
 
-    A row may go on beyond the columns that have a density: the others are given, and
-    all densities are conditional on them.
+    A row may have more columns than the D that have a density. The further columns
+    are given: every density is conditional on them.
 
     Parameters
     ----------
@@ -112,12 +113,16 @@ class VAE(nn.Module):
     def encoder_is_exact(self) -> bool:
         """Whether each importance weight of the encoder's draws is p(x) itself.
 
-        It is so where the decoder does not read latents: their posterior is the prior.
+        This holds where the decoder does not read latents: their posterior is then
+        the prior, and `encode` returns it.
         """
         return not self.decoder.reads_latents
 
     def encode(self, x: Tensor) -> LatentDistribution:
-        """Return q(z | x) for rows (B, columns), the prior where that is exact."""
+        """Return q(z | x) for rows (B, columns).
+
+        Where the decoder does not read latents, this is the prior.
+        """
         if self.encoder_is_exact:
             return SharedDistribution(self.prior(), len(x))
         return self.posterior(self.features(x))
@@ -125,7 +130,8 @@ class VAE(nn.Module):
     def raw(self, x: Tensor, z: Tensor) -> Tensor:
         """Return the likelihood's raw parameters, shape (K, B, P, D).
 
-        K is 1 where latents do not tell them apart, B where neither do rows.
+        K is 1 where the decoder does not read latents. B is 1 where all rows share the
+        latents and the decoder reads nothing else of a row.
         """
         return self.decoder(z, self.features(x))
 
@@ -150,7 +156,7 @@ class VAE(nn.Module):
     def draw(
         self, x: Tensor, noise: Tensor, *, path_gradient: bool = False
     ) -> LatentDraw:
-        """Draw latents from the encoder and weigh them.
+        """Draw latents from the encoder, with the log-densities that weigh them.
 
         Parameters
         ----------
@@ -159,9 +165,9 @@ class VAE(nn.Module):
         noise : Tensor of shape (K, B, noise_dim)
             Standard-normal noise; `noise_dim` is the encoder distribution's.
         path_gradient : bool, default=False
-            Whether gradients of the weights are to reach the encoder through the
-            latents alone: log q(z | x) is that of its distribution, detached, and
-            there is no divergence in closed form.
+            Whether gradients of the weights reach the encoder through the latents
+            alone. If so, a detached copy of the encoder's distribution gives
+            log q(z | x), and `kl` is None.
         """
         proposal = self.encode(x)
         draw = self.draw_from(proposal, x, noise)
@@ -173,7 +179,7 @@ class VAE(nn.Module):
     def draw_from(
         self, proposal: LatentDistribution, x: Tensor, noise: Tensor
     ) -> LatentDraw:
-        """Draw latents from any proposal and weigh them."""
+        """Draw latents from any proposal; the record leaves out the closed form."""
         prior = self.prior()
         z, log_q_z = proposal.rsample(noise)
         return LatentDraw(
@@ -238,7 +244,11 @@ class VAE(nn.Module):
     def _column_by_column(
         self, z: Tensor, given: Tensor | None, choose: Callable[[Tensor], Tensor]
     ) -> Tensor:
-        """Fill rows (B, D) with what a function chooses, given the raw parameters."""
+        """Fill rows (B, D), each cell with what `choose` makes of its raw parameters.
+
+        A decoder with an order reads the columns before a column, so that these have
+        to be filled first.
+        """
         empty = z.new_zeros(len(z), self.n_features)
         x = empty if given is None else torch.cat([empty, given], 1)
         if self.decoder.order is None:

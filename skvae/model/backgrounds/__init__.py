@@ -1,4 +1,4 @@
-"""Backgrounds p₀(x): where the rows that no latent explains come from."""
+"""Backgrounds p₀(x): densities in closed form of the rows that no latent explains."""
 
 from skvae.model.backgrounds._base import BackgroundModule, BackgroundSpec
 from skvae.model.backgrounds.independent import IndependentBackground

@@ -15,7 +15,7 @@ __all__ = ["BackgroundModule", "BackgroundSpec"]
 
 
 class BackgroundModule(nn.Module, ABC):
-    r"""A broad density p₀ in closed form that takes the rows no latent explains.
+    r"""A broad density p₀ in closed form, for the rows that no latent explains.
 
     .. math:: p(x) = (1 - \epsilon) \int p(x \mid z)\, p(z)\, dz + \epsilon\, p_0(x)
 
@@ -42,9 +42,9 @@ class BackgroundModule(nn.Module, ABC):
         """Fit p₀ to rows (N, D) with positive weights (N,)."""
 
     def typicality(self, x: Tensor) -> Tensor:
-        """Return how far to trust rows (B, D) as they go into a start, shape (B,).
+        """Return how much each row (B, D) counts in the linear start, shape (B,).
 
-        One for all, unless a background says otherwise.
+        A factor of its weight, from 0 to 1; by default 1 for all rows.
         """
         return torch.ones_like(x[:, 0])
 
@@ -55,7 +55,7 @@ class BackgroundSpec(ComponentSpec, ABC):
     Attributes
     ----------
     supports : tuple of str
-        The kinds of columns that it is for, as of likelihoods.
+        The kinds of columns that it takes, in the words of `LikelihoodSpec.support`.
     weight : float
         ε, between 0 and 1.
     """

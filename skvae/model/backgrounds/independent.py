@@ -13,10 +13,10 @@ from skvae.model.likelihoods.negative_binomial import negative_binomial_log_mass
 
 __all__ = ["IndependentBackground"]
 
-PRIOR_COUNT = 0.5  # of every category, beside the rows
-TAIL_SHARE = 0.1
-LEAST_MEAN = 0.05
-SIZE_RANGE = (0.01, 1e4)
+PRIOR_COUNT = 0.5  # rows that every category is taken to have had besides its own
+TAIL_SHARE = 0.1  # weight of the distribution with the power tail
+LEAST_MEAN = 0.05  # of a column of counts
+SIZE_RANGE = (0.01, 1e4)  # of the negative binomial distribution
 
 
 class IndependentBackground(BackgroundSpec):
@@ -24,11 +24,12 @@ class IndependentBackground(BackgroundSpec):
 
     .. math:: p_0(x) = \prod_d p_d(x_d)
 
-    Zeros and ones and categories have their frequencies, after one half has been
-    added to every count. Whole numbers have nine tenths of a negative binomial
-    distribution with the column's mean and variance and one tenth of a distribution
-    whose tail falls as a power, :math:`P(X \ge x) = c / (c + x)` with c the mean, so
-    that no count is too far for it.
+    The probabilities of zeros and ones and of categories are their frequencies, after
+    one half has been added to the number of rows of each. The distribution of a column
+    of counts is a mixture. Nine tenths are a negative binomial distribution with the
+    column's mean and variance. One tenth has a tail that falls as a power,
+    :math:`P(X \ge x) = c / (c + x)` with c the mean, so that also a count far from
+    all others has a log-mass that is not hugely negative.
 
     Parameters
     ----------
@@ -91,7 +92,7 @@ class IndependentBackgroundModule(BackgroundModule):
     def _log_mass_of_counts(self, x: Tensor) -> Tensor:
         mean, size = self.mean.double(), self.size.double()
         near = negative_binomial_log_mass(x, mean.log(), size.log())
-        # c / (c + x) − c / (c + x + 1)
+        # P(X ≥ x) − P(X ≥ x + 1) = c / (c + x) − c / (c + x + 1)
         far = mean.log() - (mean + x).log() - (mean + x + 1).log()
         share = x.new_tensor([1 - TAIL_SHARE, TAIL_SHARE]).log()
         return torch.logaddexp(near + share[0], far + share[1])

@@ -57,7 +57,7 @@ class MixedBackground(BackgroundSpec):
 
 
 class MixedBackgroundModule(BackgroundModule):
-    """Backgrounds of groups of columns, which together are all columns."""
+    """One background for each group of columns; the groups together are all columns."""
 
     order: Tensor
 

@@ -12,7 +12,7 @@ from skvae.model.likelihoods.student_t import random_spread
 
 __all__ = ["StudentTBackground"]
 
-DIAGONAL_SHARE = 0.01  # of the scatter matrix: collinear columns keep some width
+DIAGONAL_SHARE = 0.01  # of the scatter matrix, so that collinear columns keep a width
 N_ITERATIONS = 30
 
 
@@ -87,11 +87,13 @@ class StudentTBackgroundModule(BackgroundModule):
         return constant - self.tril.diagonal().log().sum() - power * distance
 
     def typicality(self, x: Tensor) -> Tensor:
-        """Return one up to four times the usual distance, beyond it its −4th power.
+        """Return min(1, 16 w)², where w = (ν + D) / (ν + d²) is the fit's own weight.
 
-        The fit's own weights w = (ν + D) / (ν + d²) are one on average. min(1, 16 w)²
-        leaves the rows of a clean table as they are, and far rows no influence: the
-        square of their distance, times the weight, goes to zero.
+        The weights w of the training rows are one on average, and fall with the square
+        of the distance d. So this is one up to about four times the usual distance,
+        which leaves a clean table as it is. Further out it falls as d⁻⁴: the square of
+        a row's distance, times its weight, goes to zero, and with it the influence of
+        far rows on means and covariances.
         """
         n_features = len(self.location)
         weight = (self.df + n_features) / (self.df + self._square_distance(x))
@@ -111,7 +113,7 @@ class StudentTBackgroundModule(BackgroundModule):
         return self.location + spread.to(normal) * (normal @ self.tril.T)
 
     def initialise(self, x: Tensor, sample_weight: Tensor) -> None:
-        """Fit location and scatter by EM, the latent scales as missing data."""
+        """Fit location and scatter by EM; each row's own scale is the missing datum."""
         x, w = x.double(), sample_weight.double()
         w = w / w.sum()
         n_features = x.shape[1]

@@ -17,8 +17,8 @@ class DecoderModule(nn.Module, ABC):
     Attributes
     ----------
     order : Tensor of shape (D,) or None
-        Columns in the order in which the decoder reads them: the parameters of one
-        depend on those before it. None for columns that are independent given z.
+        Columns in the order in which the decoder reads them: the parameters of a column
+        depend on the columns before it. None if columns are independent given z.
     reads_latents : bool
         Whether the parameters depend on z. If not, the posterior is the prior.
     """
@@ -39,28 +39,28 @@ class DecoderModule(nn.Module, ABC):
         z : Tensor of shape (K, B, L) or (K, 1, L)
             Latents, of each row or for all rows.
         features : Tensor of shape (B, F)
-            What networks read of the rows. Given columns are for every decoder, the
-            others for one with an `order`.
+            What networks read of the rows. Every decoder reads the given columns;
+            only a decoder with an `order` reads the others.
 
         Returns
         -------
         raw : Tensor of shape (K, B, P, D)
-            Parameters. K is 1 where latents do not tell them apart, and B is 1 where
-            neither latents nor rows do.
+            Parameters. K is 1 where the decoder does not read latents. B is 1 where
+            all rows share the latents and the decoder reads nothing else of a row.
         """
 
     def regress(self, start: LinearStart) -> LinearStart:
-        """Return the linear model that the decoder can start at.
+        """Return the linear model that the decoder starts at.
 
-        In it, `z` (N, I) holds all that the decoder reads, and `decoder_weight`
-        (F, I), `decoder_bias` and `residual_scale` are of the regression on it. By
-        default these are the latents and the given features.
+        Its `z` (N, I) holds all I inputs of the decoder, by default the latents and the
+        given features. Its `decoder_weight` (F, I), `decoder_bias` and `residual_scale`
+        describe the regression of the features on these inputs.
         """
         return start.with_given_inputs()
 
     @abstractmethod
     def initialise(self, slope: Tensor, offset: Tensor) -> None:
-        """Move to raw = slope u + offset, with u what `regress` says is read.
+        """Move to raw = slope u + offset, where u are the I inputs of `regress`.
 
         Parameters
         ----------
@@ -94,8 +94,8 @@ class DecoderSpec(ComponentSpec, ABC):
         context : BuildContext
             Sizes of the table.
         n_parameters : int
-            Raw parameters per column, P, that the likelihood asks for.
+            Raw parameters per column, P, that the likelihood needs.
         n_linear : int
-            How many of them, counted from the first, are locations that extrapolate
-            linearly in z.
+            How many of them, the first ones, are locations, which extrapolate linearly
+            in z.
         """

@@ -23,8 +23,8 @@ class AutoregressiveDecoder(DecoderSpec):
     .. math:: p(x \mid z) = \prod_i p(x_{o_i} \mid x_{o_1}, \dots, x_{o_{i-1}}, z)
 
     Training starts at the ridge regression of every column on the columns before it
-    and the latents. Without latents it is a masked autoencoder (MADE): p(x | z) is
-    p(x), which is then exact.
+    and the latents. Without latents the decoder is a masked autoencoder (MADE):
+    p(x | z) is then p(x) itself, and no integral has to be estimated.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class AutoregressiveDecoder(DecoderSpec):
         Order of the columns: as in the table, shuffled by the estimator's seed, or
         column numbers.
     reads_latents : bool, default=True
-        Whether z enters. False cuts the latents off, for comparison.
+        Whether the network reads z. False cuts the latents off, for comparison.
 
     References
     ----------
@@ -152,10 +152,11 @@ class AutoregressiveDecoderModule(DecoderModule):
         return self.network(z, features - self.center)
 
     def regress(self, start: LinearStart) -> LinearStart:
-        """Return the ridge regressions of features on latents and features before.
+        """Regress the features of each column on the latents and the columns before it.
 
-        One Cholesky factor C of the inputs' ridged covariance serves all of them:
-        its leading blocks are the factors for the inputs that come first.
+        One Cholesky factor serves all regressions. It is that of the covariance of all
+        inputs in their order, plus a ridge: its leading n × n block is the factor for
+        the first n inputs.
         """
         w = start.sample_weight.double() / start.sample_weight.double().sum()
         features, z = start.features.double(), start.z.double()
@@ -180,7 +181,7 @@ class AutoregressiveDecoderModule(DecoderModule):
                     factor[:begin, :begin].T, factor[own, :begin].T, upper=True
                 ).T
             begin += count
-        left = eye - weight
+        left = eye - weight  # residuals = left @ inputs
         variance = ((left @ covariance) * left).sum(1).clamp(min=0)
         back = sequence.argsort()
         slope = weight[back][:, back][n_latents:]

@@ -50,7 +50,7 @@ class MLPDecoder(DecoderSpec):
 
 
 class MLPDecoderModule(DecoderModule):
-    """One network whose outputs are all columns' parameters."""
+    """One network, whose outputs are the raw parameters of all columns."""
 
     def __init__(
         self,

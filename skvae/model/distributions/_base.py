@@ -39,10 +39,10 @@ class LatentDistribution(ABC):
 
     @abstractmethod
     def select(self, rows: Tensor) -> "LatentDistribution":
-        """Return the distribution of some of the rows; all, if they share one."""
+        """Return the distributions of some rows; itself, if all rows share it."""
 
     def detached(self) -> "LatentDistribution":
-        """Return the same distribution, its parameters out of reach of gradients."""
+        """Return a copy whose parameters receive no gradients."""
         twin = copy.copy(self)
         for name, value in vars(self).items():
             if isinstance(value, Tensor):

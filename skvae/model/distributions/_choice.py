@@ -7,7 +7,7 @@ __all__ = ["choose"]
 
 
 def choose(log_weight: Tensor, noise: Tensor) -> Tensor:
-    """Return numbers of parts, each with the probability that is its weight.
+    """Choose parts of a mixture, each with the probability that is its weight.
 
     Parameters
     ----------

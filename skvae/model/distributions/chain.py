@@ -36,11 +36,11 @@ class Step(ABC):
 
     @abstractmethod
     def detached(self) -> "Step":
-        """Return the same, its parameters out of reach of gradients."""
+        """Return a copy whose parameters receive no gradients."""
 
 
 class GaussianStep(Step):
-    """The prior's step: what the network of the level says."""
+    """The prior's step: a Gaussian whose moments the network of the level gives."""
 
     def __init__(self, level: LevelModule) -> None:
         self.level, self.n_latents = level, level.n_latents
@@ -62,18 +62,18 @@ class GaussianStep(Step):
         return self
 
     def detached(self) -> "GaussianStep":
-        """Return the same, the network out of reach of gradients."""
+        """Return a copy whose network receives no gradients."""
         return GaussianStep(detached_module(self.level))
 
 
 class MergedStep(Step):
-    r"""The encoder's step: the prior's, merged with a message from the row.
+    r"""The encoder's step: the prior's step, merged with a message from the row.
 
     .. math:: z = \frac{\mu \sigma^{-2} + \eta}{\sigma^{-2} + \lambda}
               + (\sigma^{-2} + \lambda)^{-1/2} \odot R\, \epsilon
 
-    Precisions add up, as for a Gaussian prior N(μ, σ²) and a Gaussian observation;
-    the unit lower-triangular R correlates the latents of the level.
+    Precisions add up, as those of a Gaussian prior N(μ, σ²) and of a Gaussian
+    observation. The unit lower-triangular R correlates the latents of the level.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ class MergedStep(Step):
         )
 
     def detached(self) -> "MergedStep":
-        """Return the same, network and messages out of reach of gradients."""
+        """Return a copy whose network and messages receive no gradients."""
         return MergedStep(
             detached_module(self.level),
             self.natural_mean.detach(),
@@ -183,7 +183,11 @@ class Chain(LatentDistribution):
 
     @property
     def mean(self) -> Tensor:
-        """The top's mean; below, means given the level above, over 128 fixed draws."""
+        """The mean, in closed form for the top level only.
+
+        For a level below, it is the average of the mean given the level above, over 128
+        fixed draws of that level.
+        """
         top = self.top.mean
         n_rows = len(top) if top.dim() > 1 else 1
         below = mean_over_fixed_noise(
@@ -207,6 +211,6 @@ class Chain(LatentDistribution):
         return Chain(steps, self.top.select(rows), self.n_top)
 
     def detached(self) -> "Chain":
-        """Return the same, all parameters out of reach of gradients."""
+        """Return a copy whose parameters, at all levels, receive no gradients."""
         steps = tuple(step.detached() for step in self.steps)
         return Chain(steps, self.top.detached(), self.n_top)

@@ -17,13 +17,14 @@ def mean_over_fixed_noise(
 ) -> Tensor:
     """Estimate a mean from 128 quasi-random points, the same at every call.
 
-    The points are 64 Sobol points and their reflections, scaled to unit variance:
-    the mean of what is linear or quadratic in every number of the noise is exact.
+    The points are 64 Sobol points and their reflections, scaled to unit variance. The
+    mean of a function is therefore exact if the function is a sum of linear and
+    quadratic terms of single numbers of the noise.
 
     Parameters
     ----------
     draw : callable
-        Noise (K, B, noise_dim) to values (K, B, L).
+        Maps noise (K, B, noise_dim) to values (K, B, L).
     noise_dim : int
         Number of standard-normal numbers that a draw is made from.
     n_rows : int
@@ -53,7 +54,8 @@ def mean_over_fixed_noise(
 @lru_cache(maxsize=16)
 def _points(noise_dim: int) -> Tensor:
     sobol = torch.quasirandom.SobolEngine(noise_dim)
-    # The first point is the corner: half a cell further, none is at an edge.
+    # Sobol's first point is the corner 0. Half a cell further, no point is at an edge
+    # of the cube, where the normal quantile is infinite.
     uniform = sobol.draw(N_PAIRS, dtype=torch.float64) + 0.5 / N_PAIRS
     noise = torch.special.ndtri(uniform)
     noise = noise / noise.square().mean(0).sqrt()

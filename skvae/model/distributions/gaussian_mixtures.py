@@ -20,16 +20,16 @@ class DiagonalGaussianMixture(LatentDistribution):
         self.noise_dim = self.n_latents + 1
 
     def rsample(self, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Choose a mode by the last number of the noise, move it by the others."""
+        """Choose a mode by the last number of the noise, draw from it by the others."""
         mode = choose(self.log_weight, noise[..., -1])
         z = torch.addcmul(self._means[mode], self.scale[mode], noise[..., :-1])
         return z, self.log_prob(z)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Return the log-density, the exponents of all modes as two products.
+        """Return the log-density.
 
-        −½ Σ (z − μ_c)² / σ_c² is expanded in z² and z, so that nothing of shape
-        (K, B, C, L) is ever formed.
+        −½ Σ (z − μ_c)² / σ_c² is expanded in z² and z: one matrix product gives the
+        exponents of all modes, and nothing of shape (K, B, C, L) is formed.
         """
         precision = self.scale.square().reciprocal()
         constant = (
@@ -92,7 +92,7 @@ class CholeskyGaussianMixture(LatentDistribution):
         )  # (B, J, F)
 
     def rsample(self, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Choose Gaussian and width by the last number, move it by the others."""
+        """Choose Gaussian and width by the last number, draw by the others."""
         share = self.log_weight.exp()[..., None] * self.shares  # (B, J, F)
         edges = share.flatten(1).cumsum(1)
         uniform = torch.special.ndtr(noise[..., -1]).T.contiguous()  # (B, K)

@@ -10,14 +10,14 @@ __all__ = ["MixtureOfDistributions", "MixtureOverRows"]
 
 
 class MixtureOfDistributions(LatentDistribution):
-    """A mixture of any distributions; a draw is weighed by all of them.
+    """A mixture of any distributions.
 
     Parameters
     ----------
     log_weight : Tensor of shape (J,)
         Log weights.
     parts : tuple of LatentDistribution
-        What is mixed.
+        Distributions that are mixed.
     """
 
     def __init__(
@@ -61,14 +61,14 @@ class MixtureOfDistributions(LatentDistribution):
 
 
 class MixtureOverRows(LatentDistribution):
-    """A mixture of the distributions of C rows, itself shared by all rows.
+    """A mixture of the distributions of C rows, one and the same for all rows.
 
     Parameters
     ----------
     log_weight : Tensor of shape (C,)
         Log weights.
     parts : LatentDistribution
-        Of C rows.
+        Distributions of the C rows.
     """
 
     def __init__(self, log_weight: Tensor, parts: LatentDistribution) -> None:

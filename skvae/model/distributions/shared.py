@@ -8,7 +8,7 @@ __all__ = ["SharedDistribution"]
 
 
 class SharedDistribution(LatentDistribution):
-    """The same distribution for each of some rows.
+    """The same distribution for each of B rows.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ __all__ = ["BentGaussian", "PulledBackNormal"]
 
 
 class PulledBackNormal(LatentDistribution):
-    """The distribution of f⁻¹(ε), ε standard normal, shared by all rows."""
+    """The distribution of f⁻¹(ε) with ε standard normal, shared by all rows."""
 
     def __init__(self, flow: SplineFlow, like: Tensor) -> None:
         self.flow, self.base = flow, StandardNormal(like)
@@ -45,7 +45,7 @@ class PulledBackNormal(LatentDistribution):
         return self
 
     def detached(self) -> "PulledBackNormal":
-        """Return the same, the networks' parameters out of reach of gradients."""
+        """Return a copy whose networks receive no gradients."""
         twin = copy.copy(self)
         twin.flow = detached_module(self.flow)
         return twin
@@ -99,7 +99,7 @@ class BentGaussian(LatentDistribution):
         return BentGaussian(self.gaussian.select(rows), self.flow, self.context[rows])
 
     def detached(self) -> "BentGaussian":
-        """Return the same, its parameters and networks out of reach of gradients."""
+        """Return a copy whose parameters and networks receive no gradients."""
         gaussian = self.gaussian
         return BentGaussian(
             CholeskyGaussian(gaussian.mean.detach(), gaussian.tril.detach()),

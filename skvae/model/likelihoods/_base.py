@@ -22,8 +22,8 @@ class LikelihoodModule(nn.Module, ABC):
     n_parameters : int
         Raw parameters per column, P.
     n_linear : int
-        How many of them, counted from the first, are locations: the decoder lets
-        these extrapolate linearly in z, the others stay bounded.
+        How many of them, the first ones, are locations: the decoder lets locations
+        extrapolate linearly in z, while all other parameters stay bounded.
     """
 
     n_parameters: int
@@ -54,7 +54,7 @@ class LikelihoodModule(nn.Module, ABC):
     def mean(self, raw: Tensor) -> Tensor:
         """Mean of each column, (..., P, D) to (..., D).
 
-        Of a column whose values have no order, the most probable one.
+        For a column whose values have no order, the most probable value.
         """
 
     @abstractmethod
@@ -64,15 +64,15 @@ class LikelihoodModule(nn.Module, ABC):
         Parameters
         ----------
         start : LinearStart
-            That of the columns that have a density; given features are among the
-            decoder's inputs (`LinearStart.with_given_inputs`).
+            The linear model of the features of the columns that have a density. Given
+            features are among its inputs (`LinearStart.with_given_inputs`).
 
         Returns
         -------
         slope : Tensor of shape (n_linear, D, L + G)
             Slopes of the location parameters, over latents and given features.
         offset : Tensor of shape (P, D)
-            Raw parameters where these are zero.
+            Raw parameters where latents and given features are zero.
         """
 
     def log_prob(
@@ -87,11 +87,12 @@ class LikelihoodModule(nn.Module, ABC):
         raw : Tensor of shape (K, B, P, D)
             Parameters from the decoder.
         observed : bool Tensor of shape (B, D), default=None
-            Cells that count; what the others hold does not matter. None for all.
+            Cells that count; the values of the other cells have no influence. None if
+            all count.
         """
         if observed is None:
             return self.column_log_prob(x, raw).sum(-1)
-        # Zero is in every support.
+        # Zero is in the support of every likelihood.
         log_prob = self.column_log_prob(x.where(observed, 0.0), raw)
         return log_prob.where(observed, 0.0).sum(-1)
 
@@ -103,7 +104,8 @@ class LikelihoodModule(nn.Module, ABC):
         raw : Tensor of shape (..., P, D)
             Parameters from the decoder.
         factor : float
-            Up to how many times the floor is near.
+            A standard deviation is near its floor if it is at most so many times as
+            large.
 
         Returns
         -------
@@ -129,14 +131,14 @@ class LikelihoodSpec(ComponentSpec, ABC):
     def supports(
         self, names: tuple[str, ...], natural: Callable[[int], Support]
     ) -> tuple[Support, ...]:
-        """Say what each column of a table holds; the same everywhere, unless mixed.
+        """Return what each column of a table holds: `support`, unless it is mixed.
 
         Parameters
         ----------
         names : tuple of str
             The columns' names.
         natural : callable
-            What a column, given by its index, looks like.
+            Maps the index of a column to what its values suggest that it holds.
         """
         return (self.support,) * len(names)
 

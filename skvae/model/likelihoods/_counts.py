@@ -10,8 +10,8 @@ from skvae.model.context import BuildContext, LinearStart
 __all__ = ["CountStart", "LogMean"]
 
 LARGEST_LOG_MEAN = 30.0  # its exponential is a rate that torch can sample
-LEAST_MEAN = 0.05  # in slopes at the start
-UNIT_RANGE = (0.05, 1.0)
+LEAST_MEAN = 0.05  # of a column, where the start divides by it
+UNIT_RANGE = (0.05, 1.0)  # of the residual's spread, on the logarithmic scale
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class CountStart:
     offset : Tensor of shape (D,)
         Raw log-means at z = 0.
     mean, counts : Tensor of shape (N, D)
-        What the start expects of the training rows, and what they are.
+        Counts that the start expects in the training rows, and the counts there.
     share : Tensor of shape (N,)
         Weights of the rows, of sum one.
     """
@@ -38,7 +38,7 @@ class CountStart:
 
 
 class LogMean(nn.Module):
-    """Means m = exp(unit · raw), never zero and never infinite.
+    """Means m = exp(unit · raw), within bounds that keep m positive and finite.
 
     Parameters
     ----------

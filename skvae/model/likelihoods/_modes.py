@@ -14,7 +14,10 @@ __all__ = ["ModesModule", "number_of_modes"]
 
 
 def number_of_modes(value: int | str, context: BuildContext, name: str) -> int:
-    """Return C; "auto" is by the number of columns and by who reads them."""
+    """Return C; "auto" is more for few columns and where the decoder reads columns.
+
+    A column's density given other columns has more modes than given latents alone.
+    """
     if value != "auto":
         return positive_int(value, name, also=" or 'auto'")
     n_features = context.n_features
@@ -55,7 +58,7 @@ class ModesModule(LikelihoodModule):
     def split(self, raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Split into locations, standard deviations and logits, each (..., C, D)."""
         location, log_scale, logit = raw.chunk(3, -2)
-        # Clamped before the exponential: its gradient is never infinity times zero.
+        # A clamp after the exponential would give the gradient infinity times zero.
         largest = math.log(self.ceiling)
         free = (log_scale + self.unit.log()).clamp(max=largest).exp()
         return self.unit * location, free + self.floor, logit
@@ -80,7 +83,7 @@ class ModesModule(LikelihoodModule):
         return (logit.softmax(-2) * (deviation <= factor * self.floor)).sum(-2)
 
     def initialise(self, start: LinearStart) -> tuple[Tensor, Tensor]:
-        """Start with C modes around the linear map, together about N(0, s²)."""
+        """Start with C modes around the linear map, whose mixture is about N(0, s²)."""
         self.unit.copy_(start.residual_scale)
         bias, n_modes = start.decoder_bias, self.n_modes
         quantile = (torch.arange(n_modes, dtype=bias.dtype) + 0.5) / n_modes

@@ -18,8 +18,8 @@ class BernoulliLikelihood(LikelihoodSpec):
 
     .. math:: p(x_d \mid z) = s(f_d(z))^{x_d} (1 - s(f_d(z)))^{1 - x_d}
 
-    with s the logistic function. Scores are log-masses: a row's probability is at
-    most one, its log-mass at most zero.
+    with s the logistic function. Scores are log-masses, the logarithms of
+    probabilities, and at most zero.
 
     References
     ----------

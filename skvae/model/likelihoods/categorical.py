@@ -12,7 +12,7 @@ from skvae.model.likelihoods._base import LikelihoodModule, LikelihoodSpec
 __all__ = ["CategoricalLikelihood"]
 
 LEAST_MASS = 1e-4  # of a category at the start
-LEAST_MASS_OF_SLOPES = 0.01
+LEAST_MASS_OF_SLOPES = 0.01  # of a category, where slopes are divided by it
 
 
 class CategoricalLikelihood(LikelihoodSpec):
@@ -71,7 +71,10 @@ class CategoricalLikelihoodModule(LikelihoodModule):
         return self._log_mass(raw).argmax(-2).to(raw.dtype)
 
     def initialise(self, start: LinearStart) -> tuple[Tensor, Tensor]:
-        """Start at the frequencies, with the slopes that their indicators have."""
+        """Start at the log-frequencies, with the slopes that the indicators imply.
+
+        A logit is the logarithm of a mass, so its slope is the mass's divided by it.
+        """
         # The features are the columns' indicators, one column after the other.
         cells = self.allowed.T.nonzero(as_tuple=True)
         offset = torch.zeros(self.allowed.shape).to(start.decoder_bias)

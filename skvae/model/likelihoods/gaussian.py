@@ -32,9 +32,9 @@ class GaussianLikelihood(LikelihoodSpec):
 
     Notes
     -----
-    A learnt σ is never below the column's floor: without one the likelihood of a
-    continuous table is unbounded. With a background, it is never above the ceiling,
-    either (see `VAEDensity`).
+    A learnt σ is never below the column's floor: without a floor, the likelihood of a
+    continuous table has no upper bound. With a background, σ is also never above the
+    ceiling (see `VAEDensity`).
 
     References
     ----------
@@ -70,7 +70,7 @@ class GaussianLikelihood(LikelihoodSpec):
 
 
 class Scale(nn.Module, ABC):
-    """Standard deviations from what follows the mean among the raw parameters.
+    """Standard deviations, made of the raw parameters that follow the mean.
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ class Scale(nn.Module, ABC):
         """Start at the residual standard deviations (D,)."""
 
     def is_near_floor(self, raw: Tensor, factor: float) -> Tensor | None:
-        """Say where σ is at most `factor` floors; None without a floor."""
+        """Return where σ is at most `factor` times its floor; None without a floor."""
         return None
 
 
@@ -107,7 +107,7 @@ class FixedScale(Scale):
         return self.value
 
     def initialise(self, residual_scale: Tensor) -> None:
-        """Nothing to start: the values are known."""
+        """Do nothing: the values are known."""
 
 
 class LearntScale(Scale):
@@ -124,11 +124,11 @@ class LearntScale(Scale):
     def forward(self, raw: Tensor) -> Tensor:
         """Return floor + exp(log_scale + log factor), at most floor + ceiling."""
         log_scale = self.log_scale + self.log_factor(raw)
-        # Clamped before the exponential: its gradient is never infinity times zero.
+        # A clamp after the exponential would give the gradient infinity times zero.
         return log_scale.clamp(max=self.log_ceiling).exp() + self.floor
 
     def is_near_floor(self, raw: Tensor, factor: float) -> Tensor:
-        """Say where σ is at most `factor` floors."""
+        """Return where σ is at most `factor` times its floor."""
         return self(raw) <= factor * self.floor
 
     @abstractmethod

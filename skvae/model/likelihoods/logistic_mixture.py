@@ -31,8 +31,8 @@ class LogisticMixtureLikelihood(LikelihoodSpec):
 
     Notes
     -----
-    The standard deviation of a logistic is π s / √3. None is below the column's
-    floor, nor, with a background, above its ceiling (see `VAEDensity`).
+    The standard deviation of a logistic distribution is π s / √3. It is never below the
+    column's floor nor, with a background, above its ceiling (see `VAEDensity`).
 
     References
     ----------

@@ -30,15 +30,16 @@ class MixedLikelihood(LikelihoodSpec):
 
     .. math:: \log p(x \mid z) = \sum_d \log p_d(x_d \mid z)
 
-    The sum has log-densities of continuous columns and log-masses of discrete ones:
-    it is a log-density with respect to lengths and counts. A value compares with
-    others of the same kinds of columns only.
+    The sum has log-densities of continuous columns and log-masses of discrete ones: it
+    is a log-density with respect to lengths of the former and counts of the latter.
+    Two values can be compared only if the same columns are discrete in both.
 
     Parameters
     ----------
     columns : dict or None, default=None
-        Likelihoods, as aliases or specs, of columns, as names or indices; the columns
-        of an array are "x0", "x1", …. Columns that are not in it go by what they hold:
+        Maps columns, by name or index, to likelihoods, as aliases or specs. The columns
+        of an array are named "x0", "x1", …. What a column holds decides where the
+        dictionary does not have it:
 
         - text, categories and truth values of a DataFrame: "categorical";
         - zeros and ones: "bernoulli";
@@ -49,8 +50,8 @@ class MixedLikelihood(LikelihoodSpec):
 
     Notes
     -----
-    A value that a categorical column has never had is an error when rows are scored.
-    For whole numbers that may take new values, ask for a likelihood of counts:
+    Scoring a row raises an error if a categorical column has a value that it never had
+    in `fit`. For whole numbers that may take new values, choose a likelihood of counts:
     ``MixedLikelihood({"n_children": "poisson"})``.
 
     References
@@ -69,7 +70,7 @@ class MixedLikelihood(LikelihoodSpec):
     def supports(
         self, names: tuple[str, ...], natural: Callable[[int], Support]
     ) -> tuple[Support, ...]:
-        """Say what each column holds: what its likelihood is for."""
+        """Return what each column holds, which is what its likelihood takes."""
         chosen = self._chosen(names, len(names))
         return tuple(
             chosen[j].supports((name,), lambda _, j=j: natural(j))[0]  # type: ignore[misc]
@@ -133,8 +134,9 @@ class MixedLikelihood(LikelihoodSpec):
 class MixedLikelihoodModule(LikelihoodModule):
     """Groups of columns, each with the module of its likelihood.
 
-    The raw parameters of all columns are as many as those of the widest group. The
-    first are locations in every group, the others in none.
+    All columns have the same number of raw parameters: as many locations as the group
+    with the most locations needs, then as many others as the group with the most others
+    needs. A group reads the first of each.
 
     Parameters
     ----------

@@ -20,18 +20,19 @@ class MixtureLikelihood(LikelihoodSpec):
     .. math:: p(x_d \mid z) = \sum_{c=1}^C \pi_{dc}(z)\,
               N(x_d; \mu_{dc}(z), \sigma_{dc}^2(z))
 
-    Skewed, heavy-tailed and multi-modal conditionals cost no latents.
+    It follows columns that are skewed, heavy-tailed or multi-modal given z, so that
+    latents are left for what columns have in common.
 
     Parameters
     ----------
     n_modes : int or "auto", default="auto"
-        Number of Gaussians per column, C. "auto" is 8 up to eight columns and 4
-        beyond; with an autoregressive decoder 16 up to eight columns, 10 up to
-        sixteen and 6 beyond.
+        Number of Gaussians per column, C. "auto" is 8 for up to eight columns and 4
+        for more; with an autoregressive decoder it is 16 for up to eight columns, 10
+        for up to sixteen and 6 for more.
 
     Notes
     -----
-    No σ is below the column's floor, nor, with a background, above its ceiling (see
+    σ is never below the column's floor nor, with a background, above its ceiling (see
     `VAEDensity`).
 
     References
@@ -53,9 +54,8 @@ class MixtureLikelihood(LikelihoodSpec):
 class _MixtureLogDensity(torch.autograd.Function):
     """Log-density of a mixture, with its gradient in one pass over one buffer.
 
-    Autograd's own graph of this expression costs more than the network that feeds
-    it: a dozen temporaries of the size of `raw` and a concatenation of three
-    gradients.
+    Autograd's own graph of this expression has a dozen temporaries of the size of `raw`
+    and concatenates three gradients: it would cost more than the network before it.
     """
 
     @staticmethod

@@ -12,9 +12,9 @@ from skvae.model.likelihoods._counts import LogMean
 
 __all__ = ["NegativeBinomialLikelihood", "negative_binomial_log_mass"]
 
-LOG_SIZE_RANGE = (-9.0, 16.0)  # beyond, a Poisson distribution to nine digits
-FIRST_SIZE_RANGE = (0.05, 1e3)
-FAR = 1e3  # Stirling's series with one correction is exact to twelve digits
+LOG_SIZE_RANGE = (-9.0, 16.0)  # at the upper end, almost a Poisson distribution
+FIRST_SIZE_RANGE = (0.05, 1e3)  # at the start
+FAR = 1e3  # beyond, Stirling's series with one correction is off by less than 1e-11
 
 
 class NegativeBinomialLikelihood(LikelihoodSpec):
@@ -83,7 +83,7 @@ class NegativeBinomialLikelihoodModule(LikelihoodModule):
         return negative_binomial_log_mass(x.double(), log_mean, log_size).to(raw.dtype)
 
     def sample(self, raw: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw counts: Poisson ones, their rates from a gamma distribution."""
+        """Draw rates from a gamma distribution, then Poisson counts at these rates."""
         log_mean, log_size = self._split(raw)
         size = log_size.exp()
         gamma = torch._standard_gamma(size, generator=generator)

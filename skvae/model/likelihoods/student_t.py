@@ -42,7 +42,7 @@ class StudentTLikelihood(LikelihoodSpec):
               \frac{(x_d - \mu_d(z))^2}{\nu_d\, \sigma_d^2(z)}
               \right)^{-(\nu_d + 1)/2}
 
-    Its tails fall as a power: single odd cells hardly move the fit.
+    Its tails fall as a power, so that single odd cells hardly move the fit.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ class StudentTLikelihoodModule(LikelihoodModule):
 
     def _scale(self, raw: Tensor) -> Tensor:
         log_scale = raw[..., 1, :] + self.unit.log()
-        # Clamped before the exponential: its gradient is never infinity times zero.
+        # A clamp after the exponential would give the gradient infinity times zero.
         return log_scale.clamp(max=self.log_ceiling).exp() + self.floor
 
     def column_log_prob(self, x: Tensor, raw: Tensor) -> Tensor:
@@ -141,7 +141,10 @@ class StudentTLikelihoodModule(LikelihoodModule):
         return (self._scale(raw) <= factor * self.floor).to(raw)
 
     def initialise(self, start: LinearStart) -> tuple[Tensor, Tensor]:
-        """Start at the linear map and, where there is one, its standard deviation."""
+        """Start at the linear map, with about its residual's standard deviation.
+
+        Where ν ≤ 2 there is no standard deviation; σ starts at half the residual's.
+        """
         self.unit.copy_(start.residual_scale)
         df = self._df().detach()
         shrink = torch.where(df > 2, (1 - 2 / df.clamp(min=3)).sqrt(), 0.5)

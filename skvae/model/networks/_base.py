@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 __all__ = ["INPUT_BOUND", "Network", "dropout_from", "dropout_mask"]
 
-INPUT_BOUND = 8.0
+INPUT_BOUND = 8.0  # standard deviations, at which inputs of hidden layers are clipped
 
 
 class Network(nn.Module, ABC):
@@ -31,17 +31,17 @@ class Network(nn.Module, ABC):
         """Return the weights that decay; biases and linear skips do not."""
 
     def drop(self, activated: Tensor) -> Tensor:
-        """Apply dropout, within a block of `dropout_from`, to a hidden layer."""
+        """Apply dropout to a hidden layer; off but in a block of `dropout_from`."""
         if not self.dropout or self.dropout_generator is None:
             return activated
         return activated * dropout_mask(activated, self.dropout, self.dropout_generator)
 
 
 def dropout_mask(like: Tensor, dropout: float, generator: torch.Generator) -> Tensor:
-    """Return zeros with probability `dropout`, else the reciprocal that keeps the mean.
+    """Return 0 with probability `dropout`, elsewhere the factor that keeps the mean.
 
-    One random byte per entry: torch draws 64 bits at a time, and a number for each
-    entry would cost more than the layer. The probability is rounded to 1/256.
+    Each entry takes one random byte: torch draws 64 bits for a number, and a number for
+    each entry would cost more than the layer. So the probability is rounded to 1/256.
     """
     threshold = round(256 * dropout)
     n_words = -(-like.numel() // 8)
@@ -55,7 +55,7 @@ def dropout_mask(like: Tensor, dropout: float, generator: torch.Generator) -> Te
 def dropout_from(model: nn.Module, generator: torch.Generator) -> Iterator[None]:
     """Turn dropout on within the block, with masks from the given generator.
 
-    torch's own dropout reads the global random state, which is not ours to touch.
+    torch's own dropout would read and change the global random state of the caller.
     """
     networks = [part for part in model.modules() if isinstance(part, Network)]
     for network in networks:

@@ -1,4 +1,4 @@
-"""A module's twin whose parameters are out of reach of gradients."""
+"""A copy of a module whose parameters receive no gradients."""
 
 import copy
 from typing import TypeVar
@@ -11,10 +11,10 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 def detached_module(module: ModuleT) -> ModuleT:
-    """Return a module that shares all tensors; gradients flow to its inputs only.
+    """Return a copy that shares all tensors and passes gradients to its inputs only.
 
-    It is for one forward pass: where the original's tensors are replaced, as by
-    ``module.to``, the twin keeps the old ones.
+    Make a copy for each forward pass: when the tensors of the original are replaced, as
+    by ``module.to``, the copy keeps the old ones.
     """
     twin = copy.copy(module)
     twin.__dict__["_parameters"] = {

@@ -19,8 +19,8 @@ class LevelModule(nn.Module):
     .. math:: p(z_l \mid z_{l+1}) = N(\mu(z_{l+1}), \operatorname{diag}
               \sigma^2(z_{l+1}))
 
-    It starts at N(0, I), whatever is above. There is no dropout: encoder and prior
-    both ask for it, and have to get the same answer.
+    It starts at N(0, I) for every value of the latents above. There is no dropout:
+    encoder and prior both evaluate this network, and have to get the same values.
 
     Parameters
     ----------
@@ -44,6 +44,7 @@ class LevelModule(nn.Module):
         self.network = SkipMLP(
             n_above, hidden_layer_sizes, 2 * n_latents, n_latents, 0.0, generator
         )
+        # At first, the standard deviation exp(bias) + floor is one.
         with torch.no_grad():
             self.network.bias[n_latents:].fill_(math.log(1 - SCALE_FLOOR))
 

@@ -1,4 +1,4 @@
-"""A masked residual network: outputs in an order, each reads the inputs before it."""
+"""A masked residual network, whose outputs read only the inputs of lower rank."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -11,7 +11,7 @@ from skvae.model.networks._base import INPUT_BOUND, Network
 
 __all__ = ["MaskedMLP"]
 
-LATENT_SHARE = 0.25  # units that read latents alone, to all others
+LATENT_SHARE = 0.25  # units of degree 0, per other unit
 
 
 class MaskedMLP(Network):
@@ -20,10 +20,11 @@ class MaskedMLP(Network):
     .. math:: f_i(z, x) = S_i (z, x_{<i}) + c_i
               + V_i\,h_{\le i}(\operatorname{clip}(z, x_{<i}, -8, 8))
 
-    Hidden units have degrees: one of degree m reads all latents, all inputs of ranks
-    below m, and hidden units of degrees up to m; an output of rank i reads hidden
-    units of degrees up to i. So it depends on no input of rank i or above, whatever
-    the weights. A fifth of the units reads nothing but latents, for all outputs.
+    Hidden units have degrees. A unit of degree m reads all latents, all inputs of ranks
+    below m, and hidden units of degrees up to m. An output of rank i reads hidden units
+    of degrees up to i, so that it depends on no input of rank i or above, whatever the
+    weights. A fifth of the units has degree 0, if there are latents or inputs of rank
+    −1: these units read nothing else, and all outputs read them.
 
     Parameters
     ----------
@@ -39,7 +40,7 @@ class MaskedMLP(Network):
     n_parameters : int
         Numbers per output, P.
     n_linear : int
-        How many of them, counted from the first, have the linear part.
+        How many of them, the first ones, have the linear part.
     dropout : float
         Dropout probability after each hidden layer.
     generator : torch.Generator
@@ -71,7 +72,8 @@ class MaskedMLP(Network):
         everyone = torch.full((n_latents,), -1)
         rank = torch.cat([everyone, input_rank])
         n_outputs = len(output_rank)
-        # A unit of degree 0 that reads nothing is a constant.
+        # Degree 0 needs latents or inputs of rank −1: a unit that reads nothing is a
+        # constant.
         lowest = -LATENT_SHARE if (rank < 0).any() else 1 / max(1, n_outputs - 1)
         degrees = [_degrees(size, n_outputs, lowest) for size in hidden_layer_sizes]
         self.first: _MaskedLinear | None = None
@@ -102,7 +104,8 @@ class MaskedMLP(Network):
     def forward(self, z: Tensor, x: Tensor) -> Tensor:
         """Map z (K, B, n_latents) or (K, 1, n_latents) and x (B, F) to (K, B, P, D).
 
-        What inputs contribute is computed once, whatever K.
+        What x contributes to the first layer and to the skip is computed once for all
+        K draws.
         """
         n, n_constant = self.n_latents, len(self.bias) - len(self.skip)
         skip = self.skip * self.skip_mask
@@ -126,16 +129,16 @@ class MaskedMLP(Network):
 def _degrees(n_units: int, n_outputs: int, lowest: float) -> Tensor:
     """Return degrees up to n_outputs − 1, evenly spaced, negative ones set to 0.
 
-    What units of degree 0 make of the latents is for all outputs, also for the first
-    ones, for which an even share is little. With fewer units than outputs, some
-    degrees have none.
+    All outputs read the units of degree 0, and the first output reads no others. An
+    even share would leave few of them, so degrees begin below zero. With fewer units
+    than outputs, some degrees have no unit.
 
     Parameters
     ----------
     n_units, n_outputs : int
         How many there are.
     lowest : float
-        Where the degrees begin, as a share of the highest.
+        Where the even spacing begins, as a share of the highest degree.
     """
     share = torch.linspace(lowest, 1, n_units)
     return ((n_outputs - 1) * share).clamp(min=0).round().long()
@@ -149,7 +152,8 @@ class _MaskedLinear(nn.Module):
     mask : bool Tensor of shape (n_outputs, n_inputs)
         The weights that are free.
     generator : torch.Generator
-        Source of the first weights, uniform and by the inputs that a unit reads.
+        Source of the first weights, which are uniform, in a range that falls with the
+        number of inputs that a unit reads.
     """
 
     mask: Tensor

@@ -17,10 +17,10 @@ class SkipMLP(Network):
 
     .. math:: f(x) = S x + c + V\,h(\operatorname{clip}(x, -8, 8))
 
-    The output weights V start at zero, so f starts as the linear map. The network
-    sees a clipped input: beyond eight standard deviations f is linear, and a
-    density built on it keeps the tails of a linear model instead of whatever a
-    network extrapolates.
+    The output weights V start at zero, so f starts as the linear map. The network h
+    reads a clipped input, so that f is linear beyond eight standard deviations. A
+    density that is built on f then has the tails of a linear model there, instead of
+    whatever a network extrapolates.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class SkipMLP(Network):
     n_outputs : int
         Size of the output.
     n_linear : int
-        How many of the outputs, counted from the first, have the linear part S x.
+        How many of the outputs, the first ones, have the linear part S x.
     dropout : float
         Dropout probability after each hidden layer.
     generator : torch.Generator
@@ -82,7 +82,7 @@ class SkipMLP(Network):
 
 
 def _linear(n_inputs: int, n_outputs: int, generator: torch.Generator) -> nn.Linear:
-    """Return torch's linear layer, its first weights drawn from the generator."""
+    """Return torch's linear layer, with first weights drawn from the generator."""
     layer = torch.nn.utils.skip_init(nn.Linear, n_inputs, n_outputs)
     bound = n_inputs**-0.5
     with torch.no_grad():

@@ -17,12 +17,13 @@ class SplineFlow(nn.Module):
 
     .. math:: v_i = s(u_i;\, h(u_{<i}, c))
 
-    one after the other, with the order of the numbers reversed in between. The last
-    layer of every network starts at zero, where the splines are the identity; beyond
-    ±5 they always are, so that tails stay those of the base. Networks see inputs
-    clipped to ±8.
+    The maps follow one another, and the order of the numbers is reversed between two
+    maps. The last layer of every network starts at zero, where the splines are the
+    identity. Beyond ±5 splines are always the identity, so that tails stay those of the
+    base. Networks read inputs clipped to ±8.
 
-    There is no dropout: the map has to be the same whenever it is asked.
+    There is no dropout: a draw and its density are evaluated by separate calls, which
+    have to use the same map.
 
     Parameters
     ----------
@@ -63,7 +64,8 @@ class SplineFlow(nn.Module):
     ) -> None:
         super().__init__()
         flows = _zuko_flows()
-        # zuko draws first weights from the global generator; they are replaced.
+        # zuko draws first weights from the global generator, whose state is restored;
+        # `_start` replaces these weights.
         with torch.random.fork_rng(devices=[]):
             flow = flows.NSF(
                 features=n_latents,
@@ -112,7 +114,7 @@ def _start(transform: Any, generator: torch.Generator) -> None:
     for parameter in transform.parameters():
         nn.init.zeros_(parameter)
     if not hasattr(transform, "hyper"):
-        return  # one number without context: its spline is learnt as it is
+        return  # one number without context: the knots themselves are parameters
     layers = [part for part in transform.hyper if isinstance(part, nn.Linear)]
     with torch.no_grad():
         for layer in layers[:-1]:

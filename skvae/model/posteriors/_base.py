@@ -13,7 +13,7 @@ __all__ = ["PosteriorModule", "PosteriorSpec"]
 
 
 class PosteriorModule(nn.Module, ABC):
-    """An encoder: what networks read of rows in, distributions over latents out."""
+    """An encoder: features of rows in, distributions over latents out."""
 
     @abstractmethod
     def forward(self, features: Tensor) -> LatentDistribution:

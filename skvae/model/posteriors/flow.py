@@ -17,12 +17,12 @@ class FlowPosterior(PosteriorSpec):
 
     .. math:: z = \mu(x) + T(x)\, f(\epsilon; x), \qquad \epsilon \sim N(0, I)
 
-    The map f is a neural spline flow of couplings, which starts at the identity: q
-    starts as `FullPosterior` does. It follows posteriors that are skewed, bent or
-    have several modes. A draw with its density takes one evaluation of the flow's
-    networks, the density of any other z three; f acts on standardised numbers, and
-    beyond ±5 it is the identity, so that tails are Gaussian. It needs the package
-    zuko (``pip install 'skvae[flows]'``).
+    The map f is a neural spline flow of couplings. It starts at the identity, so that q
+    starts as `FullPosterior` does, and it can follow posteriors that are skewed, bent
+    or have several modes. A draw with its density takes one evaluation of the flow's
+    networks, the density of any other z three. The map f acts on standardised numbers
+    and is the identity beyond ±5, so that tails are Gaussian. This posterior needs the
+    package zuko (``pip install 'skvae[flows]'``).
 
     Parameters
     ----------

@@ -20,9 +20,9 @@ class FullPosterior(PosteriorSpec):
 
     .. math:: q(z \mid x) = N(z; \mu(x), T(x) T(x)^\top)
 
-    with a lower-triangular T from the encoder. It follows correlated posteriors,
-    which a mean-field encoder cannot, at a cost that grows with the square of the
-    number of latents.
+    with a lower-triangular T from the encoder. Unlike a mean-field encoder, it can
+    follow posteriors whose latents are correlated, at a cost that grows with the square
+    of the number of latents.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ from skvae.model.spec import layer_sizes, level_sizes, resolve
 __all__ = ["LadderPosterior", "LadderPosteriorModule"]
 
 MAX_LOG_PRECISION = 18.0  # a standard deviation of 1e-4
-SMALLEST_PRECISION = 1e-2  # at the start
+SMALLEST_PRECISION = 1e-2  # of a message at the start
 
 
 class LadderPosterior(PosteriorSpec):
@@ -26,8 +26,8 @@ class LadderPosterior(PosteriorSpec):
 
     The top level has a posterior of its own. Each level below takes the prior
     p(z_l | z_{l+1}) and merges it with a Gaussian message from the row: precisions
-    add up, and means are weighted by them. The latents of a level are correlated,
-    given the level above, by a unit-triangular matrix of the row's.
+    add up, and means are weighted by them. A unit-triangular matrix, which depends on
+    the row, correlates the latents of a level given the level above.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class LadderPosterior(PosteriorSpec):
 
 
 class MessageModule(nn.Module):
-    """A network for what a row says of the latents of one level."""
+    """A network that turns a row into a Gaussian message to one level of latents."""
 
     rows: Tensor
     columns: Tensor
@@ -105,7 +105,7 @@ class MessageModule(nn.Module):
         return MergedStep(level, natural_mean, precision, tril)
 
     def initialise(self, start: LinearStart) -> None:
-        """Move to the message that makes N(0, I) the start's mean-field encoder."""
+        """Move to the message that turns N(0, I) into the mean-field start."""
         covariance = start.encoder_tril @ start.encoder_tril.T
         total = torch.linalg.inv(covariance).diagonal()
         precision = (total - 1).clamp(min=SMALLEST_PRECISION)
@@ -131,7 +131,8 @@ class LadderPosteriorModule(PosteriorModule):
         self.levels = levels
         self.top = top
         self.messages = nn.ModuleList(messages)
-        # In a tuple, their parameters stay the prior's own.
+        # torch registers no module that is in a tuple: these networks are the prior's,
+        # and their parameters must not count as the encoder's, too.
         self._below: tuple[LevelModule, ...] = ()
 
     def follow(self, below: Iterable[LevelModule]) -> None:

@@ -21,9 +21,9 @@ class PriorModule(nn.Module, ABC):
         """Return p(z)."""
 
     def connect(self, posterior: PosteriorModule) -> None:
-        """Take note of the model's encoder, once, when the model is built.
+        """Receive the model's encoder, once, when the model is built.
 
-        Only a prior that is made of the encoder needs it.
+        Only a prior that is made of the encoder keeps it; by default nothing happens.
         """
 
     @abstractmethod

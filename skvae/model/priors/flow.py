@@ -13,14 +13,15 @@ __all__ = ["FlowPrior"]
 
 
 class FlowPrior(PriorSpec):
-    r"""Normalising flow: the density that a learnt invertible map makes normal.
+    r"""Normalising flow: a learnt invertible map makes latents standard normal.
 
     .. math:: p(z) = N(f(z); 0, I)\, |\det \partial f / \partial z|
 
-    The map is an autoregressive neural spline flow, which starts at the identity: p
-    starts as the standard normal. A density takes one evaluation of its networks, a
-    draw one for every latent. Beyond five standard deviations p is standard normal
-    again. It needs the package zuko (``pip install 'skvae[flows]'``).
+    The map f is an autoregressive neural spline flow. It starts at the identity, so
+    that p starts as the standard normal density, and it is the identity beyond ±5, so
+    that tails stay Gaussian. A density takes one evaluation of its networks, a draw one
+    for every latent. This prior needs the package zuko
+    (``pip install 'skvae[flows]'``).
 
     Parameters
     ----------
@@ -82,4 +83,4 @@ class FlowPriorModule(PriorModule):
         return PulledBackNormal(self.flow, self.zero)
 
     def initialise(self, start: LinearStart) -> None:
-        """Nothing to move: the start whitens its latents."""
+        """Do nothing: the latents of the start have mean 0 and covariance I already."""

@@ -25,10 +25,10 @@ class LadderPrior(PriorSpec):
     .. math:: p(z) = p(z_T) \prod_{l<T} N(z_l; \mu(z_{l+1}),
               \operatorname{diag} \sigma^2(z_{l+1}))
 
-    The latents of all levels are one vector, bottom level first; the decoder reads
-    them all. ``VAEDensity(n_components=(16, 4))`` makes this prior of two levels,
-    with the estimator's `prior` at the top, and the `LadderPosterior` that goes with
-    it. With one level it is the prior at the top.
+    The latents of all levels are one vector, bottom level first, and the decoder reads
+    all of them. ``VAEDensity(n_components=(16, 4))`` builds this prior with two levels
+    and the estimator's `prior` at the top, and a `LadderPosterior` to match. With one
+    level it is the prior at the top.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ class LadderPriorModule(PriorModule):
         )
 
     def connect(self, posterior: PosteriorModule) -> None:
-        """Tell the encoder of the levels, and the top prior of the top's encoder."""
+        """Give the encoder the levels' networks, and the top prior its encoder."""
         if not isinstance(posterior, LadderPosteriorModule):
             raise TypeError(
                 f"LadderPrior needs a LadderPosterior, got a module of type "
@@ -107,6 +107,6 @@ class LadderPriorModule(PriorModule):
         return cast("Iterable[LevelModule]", self.below)
 
     def initialise(self, start: LinearStart) -> None:
-        """Move the top level; those below start at N(0, I)."""
+        """Move the top level; the levels below start at N(0, I)."""
         index = torch.arange(self.n_latents - self.n_top, self.n_latents)
         self.top.initialise(start.of_latents(index))

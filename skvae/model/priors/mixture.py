@@ -87,9 +87,9 @@ def expectation_maximisation(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Fit a mixture of diagonal Gaussians to weighted points by EM.
 
-    The first means are rows spread evenly over the weighted order along the
-    leading coordinate's cumulative weight, refined by a few rounds of k-means;
-    everything is a deterministic function of points and weights.
+    The first means are points that are far from each other (`farthest_first`), refined
+    by a few rounds of k-means. Everything is a deterministic function of points and
+    weights.
 
     Parameters
     ----------
@@ -131,7 +131,8 @@ def expectation_maximisation(
         means = responsibility.T @ z / mass[:, None]
         moment = responsibility.T @ z.square() / mass[:, None]
         spread = (moment - means.square()).clamp(min=0)
-        # One pseudo-row in 20 of a mode's share comes from the whole table.
+        # Variances are drawn towards a tenth of the table's, with the weight of a
+        # twentieth of an equal share, so that a mode of few rows keeps some width.
         prior = 0.05 / n_modes
         spread = (mass[:, None] * spread + prior * 0.1 * variance) / (mass + prior)[
             :, None
@@ -151,7 +152,11 @@ def _log_joint(z: Tensor, weight: Tensor, means: Tensor, scale: Tensor) -> Tenso
 
 
 def farthest_first(z: Tensor, w: Tensor, n_modes: int) -> Tensor:
-    """Choose rows as k-means++ would, by quantiles instead of by chance.
+    """Choose rows far from each other, as k-means++ does, but without chance.
+
+    Each row is a quantile of the distribution that k-means++ would draw it from, in
+    which rows have the weight w times the squared distance to the nearest chosen row.
+    Multiples of the golden ratio spread the quantiles over (0, 1).
 
     Parameters
     ----------

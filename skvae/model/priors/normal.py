@@ -44,4 +44,4 @@ class NormalPriorModule(PriorModule):
         return StandardNormal(self.zero)
 
     def initialise(self, start: LinearStart) -> None:
-        """Nothing to move: the start whitens its latents."""
+        """Do nothing: the latents of the start have mean 0 and covariance I already."""

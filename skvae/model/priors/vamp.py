@@ -19,9 +19,10 @@ class VampPrior(PriorSpec):
     .. math:: p(z) = \sum_{c=1}^C w_c\, q(z \mid u_c)
 
     The best prior for a given encoder is the mean of q(z | x) over all rows; this is
-    a mean over a few rows that are learnt with the model. They start at training
-    rows that are far from each other, and live where networks read rows (see
-    `RowFeatures`): a category is a vector there.
+    a weighted mean over a few pseudo-inputs u, which are learnt with the model. They
+    start at training rows that are far from each other. A pseudo-input is made of
+    features, as networks read them (see `RowFeatures`): where a column has categories,
+    it is a vector of any numbers.
 
     Parameters
     ----------
@@ -58,7 +59,8 @@ class VampPriorModule(PriorModule):
         self.logit = nn.Parameter(torch.zeros(n_pseudo_inputs))
         first = torch.empty(n_pseudo_inputs, context.n_inputs)
         self.pseudo_inputs = nn.Parameter(first.normal_(generator=context.generator))
-        # In a tuple, its parameters stay the encoder's own.
+        # torch registers no module that is in a tuple: the encoder's parameters must
+        # not count as the prior's, too.
         self._encoder: tuple[PosteriorModule, ...] = ()
 
     def connect(self, posterior: PosteriorModule) -> None:
@@ -73,12 +75,13 @@ class VampPriorModule(PriorModule):
         return MixtureOverRows(self.logit.log_softmax(0), encoder(self.pseudo_inputs))
 
     def initialise(self, start: LinearStart) -> None:
-        """Move to training rows, weighted by the rows that are nearest to them."""
+        """Move to training rows, each with the weight of the rows nearest to it."""
         w = start.sample_weight / start.sample_weight.sum()
         n_chosen = len(self.logit)
         chosen = farthest_first(start.z, w, n_chosen)
         nearest = torch.cdist(start.z, start.z[chosen]).argmin(1)
-        # Not below a tenth of an equal share: also a lone row has to be able to move.
+        # Not below a tenth of an equal share: a pseudo-input without weight would get
+        # no gradient.
         mass = torch.full_like(start.z[chosen, 0], 0.1 / n_chosen)
         mass.index_add_(0, nearest, w)
         with torch.no_grad():
