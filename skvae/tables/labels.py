@@ -86,7 +86,7 @@ def holds_labels(column: Any) -> bool:
     if hasattr(dtype, "is_numeric") and dtype.is_numeric():
         return False
     # The dtypes of polars have no kind; those of pandas say more than NumPy's: a
-    # column of nullable integers with missing cells would be an array of objects.
+    # column of nullable integers with missing cells may become an array of objects.
     kind = getattr(dtype, "kind", None) or np.asarray(column).dtype.kind
     if kind == "O":
         return not all(_is_number(value) for value in np.asarray(column).tolist())
