@@ -29,6 +29,7 @@ from skvae.tables.checks import check_sample_weight
 from skvae.tables.columns import merge_duplicates
 from skvae.tables.given import Given
 from skvae.tables.large import LargeTable, choose_rows, is_large
+from skvae.tables.names import seen_by
 from skvae.tables.schema import TableSchema, fit_schema, read_table
 from skvae.training.objectives import ObjectiveSpec
 from skvae.typing import Array, RandomState
@@ -146,8 +147,6 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
         previous = FittedState.of(self) if warm else None
         specs = specs_to_fit(parameters, previous)
         check_device(parameters.device)
-        data = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
-        callbacks = FitCallbacks(self, data)
         with staged_fit(self, warm=warm) as staged:
             raw = read_table(staged, X, reset=not warm, min_samples=2)
             weight = check_sample_weight(sample_weight, len(raw.numbers))
@@ -166,6 +165,8 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
             else:
                 rows, weight = merge_duplicates(table, weight)
             columns = None if given is None else given.columns
+            data = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
+            callbacks = FitCallbacks(self, data, seen_by(staged))
             result = fit_model(
                 parameters,
                 specs,

@@ -34,10 +34,14 @@ class FitCallbacks:
         Being fitted.
     data : dict
         Training data as the hooks take it: ``X``, ``y``, ``metadata``.
+    seen : dict
+        What the fit has set already: attributes that say which columns it has seen.
     """
 
-    def __init__(self, estimator: BaseEstimator, data: dict[str, Any]) -> None:
-        self.estimator, self.data = estimator, data
+    def __init__(
+        self, estimator: BaseEstimator, data: dict[str, Any], seen: dict[str, Any]
+    ) -> None:
+        self.estimator, self.data, self.seen = estimator, data, seen
         self.root: Any = None
 
     def begin(self, n_epochs: int) -> None:
@@ -58,8 +62,8 @@ class FitCallbacks:
         Parameters
         ----------
         fitted : callable
-            Returns the attributes of the estimator as if it were fitted now; called
-            only if a callback asks.
+            Returns what the fit would leave behind if training ended now; called only
+            if a callback asks.
         """
         if self.root is None:
             return False
@@ -68,7 +72,7 @@ class FitCallbacks:
         return bool(
             epoch.call_on_fit_task_end(
                 estimator=self.estimator,
-                reconstruction_attributes=fitted,
+                reconstruction_attributes=lambda: {**self.seen, **fitted()},
                 **self.data,
             )
         )

@@ -1,8 +1,8 @@
 """What the columns of an estimator's table are called."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
-__all__ = ["KnowsColumns", "column_label", "column_names"]
+__all__ = ["KnowsColumns", "column_label", "column_names", "seen_by"]
 
 
 class KnowsColumns(Protocol):
@@ -32,3 +32,9 @@ def column_label(estimator: KnowsColumns, index: int) -> str:
     """Return what messages call a column: its name, or its number if it has none."""
     names = getattr(estimator, "feature_names_in_", None)
     return f"column {index}" if names is None else f"column {names[index]!r}"
+
+
+def seen_by(estimator: KnowsColumns) -> dict[str, Any]:
+    """Return the attributes that `validate_data` has set on an estimator, by name."""
+    names = ("n_features_in_", "feature_names_in_")
+    return {name: value for name, value in vars(estimator).items() if name in names}
