@@ -1,4 +1,4 @@
-"""How sets of weights are compared: by log p(x) of rows that training doesn't see."""
+"""How weights are compared: by a bound on log p(x) of rows not trained on."""
 
 import math
 

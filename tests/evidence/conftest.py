@@ -136,7 +136,7 @@ class FoldedDecoder(DecoderModule):
 
 
 class OneSidedEncoder(PosteriorModule):
-    """Knows of the posterior's mode on one side of the fold."""
+    """An encoder that knows the posterior's mode on one side of the fold only."""
 
     def __init__(self, fold: float, side: int) -> None:
         super().__init__()

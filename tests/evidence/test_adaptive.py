@@ -236,7 +236,7 @@ HARD = default_stages(Budget(32, 128, 0.01), 1)
 def test_value_of_a_row_depends_on_that_row_alone(
     hard: tuple[VAE, Tensor], estimate: Estimate
 ) -> None:
-    """Whatever its batch, its place and the threads; in all stages."""
+    """It is the same in any batch, at any place, with any threads, in all stages."""
     vae, rows = hard
     together = estimate(vae, rows, HARD)
     assert {3, 4} <= set(together.n_stages.tolist())
@@ -292,7 +292,7 @@ def test_no_stage_gets_more_samples_than_allowed(
 def test_row_that_nothing_settles_is_unreliable(
     make_model: MakeModel, rows: Tensor, estimate: Estimate
 ) -> None:
-    """Whether k̂ is above its limit, of the samples that the row got."""
+    """The limit of k̂ is that for the number of samples that the row got."""
     vae = make_model(0.1, shift=30.0)
     result = estimate(vae, rows[:20], default_stages(Budget(32, 32, 0.01), 2)[:1])
     limit = min(1 - 1 / np.log10(32), 0.7)
@@ -341,7 +341,7 @@ def background_log_share(vae: VAE, x: Tensor) -> Tensor:
 def test_background_is_added_in_closed_form(
     make_model: MakeModel, rows: Tensor, exact: LogProb, estimate: Estimate
 ) -> None:
-    """log((1 − ε) p + ε p₀), and the share of its second part."""
+    """Values are log((1 − ε) p + ε p₀), shares those of the second term."""
     vae = make_model(1.2, background=StudentTBackground(weight=0.2))
     result = estimate(vae, rows, default_stages(BUDGET, 2))
     with torch.no_grad():
@@ -373,7 +373,7 @@ def test_far_row_is_the_background_and_is_reliable(
 def test_error_is_the_latent_parts_times_its_share(
     make_model: MakeModel, rows: Tensor, estimate: Estimate
 ) -> None:
-    """As the derivative of log((1 − ε) p + ε p₀) by log p."""
+    """The share is the derivative of log((1 − ε) p + ε p₀) with respect to log p."""
     plain, mixed = make_model(2.0), make_model(2.0, background=StudentTBackground(0.3))
     latent, result = (estimate(vae, rows, alone(256, 256)) for vae in (plain, mixed))
     with torch.no_grad():
@@ -402,7 +402,7 @@ def test_unreliable_rows_are_counted_in_one_warning(table: np.ndarray) -> None:
 
 
 def test_repeats_with_other_seeds_agree_within_their_errors() -> None:
-    """Share of 600 differences beyond three standard errors, 0.3 % if Gaussian."""
+    """Of 600 differences, 0.3 % would exceed three standard errors if Gaussian."""
     rng = np.random.default_rng(0)
     angle = rng.uniform(0, 2 * np.pi, 300)
     table = np.c_[np.cos(angle), np.sin(angle)] + 0.1 * rng.normal(size=(300, 2))

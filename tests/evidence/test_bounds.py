@@ -36,7 +36,7 @@ def background_log_share(vae: VAE, x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def closed_elbo(vae: VAE, x: Tensor, weight: Tensor) -> Tensor:
-    """E log N(x; W z, 0.5²) − KL(q ‖ p), both in closed form."""
+    """Return E log N(x; W z, 0.5²) − KL(q ‖ p), both in closed form."""
     q = vae.encode(x)
     assert isinstance(q, CholeskyGaussian)
     miss = (x - q.mean @ weight.T).square().sum(-1)
@@ -50,7 +50,7 @@ def closed_elbo(vae: VAE, x: Tensor, weight: Tensor) -> Tensor:
 def test_one_sample_is_the_elbo(
     make_model: MakeModel, rows: Tensor, decoder_weight: Tensor
 ) -> None:
-    """Three rows, 4,000 seeds of 64 draws each: within 4 standard errors."""
+    """For three rows, means over 4,000 seeds agree within 4 standard errors."""
     vae = make_model(1.5, shift=1.0)
     for row in (0, 7, 60):
         x = rows[row : row + 1]
@@ -80,7 +80,7 @@ def test_exact_encoder_makes_all_bounds_equal(
 def test_bounds_rise_with_the_number_of_samples(
     make_model: MakeModel, rows: Tensor, exact: LogProb
 ) -> None:
-    """In mean over 60 rows and 50 seeds, each step by more than 4 standard errors."""
+    """Means over 60 rows and 50 seeds rise by more than 4 standard errors a step."""
     vae, x, numbers = make_model(2.0, shift=0.5), rows[:60], [1, 2, 5, 16]
     means = torch.stack([bounds(vae, x, numbers, seed).mean(1) for seed in range(50)])
     steps = means.diff(dim=1)
@@ -92,7 +92,7 @@ def test_bounds_rise_with_the_number_of_samples(
 @torch.no_grad()
 @pytest.mark.parametrize("n_samples", [2, 5, 50])
 def test_bound_is_unbiased(n_samples: int, make_model: MakeModel, rows: Tensor) -> None:
-    """Against the mean of log p̂ over 20,000 sets of draws from torch's generator."""
+    """Its mean is that of log p̂ over 20,000 sets of draws from torch's generator."""
     vae, x = make_model(2.0, shift=1.0), rows[3:4]
     ours = many_bounds(vae, x, [n_samples], 1000)[0]
     generator = torch.Generator().manual_seed(0)

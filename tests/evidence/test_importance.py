@@ -43,7 +43,7 @@ def test_error_is_at_least_that_of_independent_draws(n_samples: int) -> None:
 
 @pytest.mark.parametrize("leftover", [0, 7])
 def test_error_is_the_spread_of_batches_where_that_is_larger(leftover: int) -> None:
-    """Weights 1 to 8, each for a batch of 50, and what does not fill a batch."""
+    """The weights are 1 to 8, each in a batch of 50; leftover weights are ignored."""
     levels = torch.arange(1, 9, dtype=torch.float64)
     log_w = torch.cat([levels.repeat_interleave(50), levels[:leftover]]).log()
     result = summarise(log_w[:, None])

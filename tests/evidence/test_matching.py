@@ -41,7 +41,7 @@ def log_density_of(twin: MultivariateNormal) -> LogDensity:
 
 
 def start(twin: MultivariateNormal, distance: float = 0.0) -> Gaussians:
-    """A unit Gaussian so many of the target's standard deviations aside."""
+    """Return unit Gaussians, `distance` of the target's standard deviations aside."""
     aside = twin.scale_tril @ torch.full((L, 1), distance / L**0.5).double()
     tril = torch.eye(L, dtype=torch.float64).expand(N_ROWS, L, L)
     return Gaussians(
@@ -59,7 +59,7 @@ def match(
 
 
 def assert_matched(ours: Gaussians, twin: MultivariateNormal, tolerance: float) -> None:
-    """In units in which the target is N(0, I)."""
+    """Compare in units in which the target is N(0, I)."""
     whiten = torch.linalg.inv(twin.scale_tril)
     mean = whiten @ (ours.mean - twin.mean)[..., None]
     factor = whiten @ ours.tril
@@ -105,7 +105,7 @@ def test_mass_of_a_matched_target_is_its_integral() -> None:
 
 
 def test_mass_before_a_match_is_an_estimate_of_the_integral() -> None:
-    """In mean over 400 rows of 32 draws each, within 4 standard errors."""
+    """The mean over 400 rows of 32 draws each agrees within 4 standard errors."""
     n = 400
 
     def log_density(z: Tensor) -> tuple[Tensor, Tensor]:  # 7 times N(0.5, 1)

@@ -21,7 +21,7 @@ def noise_of(rows: np.ndarray, seed: int = 0, quasi: bool = True) -> RowNoise:
 
 
 def correlations(numbers: Tensor) -> Tensor:
-    """Between the rows of a matrix, each times the root of its length."""
+    """Return correlations between rows, times the root of the rows' length."""
     correlation = torch.corrcoef(numbers).fill_diagonal_(0)
     return correlation * numbers.shape[1] ** 0.5
 
@@ -53,7 +53,7 @@ def test_independent_points_of_one_row_are_standard_normal(rows: np.ndarray) -> 
 def test_quasi_random_points_of_one_row_are_closer_to_the_normal(
     rows: np.ndarray,
 ) -> None:
-    """Than random ones, whose largest deviation is about 0.85 / √1024 = 0.027."""
+    """The largest deviation of random ones is about 0.85 / √1024 = 0.027."""
     points = noise_of(rows[:5]).points(3, 0, 1024, LIKE)
     for column in points.flatten(1).T:
         assert kstest(column.numpy(), "norm").statistic < 0.01
@@ -95,7 +95,7 @@ def test_quasi_random_points_of_a_row_share_one_shift(rows: np.ndarray) -> None:
 
 @both_kinds
 def test_streams_are_independent(quasi: bool, rows: np.ndarray) -> None:
-    """Of each other, of their parent and of streams of streams.
+    """They are independent of each other, of their parent and of its other streams.
 
     Twenty-eight correlations of 2,000 rows, of the same point and of the next;
     false-alarm rate 1e-4 for all.
@@ -241,7 +241,7 @@ def test_shared_noise_is_that_of_one_row_and_always_the_same() -> None:
 def test_quasi_random_points_integrate_better_than_random_ones(
     rows: np.ndarray,
 ) -> None:
-    """Error of the mean of exp(z) over 256 points, root mean square over rows."""
+    """Compare errors of the mean of exp(z) over 256 points, root mean square."""
     deviation = (np.e * (np.e - 1) / 256) ** 0.5
     errors = []
     for quasi in (True, False):

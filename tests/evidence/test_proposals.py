@@ -83,7 +83,7 @@ def test_estimate_is_the_exact_density_within_its_error(
     exact: LogProb,
     estimate: Estimate,
 ) -> None:
-    """Four standard errors; 1e-6 nat by quadrature."""
+    """The error is below four standard errors, and below 1e-6 nat by quadrature."""
     x = rows[:60]
     result = estimate(make_model(), x, alone(resolve(alias, Proposal), 4096))
     error = (result.log_density - exact(x)).abs()
@@ -218,7 +218,7 @@ def test_search_from_the_prior_finds_the_large_mode_that_the_encoder_does_not_kn
 def test_search_from_the_prior_finds_one_of_two_equal_modes(
     make_folded: MakeModel, folded_mass: FoldedMass, estimate: Estimate
 ) -> None:
-    """Perhaps the one that the encoder knows: then log 2 is missing, no more."""
+    """If it finds only the mode that the encoder knows, log 2 is missing."""
     x = torch.linspace(0.6, 2.5, 40, dtype=torch.float64)[:, None]
     vae, one = make_folded(0.0, side=1), folded_mass(x, 0.0, 1)
     result = estimate(vae, x, alone(SEARCH, 1024))
@@ -243,7 +243,7 @@ def test_defensive_share_is_between_zero_and_one(
 def test_defensive_proposal_bounds_the_weights_of_a_narrow_encoder(
     make_model: MakeModel, rows: Tensor, exact: LogProb, estimate: Estimate
 ) -> None:
-    """Two posterior scales aside and three times too narrow."""
+    """The encoder is two posterior scales aside and three times too narrow."""
     vae, x = make_model(1 / 3, shift=6.0), rows[:60]
     encoder = estimate(vae, x, alone(EncoderProposal(), 4096))
     defensive = estimate(vae, x, alone(DefensiveProposal(0.3), 4096))
@@ -257,7 +257,7 @@ def test_defensive_proposal_bounds_the_weights_of_a_narrow_encoder(
 def test_defensive_share_moves_from_the_encoder_to_the_prior(
     make_model: MakeModel, rows: Tensor, estimate: Estimate
 ) -> None:
-    """Mostly encoder, mostly prior: about as many effective samples as these."""
+    """Near the ends there are about as many effective samples as at the ends."""
     vae, x = make_model(1.2), rows[:60]
     sizes = {
         name: estimate(vae, x, alone(proposal, 512)).effective_sample_size.median()

@@ -11,7 +11,7 @@ from torch import Tensor
 from skvae.model import BuildContext, LatentDraw
 from skvae.model.backgrounds import StudentTBackground
 from skvae.model.spec import registered
-from skvae.training import EpochRecord, Schedule, Trainer
+from skvae.training import EpochRecord, Trainer
 from skvae.training.objectives import ELBO, IWAE, ObjectiveSpec
 
 MakeTrainer = Callable[..., Trainer]
@@ -26,7 +26,7 @@ def validation_bound(trainer: Trainer) -> float:
 
 
 class BreaksAt(ObjectiveSpec):
-    """The ELBO, but not a number at some of its calls."""
+    """The ELBO, but nan at some of its calls."""
 
     def __init__(self, calls: tuple[int, ...]) -> None:
         self.calls = calls
@@ -287,7 +287,7 @@ def test_history_is_of_the_parts_of_the_bound(make_trainer: MakeTrainer) -> None
 def test_history_has_the_bound_beside_a_weighted_objective(
     make_trainer: MakeTrainer,
 ) -> None:
-    """The start's, by a rate so small that the weights stay there."""
+    """Of the start: the learning rate is so small that the weights stay there."""
     records = {}
     for objective in (ELBO(), ELBO(beta=0.25, released=0.5)):
         trainer = make_trainer(objective, n_epochs=4, learning_rate=1e-12)
@@ -349,16 +349,3 @@ def test_bounds_are_mixed_with_the_background(make_trainer: MakeTrainer) -> None
     share = math.log(0.2) + background.log_prob(x).numpy()
     expected = np.logaddexp(math.log(0.8) + latent, share)
     np.testing.assert_allclose(trainer.validation_log_p(), expected, atol=1e-6)
-
-
-def test_validations_are_dense_first_and_end_with_the_last_epoch() -> None:
-    schedule = Schedule(
-        n_epochs=200, batch_size=1, learning_rate=1.0, weight_decay=0, n_validations=20
-    )
-    epochs = sorted(schedule.validation_epochs())
-    assert epochs[-1] == 200
-    assert len(epochs) <= 20
-    gaps = np.diff([0, *epochs])
-    assert gaps[:5].sum() < gaps[-5:].sum() / 2
-    short = Schedule(n_epochs=1, batch_size=1, learning_rate=1.0, weight_decay=0)
-    assert short.validation_epochs() == {1}

@@ -122,9 +122,9 @@ def differences(
 
 
 def largest_t(sample: Tensor) -> tuple[float, float]:
-    """Return the largest |t| of the columns' means, and what chance would exceed.
+    """Return the largest |t| of the columns' means and a limit for chance.
 
-    Chance exceeds it in a share `FALSE_ALARM` of all comparisons, at most.
+    Chance exceeds the limit in a share of at most `FALSE_ALARM` of all comparisons.
     """
     deviation = sample.std(0)
     varies = deviation > 1e-12
@@ -166,7 +166,7 @@ class NotSquared(DReG):
 
 
 class WithoutShare(DReG):
-    """Path gradients that do not know of the background."""
+    """Path gradients that leave out the share of the background."""
 
     def bound(self, draw: LatentDraw, progress: float) -> Tensor:
         weight = draw.log_w.detach().softmax(0).unsqueeze(-1)
