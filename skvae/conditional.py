@@ -337,7 +337,8 @@ likelihood_, objective_, background_
         Z : ndarray of shape (n_samples, n_components_)
             Posterior means: what y does not say of the row.
         """
-        return self._reader().embed(self._read(X, y))
+        rows = self._read(X, y)
+        return self._reader().embed(rows)
 
     def inverse_transform(self, Z: ArrayLike, y: ArrayLike) -> Array:
         """Return the decoder's mean row of each latent vector.

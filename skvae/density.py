@@ -415,7 +415,8 @@ Proposal or None, default=None
         Z : ndarray of shape (n_samples, n_components_)
             Posterior means.
         """
-        return self._reader().embed(self._read(X))
+        rows = self._read(X)
+        return self._reader().embed(rows)
 
     def inverse_transform(self, Z: ArrayLike) -> Array:
         """Return the decoder's mean row of each latent vector.
