@@ -17,7 +17,7 @@ class Anomalies:
     Parameters
     ----------
     train : ndarray of shape (n_train, n_columns)
-        Normal rows, and anomalies if it is contaminated.
+        Normal rows; with contamination, anomalies too.
     test : ndarray of shape (n_test, n_columns)
         The other normal rows, and the other anomalies.
     is_anomaly : ndarray of bool of shape (n_test,)
@@ -33,20 +33,21 @@ def load_anomalies(name: str, folder: Path, contaminate: float, seed: int) -> An
     """Load one set and split it.
 
     The training rows are the first half of the normal rows in the order of the file,
-    unshuffled; the test rows are the other half and all anomalies. Of files with more
-    than 50,000 rows, a random 50,000 are taken.
+    unshuffled; the test rows are the other half and all anomalies. If a file has more
+    than 50,000 rows, a random 50,000 of them are used.
 
     Parameters
     ----------
     name : str
-        Of ``<name>.npz`` with arrays ``X`` and ``y``; 1 in y is an anomaly.
+        The set is the file ``<name>.npz`` with arrays ``X`` and ``y``; rows with y = 1
+        are anomalies.
     folder : Path
-        Where it lies.
+        Folder of the file.
     contaminate : float
-        Share of the training rows that are anomalies. They are drawn at random, at
-        most half of all anomalies, and are no test rows.
+        Share of the training rows that are anomalies. At most half of all anomalies
+        are used for this. They are drawn at random, and are no test rows.
     seed : int
-        Of the draws.
+        Seed of the draws.
 
     Returns
     -------

@@ -33,7 +33,7 @@ class Split:
 BUNDLED: dict[str, Callable[[], NDArray[np.float64]]] = {
     "breast_cancer": lambda: load_breast_cancer().data,
     "wine": lambda: load_wine().data,
-    # In its measured units, where the grids of its columns show.
+    # In measured units, the columns lie on grids, which `dequantise` needs to see.
     "diabetes": lambda: load_diabetes(scaled=False).data,
     "digits": lambda: load_digits().data,
 }
@@ -54,8 +54,8 @@ def load_split(name: str, folder: Path | None) -> Split:
     name : str
         One of ``set_names(folder)``.
     folder : Path or None
-        Where ``<name>.npz`` lies, with arrays ``train``, ``valid`` and ``test`` that
-        are standardised already; None stands for the bundled sets.
+        Folder of the file ``<name>.npz`` with arrays ``train``, ``valid`` and
+        ``test``, which are already standardised; None stands for the bundled sets.
 
     Returns
     -------
@@ -75,8 +75,9 @@ def dequantise(
 ) -> NDArray[np.float64]:
     """Drop constant columns and spread repeated values over one grid step.
 
-    A density has no upper bound on a column that repeats its values: a spike on one
-    of them scores as high as it is narrow. Uniform noise of the grid step bounds it.
+    On a column that repeats its values, log-density has no upper bound: a density with
+    a narrow spike on a repeated value scores the higher the narrower the spike is.
+    Uniform noise as wide as the grid step bounds it.
 
     Parameters
     ----------
@@ -92,8 +93,9 @@ def dequantise(
         values = np.unique(column)
         if len(values) == len(column):
             continue
-        # The smallest gap understates the grid where decimals vary; a repeated value
-        # (a zero that means "none") would stay a spike without the second width.
+        # The smallest gap is too small a step where only some values have decimals.
+        # A value that is repeated for another reason, such as a zero that means
+        # "none", would then stay a spike: hence the second, wider step.
         step = max(np.diff(values).min(), column.std() / 50)
         column += rng.uniform(0, step, size=len(column))
     return spread

@@ -1,8 +1,7 @@
 """Classical and neural rivals of ``VAEDensity``, each tuned on validation rows.
 
-A fitter takes a :class:`~_data.Split` and a seed and returns a :class:`Fitted`. All
-of them fit on ``train`` and choose their settings by the mean log-density of
-``valid``.
+A fitter takes a :class:`~_data.Split` and a seed and returns a :class:`Fitted`. Every
+fitter fits to ``train`` and chooses its settings by the mean log-density of ``valid``.
 """
 
 import copy
@@ -77,7 +76,8 @@ def _fit_seconds(
     """Fit an estimator in place and return the seconds that it took."""
     start = perf_counter()
     with warnings.catch_warnings():
-        # EM that stops at max_iter is a candidate like any other.
+        # A mixture whose EM stops at max_iter before it has converged is a candidate
+        # like any other: its validation score says how good it is.
         warnings.simplefilter("ignore", ConvergenceWarning)
         density.fit(rows)
     return perf_counter() - start
@@ -133,9 +133,10 @@ def fit_gmm(split: Split, seed: int) -> Fitted:
 def fit_kde(split: Split, seed: int) -> Fitted:
     """Fit a Gaussian kernel density with one bandwidth for all columns.
 
-    The bandwidth is chosen from ``BANDWIDTHS``. The best one shrinks as rows are
-    added, so the candidates always hold all training rows; above ``MANY_ROWS`` of
-    them, a random ``N_BANDWIDTH_ROWS`` validation rows are scored instead of all.
+    The bandwidth is chosen from ``BANDWIDTHS``. The best bandwidth shrinks as rows are
+    added, so every candidate is fitted to all training rows. Above ``MANY_ROWS``
+    training rows, scoring takes long: the candidates then score ``N_BANDWIDTH_ROWS``
+    random validation rows instead of all.
 
     Parameters
     ----------
@@ -149,9 +150,10 @@ def fit_kde(split: Split, seed: int) -> Fitted:
     start = perf_counter()
     many = len(split.train) > MANY_ROWS
     valid = random_rows(split.valid, N_BANDWIDTH_ROWS, seed) if many else split.valid
-    # One leaf makes the tree a plain sum. With the default leaves its running bounds
-    # cancel, and rows far from the data score up to hundreds of nats too high
-    # (scikit-learn issues 7492 and 25799).
+    # With one leaf, the tree is a plain sum over the training rows. With the default
+    # leaves, the tree keeps bounds that cancel in floating-point arithmetic, and rows
+    # far from the data score up to hundreds of nats too high (scikit-learn issues 7492
+    # and 25799).
     kde = KernelDensity(leaf_size=len(split.train))
     scores = [
         kde.set_params(bandwidth=bandwidth).fit(split.train).score(valid)
@@ -168,7 +170,7 @@ def fit_kde(split: Split, seed: int) -> Fitted:
 
 
 def _batches(n_rows: int, generator: "torch.Generator") -> Iterator["torch.Tensor"]:
-    """Yield row indices of full batches for ever, shuffled anew in every epoch."""
+    """Yield row indices of full batches without end, shuffled anew in every epoch."""
     import torch
 
     size = min(FLOW_BATCH, n_rows)
@@ -178,10 +180,11 @@ def _batches(n_rows: int, generator: "torch.Generator") -> Iterator["torch.Tenso
 
 
 def fit_mapped_flow(split: Split, seed: int, seconds: float) -> Fitted:
-    """Fit `fit_flow` to columns mapped to normal scores, as ``VAEDensity`` has them.
+    """Fit the flow of `fit_flow` to columns that are mapped to normal scores.
 
-    The maps are those of ``marginal_transform="normal"``, fitted to ``train``; the
-    log-densities are of the unmapped columns, by the maps' exact derivatives.
+    The maps are those of ``VAEDensity(marginal_transform="normal")``, fitted to
+    ``train``. The exact derivatives of the maps turn the flow's log-densities into
+    those of the unmapped columns.
 
     Parameters
     ----------
@@ -206,7 +209,7 @@ def fit_mapped_flow(split: Split, seed: int, seconds: float) -> Fitted:
         return scores, log_slope
 
     def score(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return log-densities of rows as they came."""
+        """Return log-densities in the units of the unmapped columns."""
         scores, log_slope = mapped(rows)
         return np.asarray(flow.score(scores) + log_slope)
 
@@ -219,9 +222,10 @@ def fit_flow(split: Split, seed: int, seconds: float) -> Fitted:
     """Fit a neural spline flow (zuko) within a wall-clock budget.
 
     Three transforms with two hidden layers of 128 units, Adam at 1e-3, batches of
-    256 rows. Validation rows are scored every 250 steps, or every ten epochs where
-    those are shorter (small sets overfit within 250 steps), and at the end; the best
-    weights are kept. The budget holds for steps and validations together.
+    256 rows. Validation rows are scored every 250 steps and at the end, and the best
+    weights are kept. Small sets overfit within 250 steps: where ten epochs have fewer
+    steps, validation rows are scored every ten epochs instead. The budget holds for
+    steps and validations together.
 
     Parameters
     ----------

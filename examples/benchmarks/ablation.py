@@ -1,4 +1,4 @@
-"""What the parts of VAEDensity are worth, on validation rows.
+"""What one parameter of VAEDensity is worth, on validation rows.
 
 Examples::
 
@@ -7,19 +7,25 @@ Examples::
     python examples/benchmarks/ablation.py --data FOLDER --sets concrete \
         --variants default "decoder=AutoregressiveDecoder((64,));n_components=4"
 
-A variant is one or more KEY=VALUE of VAEDensity, with semicolons between them. Every
-one is fitted to ``train`` and scored on ``valid``: ``test`` rows stay out of all
-choices. Differences are to the first variant, paired by row, ± their standard error.
+A variant is one or more KEY=VALUE of VAEDensity, separated by semicolons. Every variant
+is fitted to ``train`` and scored on ``valid``, so that no ``test`` row has a part in a
+choice. A difference is to the first variant, paired by row, ± its standard error.
 """
 
 import argparse
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import torch
-from _data import load_split, set_names
-from density import mean_and_error, parse_param, plus_minus, with_components
+from _command import (
+    add_sets,
+    benchmark_parser,
+    check_sets,
+    parse_param,
+    with_components,
+)
+from _data import load_split
+from _report import mean_and_error, plus_minus
 
 from skvae import VAEDensity
 
@@ -33,16 +39,13 @@ def parse_variant(text: str) -> tuple[str, dict[str, Any]]:
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, help="folder of npz files; else bundled")
-    parser.add_argument("--sets", nargs="+", metavar="NAME", help="default: all")
+    parser = benchmark_parser(__doc__)
+    add_sets(parser)
     parser.add_argument(
         "--variants", nargs="+", required=True, type=parse_variant, metavar="VARIANT"
     )
     parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args()
+    return check_sets(parser, parser.parse_args())
 
 
 def main() -> None:
@@ -51,7 +54,7 @@ def main() -> None:
     torch.set_num_threads(1)
     print("| set | variant | nats per row | difference | fit s |")
     print("|---|---|---|---|---|")
-    for name in arguments.sets or set_names(arguments.data):
+    for name in arguments.sets:
         split = load_split(name, arguments.data)
         first = None
         for variant, params in arguments.variants:

@@ -7,14 +7,13 @@ Examples::
 
 ``FOLDER`` holds ``<set>.npz`` files with arrays ``train``, ``valid`` and ``test`` of
 zeros and ones. The tree and the independent columns fit on ``train`` and choose their
-pseudo-count on ``valid``; ``VAEDensity(likelihood="bernoulli")`` gets both parts in
-one table and holds rows out by itself; it is the same for all sets. ``test`` is scored
-once. Figures are nats per row; every ``±`` is a standard error over test rows, and a
-difference is paired. "error" is the median standard error of one row's log-mass.
+pseudo-count on ``valid``. ``VAEDensity(likelihood="bernoulli")`` gets both parts in
+one table and holds rows out by itself; its settings are the same for all sets. ``test``
+is scored once. Figures are in nats per row. Every ``±`` is a standard error over test
+rows, and a difference is paired by row. "error" is the median standard error of one
+row's log-mass.
 """
 
-import argparse
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,13 +22,8 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from density import (
-    markdown_table,
-    mean_and_error,
-    parse_param,
-    plus_minus,
-    with_components,
-)
+from _command import add_param, benchmark_parser, with_components
+from _report import markdown_table, mean_and_error, plus_minus
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 
@@ -44,15 +38,17 @@ SETS = ("nltcs", "plants", "jester", "baudio", "accidents", "dna")
 class ChowLiuTree:
     """A tree of binary columns: p(x) = Π_d p(x_d | x_parent(d)).
 
-    C. K. Chow and C. N. Liu, 1968. Approximating discrete probability distributions
-    with dependence trees.
-
     Attributes
     ----------
     parent : ndarray of shape (D,)
         Column before each column in the tree; the root's is itself.
     log_mass : ndarray of shape (D, 2, 2)
         log p(x_d = b | x_parent = a) at [d, a, b].
+
+    References
+    ----------
+    C. K. Chow and C. N. Liu, 1968. Approximating discrete probability distributions
+    with dependence trees.
     """
 
     parent: NDArray[np.intp]
@@ -65,7 +61,8 @@ class ChowLiuTree:
         single = np.stack([1 - (p := np.diag(joint[1, 1])), p])
         independent = single[:, None, :, None] * single[None, :, None, :]
         information = (joint * np.log(joint / independent)).sum((0, 1))
-        # A zero would be no edge: shift, the tree is the same.
+        # SciPy takes a weight of zero for a missing edge. A constant added to all
+        # weights keeps them positive and does not change the tree.
         weight = information.max() + 1 - information
         tree = minimum_spanning_tree(weight)
         order, parent = breadth_first_order(tree, 0, directed=False)
@@ -93,7 +90,8 @@ def pair_probabilities(rows: Array, pseudo_count: float) -> Array:
     counts[0, 1] = ones[None, :] - both
     counts[0, 0] = n_rows - ones[:, None] - ones[None, :] + both
     counts += pseudo_count / 2
-    # A column and itself: the same value twice.
+    # A column paired with itself has the same value twice: unequal pairs get a tiny
+    # count, for the logarithm.
     diagonal = np.arange(len(ones))
     counts[0, 1, diagonal, diagonal] = counts[1, 0, diagonal, diagonal] = 1e-9
     counts[0, 0, diagonal, diagonal] = n_rows - ones + pseudo_count
@@ -110,24 +108,20 @@ def independent_columns(rows: Array, pseudo_count: float) -> Callable[[Array], A
 def best_on_valid(
     fit: Callable[[Array, float], Callable[[Array], Array]], train: Array, valid: Array
 ) -> Callable[[Array], Array]:
-    """Choose the pseudo-count."""
+    """Return the fit whose pseudo-count is best on the validation rows."""
     candidates = [fit(train, count) for count in PSEUDO_COUNTS]
     return max(candidates, key=lambda score: score(valid).mean())
 
 
 def main() -> int:
     """Run the benchmark and print its table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--sets", nargs="+", default=list(SETS))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--part", choices=("valid", "test"), default="test")
-    parser.add_argument(
-        "--param", type=parse_param, nargs="+", action="extend", default=[]
-    )
+    add_param(parser)
     options = parser.parse_args()
     params: dict[str, Any] = with_components(dict(options.param))
     import torch
@@ -141,7 +135,7 @@ def main() -> int:
                 arrays[part].astype(float) for part in ("train", "valid", "test")
             )
         if options.part == "valid":
-            # To choose settings: the test rows stay unseen.
+            # Settings are chosen with this part, so that test rows stay unseen.
             test, fit_rows = valid, train
         else:
             fit_rows = np.concatenate([train, valid])
@@ -177,6 +171,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(variable, "1")
     sys.exit(main())

@@ -9,29 +9,31 @@ Examples::
     python examples/benchmarks/density.py --methods vae \
         --param "decoder=AutoregressiveDecoder(reads_latents=False)"
 
-Everybody sees the same rows. The rivals fit on ``train`` and choose their settings on
-``valid``; ``VAEDensity`` gets both parts in one table and holds rows out by itself. So
-does ``stack``, a ``StackedDensity`` of three ``VAEDensity``, one with an MLP decoder
-and two with autoregressive ones, in standardised and in normal-score columns, and of
-Gaussian mixtures and, up to 20,000 rows, kernel densities of several sizes.
-``test`` is scored once. All log-densities are nats per row in the standardised units
-of the set; a difference is paired, VAE minus rival on the same test rows, and every
-``±`` is a standard error over test rows (sd / sqrt(n)).
+All methods see the same rows. The rivals fit on ``train`` and choose their settings on
+``valid``. ``VAEDensity`` gets both parts in one table and holds rows out by itself.
+
+``stack`` gets both parts in one table, too. It is a ``StackedDensity`` of
+
+- a ``VAEDensity`` with an MLP decoder;
+- two with autoregressive decoders, one of them in standardised columns and the other
+  in columns that are mapped to normal scores;
+- Gaussian mixtures of several sizes;
+- up to 20,000 rows, kernel densities of several bandwidths.
+
+``test`` is scored once. All log-densities are in nats per row, in the standardised
+units of the set. A difference is VAE minus rival, paired by test row, and every ``±``
+is a standard error over test rows (sd / sqrt(n)).
 
 Every fit runs in a fresh process, so that its peak memory (interpreter and libraries
 included) and its thread settings are its own.
 """
 
 import argparse
-import ast
 import json
-import multiprocessing
-import os
 import platform
 import shlex
 import sys
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib import metadata
@@ -40,7 +42,10 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from _data import Split, load_split, set_names
+from _command import add_param, add_sets, benchmark_parser, check_sets, with_components
+from _data import Split, load_split
+from _process import in_fresh_process, limit_threads, peak_memory
+from _report import markdown_table, mean_and_error, plus_minus
 from _rivals import (
     MANY_ROWS,
     Fitted,
@@ -61,7 +66,7 @@ PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "zuko", "skvae")
 
 @dataclass(frozen=True)
 class Job:
-    """One method on one set with one seed: what a child process is told."""
+    """What a child process has to do: one method on one set with one seed."""
 
     dataset: str
     folder: Path | None
@@ -140,7 +145,8 @@ def fit_stack(split: Split, seed: int, params: dict[str, Any]) -> Fitted:
             n_components, reg_covar=1e-4, max_iter=200
         )
     for bandwidth in (0.1, 0.2, 0.4) if len(rows) <= MANY_ROWS else ():
-        # One leaf: in more than a few columns, a tree only costs time.
+        # With one leaf, the tree becomes a plain sum over the rows: in more than a few
+        # columns a tree cannot skip any of them and only costs time.
         members[f"kde{bandwidth:g}"] = KernelDensity(
             bandwidth=bandwidth, leaf_size=len(rows)
         )
@@ -157,37 +163,13 @@ def fit_stack(split: Split, seed: int, params: dict[str, Any]) -> Fitted:
     )
 
 
-def with_components(params: dict[str, Any]) -> dict[str, Any]:
-    """Make components of texts such as ``"MixturePrior(n_modes=8)"``."""
-    import skvae
-
-    def made(value: Any) -> Any:
-        if not isinstance(value, str) or "(" not in value:
-            return value
-        call = ast.parse(value, mode="eval").body
-        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
-            raise ValueError(
-                f"expected a component such as ELBO(beta=2), got {value!r}"
-            )
-        arguments = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
-        return getattr(skvae, call.func.id)(
-            *(ast.literal_eval(argument) for argument in call.args), **arguments
-        )
-
-    return {name: made(value) for name, value in params.items()}
-
-
-def mean_and_error(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the mean over rows and its standard error."""
-    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
-
-
 def timed_score(
     score: Score, rows: NDArray[np.float64], at_least: float = 0.5
 ) -> tuple[NDArray[np.float64], float]:
     """Return log-densities and the rows scored per second.
 
-    Short calls are repeated for ``at_least`` seconds; the median call counts.
+    Short calls are repeated for ``at_least`` seconds. The rate is that of the median
+    call.
     """
     seconds: list[float] = []
     while sum(seconds) < at_least:
@@ -195,16 +177,6 @@ def timed_score(
         log_density = score(rows)
         seconds.append(perf_counter() - start)
     return log_density, len(rows) / float(np.median(seconds))
-
-
-def peak_memory() -> float:
-    """Return the peak resident memory of this process in MiB, nan on Windows."""
-    try:
-        import resource
-    except ImportError:
-        return float("nan")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
 def run_job(job: Job) -> Result:
@@ -250,24 +222,6 @@ def run_job(job: Job) -> Result:
     )
 
 
-def run_in_fresh_process(job: Job) -> Result:
-    """Run a job in a newly started interpreter and return what it measured.
-
-    On Linux a child's peak memory starts at its parent's, so the parent imports no
-    torch and loads no data.
-    """
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
-        return pool.submit(run_job, job).result()
-
-
-def plus_minus(mean: float | None, error: float | None, sign: str = "") -> str:
-    """Format a figure and its standard error, or a dash where there is none."""
-    if mean is None or error is None:
-        return "–"
-    return f"{mean:{sign}.3f} ± {error:.3f}"
-
-
 def row_line(result: Result) -> str:
     """Format one result as a line of the running report."""
     difference = ""
@@ -280,13 +234,6 @@ def row_line(result: Result) -> str:
         f"fit {result.fit_seconds:.1f} s  {result.rows_per_second:,.0f} rows/s  "
         f"{result.peak_mib:.0f} MiB  ({result.settings})"
     )
-
-
-def markdown_table(rows: list[list[str]]) -> str:
-    """Join rows of cells into a Markdown table; the first row is the header."""
-    header, *body = rows
-    lines = [header, ["---"] * len(header), *body]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def summary_table(results: list[Result]) -> str:
@@ -379,29 +326,10 @@ def report_markdown(results: list[Result], threads: int) -> str:
     )
 
 
-def read_value(text: str) -> Any:
-    """Read a Python literal, or take the text as it is."""
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
-
-
-def parse_param(text: str) -> tuple[str, Any]:
-    """Split ``KEY=VALUE`` and read the value as a Python literal where it is one."""
-    key, equals, value = text.partition("=")
-    if not key or not equals:
-        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, got {text!r}")
-    return key, read_value(value)
-
-
 def parse_arguments() -> argparse.Namespace:
     """Read and check the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, help="folder of npz files; else bundled")
-    parser.add_argument("--sets", nargs="+", metavar="NAME", help="default: all")
+    parser = benchmark_parser(__doc__)
+    add_sets(parser)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
@@ -411,36 +339,21 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, help="file for all figures")
     parser.add_argument("--markdown", type=Path, help="file for the tables")
-    parser.add_argument(
-        "--param",
-        type=parse_param,
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help="parameter of VAEDensity",
-    )
-    arguments = parser.parse_args()
-    available = set_names(arguments.data)
-    arguments.sets = arguments.sets or available
-    if unknown := set(arguments.sets) - set(available):
-        parser.error(f"no such sets: {sorted(unknown)}; there are {available}")
-    return arguments
+    add_param(parser)
+    return check_sets(parser, parser.parse_args())
 
 
 def main() -> int:
     """Run the benchmark; the exit status is 1 if any run failed."""
     arguments = parse_arguments()
-    # OpenMP and BLAS read these once, when a child's libraries load.
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[variable] = str(arguments.threads)
+    limit_threads(arguments.threads)
 
     results: list[Result] = []
     failures: dict[str, str] = {}
     for dataset in arguments.sets:
         for seed in arguments.seeds:
             vae = None
-            # METHODS has the VAE first: the others' differences need it.
+            # METHODS has the VAE first, because the differences of the others need it.
             for method in [m for m in METHODS if m in arguments.methods]:
                 job = Job(
                     dataset=dataset,
@@ -452,9 +365,9 @@ def main() -> int:
                     test_rows=arguments.test_rows,
                     params=dict(arguments.param),
                 )
-                # One failed fit must not cost the hours of the others.
+                # If one fit fails, the others, which take hours, go on.
                 try:
-                    result = run_in_fresh_process(job)
+                    result = in_fresh_process(run_job, job)
                 except Exception as failure:
                     failures[f"{dataset} {method} seed {seed}"] = repr(failure)
                     print(f"{dataset:<14} {method:<5} failed: {failure!r}", flush=True)
@@ -467,7 +380,8 @@ def main() -> int:
                 results.append(result)
                 print(row_line(result), flush=True)
 
-    # Files before the terminal: a closed pipe must not lose the figures.
+    # The files are written before anything is printed: printing to a closed pipe
+    # would raise, and the figures would be lost.
     if arguments.json:
         figures = report_json(results, failures, arguments)
         arguments.json.write_text(figures, encoding="utf-8")

@@ -6,25 +6,29 @@ Examples::
     python examples/benchmarks/outliers.py --data FOLDER --seeds 0 1 2 3 4 --n-jobs 2
     python examples/benchmarks/outliers.py --data FOLDER --contaminate 0.05
 
-The published semi-supervised protocol: fit to half of the normal rows, rank the others
-and all anomalies; all sets with the same settings, which are the detectors' defaults.
-Gaussian mixture and kernel density are tuned by the log-density of a tenth of the
-training rows. What is reported is the area under the ROC curve (AUC) and average
-precision (AP) in percent, mean ± standard deviation over seeds. With anomalies mixed
-into the training rows, ``skvae_told`` is told their share by ``contamination``.
+The protocol is the published semi-supervised one: a detector is fitted to half of the
+normal rows and ranks the other half and all anomalies. A detector has the same
+settings, its defaults, on all sets. Gaussian mixture and kernel density are tuned by
+the log-density of a tenth of the training rows. The script reports the area under the
+ROC curve (AUC) and average precision (AP) in percent, mean ± standard deviation over
+seeds.
 
-With clean training rows, the mean AUC of k-nearest neighbours over the eight open sets
-has to be the published 88.40: otherwise data or split are not those of the paper.
+``--contaminate`` mixes anomalies into the training rows. The method ``skvae_told`` is
+then told their share by ``contamination``.
 
-False alarms: the test rows that are normal are divided at random, `fit_threshold`
-chooses the threshold by one half, and the rate is measured on the other; mean of 200
-divisions, for sets whose half has at least 5 / rate rows.
+With clean training rows, the mean AUC of k-nearest neighbours over eight of the sets
+has to be the published 88.40. If it is not, the data or the split are not those of the
+publication.
+
+Rates of false alarms: the normal test rows are divided into two halves at random.
+`fit_threshold` chooses the threshold by one half, and the rate is measured on the
+other. A rate is the mean of 200 divisions, and is given for sets whose half has at
+least 5 / rate rows.
 """
 
 import argparse
 import json
 import multiprocessing
-import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -36,9 +40,11 @@ from typing import Any
 
 import numpy as np
 from _anomalies import load_anomalies
-from _data import Split, set_names
+from _command import add_sets, benchmark_parser, check_sets
+from _data import Split
+from _process import limit_threads
+from _report import markdown_table
 from _rivals import fit_gmm, fit_kde
-from density import markdown_table
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import IsolationForest
@@ -51,7 +57,7 @@ Array = NDArray[np.float64]
 
 RATES = (0.01, 0.05)
 N_DIVISIONS = 200
-# On the sets with these names, in this protocol.
+# The published mean AUC of nearest neighbours over these sets.
 PUBLISHED_KNN = 88.40
 OPEN_SETS = {
     "Wilt", "cardio", "magic.gamma", "mammography", "pendigits", "satellite",
@@ -88,12 +94,15 @@ class Result:
 
 
 Score = Callable[[Array], Array]
-# Of training rows, a seed and the share of anomalies among the rows.
+# A fitter takes training rows, a seed and the share of anomalies among the rows.
 Fitter = Callable[[Array, int, float], Score]
 
 
 def fit_skvae(train: Array, seed: int, mixed_in: float) -> Score:
-    """Fit the detector with its defaults; only its threshold takes less time."""
+    """Fit the detector with its defaults, except that its threshold takes less time.
+
+    The areas do not depend on the threshold.
+    """
     from skvae import DensityOutlierDetector
 
     detector = DensityOutlierDetector(random_state=seed, max_reference_rows=200)
@@ -106,7 +115,7 @@ def fit_trimmed(train: Array, seed: int, mixed_in: float) -> Score:
 
 
 def fit_told(train: Array, seed: int, mixed_in: float) -> Score:
-    """Fit the detector, told which share of the training rows are anomalies."""
+    """Fit the detector and tell it the share of anomalies among the training rows."""
     from skvae import DensityOutlierDetector
 
     detector = DensityOutlierDetector(
@@ -148,17 +157,17 @@ METHODS: dict[str, Fitter] = {
     "gmm": fit_tuned(fit_gmm),
     "kde": fit_tuned(fit_kde),
 }
-# skvae, told the share of anomalies in the training rows.
+# This method is told the share of anomalies among the training rows.
 TOLD = "skvae_told"
 OF_TORCH = ("skvae", "skvae_told", "skvae_trimmed")
-# What trimming costs where there is nothing to trim is for those who ask.
+# ``skvae_trimmed`` trims clean rows to show what that costs; it runs when it is named.
 DEFAULTS = [method for method in METHODS if method != "skvae_trimmed"]
-# The same for every seed while the training rows are.
+# These methods have no randomness: with the same training rows, one seed is enough.
 WITHOUT_CHANCE = ("knn", "lof", "ocsvm")
 
 
 class KnownScores(BaseEstimator):
-    """A "density" of scores that are known already, in the only column."""
+    """A "density" whose score of a row is the row's only column."""
 
     def fit(self, X: Array, y: None = None) -> "KnownScores":
         """Do nothing."""
@@ -175,11 +184,16 @@ def false_alarms(scores: Array, rate: float, seed: int) -> float:
     Parameters
     ----------
     scores : ndarray of shape (n,)
-        Scores of normal rows that no fit has seen; nan is returned for too few.
+        Scores of normal rows that no fit has seen.
     rate : float
-        What is asked for.
+        The rate of false alarms that the threshold is chosen for.
     seed : int
-        Of the divisions.
+        Seed of the divisions.
+
+    Returns
+    -------
+    float
+        Mean rate over the divisions; nan if there are too few rows to measure it.
     """
     from skvae import DensityOutlierDetector
 
@@ -296,11 +310,8 @@ def knn_is_published(results: list[Result]) -> bool:
 
 def parse_arguments() -> argparse.Namespace:
     """Read and check the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, required=True, help="folder of npz files")
-    parser.add_argument("--sets", nargs="+", metavar="NAME", help="default: all")
+    parser = benchmark_parser(__doc__)
+    add_sets(parser)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=DEFAULTS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--contaminate", type=float, default=0.0)
@@ -308,10 +319,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="file for all figures")
     parser.add_argument("--markdown", type=Path, help="file for the tables")
     arguments = parser.parse_args()
-    available = set_names(arguments.data)
-    arguments.sets = arguments.sets or available
-    if unknown := set(arguments.sets) - set(available):
-        parser.error(f"no such sets: {sorted(unknown)}; there are {available}")
+    if arguments.data is None:
+        parser.error("--data is needed: no bundled set has labelled anomalies")
+    check_sets(parser, arguments)
     if not 0 <= arguments.contaminate < 0.5:
         parser.error(f"--contaminate must be in [0, 0.5): {arguments.contaminate}")
     return arguments
@@ -321,7 +331,7 @@ def jobs_of(arguments: argparse.Namespace) -> list[Job]:
     """Return all runs, the longest first."""
     jobs = []
     for method in [m for m in METHODS if m in arguments.methods]:
-        if method == "skvae_told" and not arguments.contaminate:
+        if method == TOLD and not arguments.contaminate:
             continue
         for dataset in arguments.sets:
             once = method in WITHOUT_CHANCE and not arguments.contaminate
@@ -335,9 +345,7 @@ def jobs_of(arguments: argparse.Namespace) -> list[Job]:
 def main() -> int:
     """Run the benchmark; the exit status is 1 if a run or the self-check failed."""
     arguments = parse_arguments()
-    # OpenMP and BLAS read these once, when a child's libraries load.
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[variable] = "1"
+    limit_threads(1)
     results: list[Result] = []
     n_failures = 0
     context = multiprocessing.get_context("spawn")
@@ -346,7 +354,7 @@ def main() -> int:
         futures = {pool.submit(run_job, job): job for job in jobs_of(arguments)}
         for future in as_completed(futures):
             job = futures[future]
-            # One failed fit must not cost the others.
+            # If one fit fails, the others go on.
             try:
                 result = future.result()
             except Exception as failure:
@@ -365,7 +373,8 @@ def main() -> int:
     order = list(METHODS)
     results.sort(key=lambda r: (r.dataset.lower(), order.index(r.method), r.seed))
 
-    # Files before the terminal: a closed pipe must not lose the figures.
+    # The files are written before anything is printed: printing to a closed pipe
+    # would raise, and the figures would be lost.
     if arguments.json:
         report = {
             "command": shlex.join(["python", *sys.argv]),

@@ -8,30 +8,27 @@ Examples::
     python examples/benchmarks/speed.py --members 2 4 8
 
 Without ``--data``, tables are drawn from a mixture of Gaussians, and rows, columns and
-latents are varied in turn. A fit is timed with one draw per row and with four, as the
-default has in its two halves, a score by the encoder's draws alone.
+latents are varied in turn. Fits are timed with one draw per row, which is the first
+half of a default fit, and with four, which is the second half. Scoring is timed with
+draws from the encoder.
 
 The ceiling is the time that bare matrix products of the same shapes take, in the same
-process: for a training step, each layer's product and the two of its gradient, for the
-rows of a step in the encoder and for all their draws in the decoder. Every line is
-measured in a process of its own; seconds are of one machine, shares carry over.
+process. A training step has three products for every layer: one for its values and two
+for its gradient. They are those of the rows of a step in the encoder, and of all draws
+of these rows in the decoder. Every line is measured in a process of its own. Seconds
+depend on the machine; shares of the ceiling depend on it less.
 
-``--beside-kde`` compares `score_samples` of a default fit, with a standard error of at
-most 0.1 nats per row, to that of a `KernelDensity` of the same training rows, at most
+``--beside-kde`` compares `score_samples` of a default fit, read to a standard error of
+0.1 nats per row, with that of a `KernelDensity` of the same training rows, at most
 100,000 of them, in a tree and as one leaf.
 
-``--members`` asks whether several models would train faster together: steps of M
-residual networks of the default shape, one after the other, and as one network whose
-matrix products are stacked.
+``--members`` compares two ways to train M residual networks of the default shape: one
+after the other, and as one network whose matrix products are stacked.
 """
 
-import argparse
 import itertools
-import multiprocessing
-import os
 import sys
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -39,8 +36,10 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+from _command import benchmark_parser
 from _data import load_split
-from density import markdown_table, peak_memory
+from _process import in_fresh_process, limit_threads, peak_memory
+from _report import markdown_table
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -71,7 +70,7 @@ KDE_HEADER = [
 
 @dataclass(frozen=True)
 class Job:
-    """What a child process is to measure."""
+    """What a child process has to measure."""
 
     name: str
     n_rows: int
@@ -176,7 +175,7 @@ def seconds_per_step(n_rows: int, members: tuple[int, ...]) -> float:
     n_rows : int
         Rows of the step.
     members : tuple of int
-        Empty for one network; the number of those whose products are stacked.
+        Empty for one network; ``(M,)`` for M networks whose products are stacked.
     """
     import torch
     from torch.nn.functional import silu
@@ -202,7 +201,7 @@ def seconds_per_step(n_rows: int, members: tuple[int, ...]) -> float:
 
 
 def rows_per_second(score: Callable[[Array], Array], rows: Array) -> float:
-    """Return the rows scored per second, after a call that does not count."""
+    """Return the rows scored per second, after a first call that is not timed."""
     score(rows[:10])
     began = perf_counter()
     score(rows)
@@ -248,9 +247,7 @@ def timed_products(weights: list[Any], n_rows: int, dtype: Any) -> float:
 
 def main() -> int:
     """Measure every table in a fresh process, and print the lines as they come."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--data", type=Path, help="folder of npz files")
     parser.add_argument("--sets", nargs="+", default=["magic"], metavar="NAME")
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
@@ -266,18 +263,15 @@ def main() -> int:
         parser.error("--beside-kde needs --data")
     table = [KDE_HEADER if options.beside_kde else HEADER + FIGURES]
     for threads in options.threads:
-        for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-            os.environ[variable] = str(threads)
+        limit_threads(threads)
         if options.data is None:
             jobs = [Job("mixture", *shape, threads) for shape in SHAPES]
         else:
             given = "auto", threads, options.data, options.beside_kde
             jobs = [Job(s, 0, 0, *given) for s in options.sets]
         for job in jobs:
-            context = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
-                measured = measure_beside_kde if job.beside_kde else measure
-                table.append(pool.submit(measured, job).result())
+            measured = measure_beside_kde if job.beside_kde else measure
+            table.append(in_fresh_process(measured, job))
             print("  ".join(table[-1]), flush=True)
     print(f"\n{markdown_table(table)}")
     return 0
