@@ -2,11 +2,12 @@
 A Bayes classifier with better densities
 ========================================
 
-``GaussianNB`` is Bayes' rule with independent Gaussian columns. ``DensityClassifier``
-is the same rule with any density in each class: a mixture, a kernel density, a
-``VAEDensity``. On two pairs of blobs, crosswise, and a ring around them the shapes
-show; and a row that is like no class can be told by its density, whatever its class
-probabilities say.
+``GaussianNB`` is Bayes' rule with independent Gaussian columns in each class.
+``DensityClassifier`` is the same rule with any density in each class: a mixture, a
+kernel density, a ``VAEDensity``. Here two classes are pairs of blobs that lie
+crosswise, and the third is a ring around them: independent Gaussian columns cannot
+follow these shapes. A row that is like no class has a low density in all of them, which
+shows even where the class probabilities look sure.
 
 Run it with ``python examples/plot_bayes_classifier.py [FIGURE]``.
 """
@@ -67,8 +68,10 @@ for name, classifier in classifiers.items():
     )
 
 # %%
-# Regions of the classes, and the log-density of a row whatever its class: in the white
-# parts, the answer is as sure as anywhere, but nothing like these rows has been seen.
+# The colours are the classifiers' regions. White are the places where the density of
+# rows, summed over the classes, is lower than at 99 % of the training rows. The class
+# probabilities are as sure there as elsewhere, but the classifier has seen nothing like
+# these rows.
 
 figure, axes = plt.subplots(1, 3, figsize=(10.5, 3.6), layout="constrained")
 side = np.linspace(-4, 4, 25)

@@ -2,11 +2,11 @@
 A density that depends on something
 ===================================
 
-The distribution of a measurement given another one, and classes by Bayes' rule. The
-first part fits ``ConditionalVAEDensity`` to the progression of diabetes one year
-after a baseline, given the body mass index at the baseline; the second classifies
-tumours with a density for each class, beside naive Bayes. All figures are of held-out
-rows.
+The first part estimates the distribution of one measurement given another: it fits
+``ConditionalVAEDensity`` to the progression of diabetes one year after a baseline,
+given the body mass index at the baseline. The second part classifies tumours by Bayes'
+rule with a density for each class, and compares the result with naive Bayes. All
+figures are of held-out rows.
 
 Run it with ``python examples/plot_conditional.py [FIGURE]``.
 """
@@ -52,8 +52,9 @@ print(
 )
 
 # %%
-# The density follows the index in place, width and skew. A regression would give the
-# middle only; ``sample`` draws whole futures.
+# Location, width and skew of the density change with the index. A regression would give
+# the mean alone. ``sample`` draws from the whole distribution, so its quantiles can be
+# drawn, too.
 
 x = np.linspace(0, 400, 101)
 levels = np.linspace(19, 38, 39)
@@ -81,9 +82,10 @@ figure.colorbar(image, ax=left, label="density")
 # Tumours by Bayes' rule
 # ----------------------
 #
-# Naive Bayes takes the columns to be independent in each class; one density per class
-# does not. Six principal components keep the picture quick. The scaling is outside of
-# the classifier: it is the same for all classes.
+# Naive Bayes assumes that the columns are independent in each class; a density per
+# class does not. The table is reduced to six principal components to keep the example
+# quick. Scaling and components are computed before the classifier, so that the
+# densities of all classes have the same units.
 
 X, y = load_breast_cancer(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(
@@ -99,7 +101,7 @@ for row, (name, classifier) in enumerate(classifiers.items()):
     loss = log_loss(y_test, proba)
     accuracy = accuracy_score(y_test, proba.argmax(1))
     print(f"{name}: held-out log-loss {loss:.3f}, accuracy {accuracy:.3f}")
-    # How often the class is the one that is called probable.
+    # For each probability: the share of rows whose true class was given at most that.
     order = np.sort(proba[np.arange(len(y_test)), y_test])
     share = (1 + np.arange(len(order))) / len(order)
     label = f"{name}: log-loss {loss:.3f}, accuracy {accuracy:.3f}"

@@ -2,10 +2,11 @@
 Which model? Ask held-out rows
 ==============================
 
-How many latents, which likelihood, which prior? Log-densities of held-out rows
-answer all of these in one unit, nats per row. ``VAEDensity`` has ``score``, so
-scikit-learn's searches work as they are, over its own parameters and over those of
-its components: ``prior__n_modes`` is a parameter like any other.
+How many latents, which likelihood, which prior? The mean log-density of held-out rows
+answers all of these questions in one unit, nats per row. ``VAEDensity`` returns it from
+``score``, so scikit-learn's searches work without changes. They can search over the
+parameters of the estimator and over those of its components, such as
+``prior__n_modes``.
 
 Run it with ``python examples/plot_model_selection.py [FIGURE]``.
 """
@@ -14,9 +15,9 @@ Run it with ``python examples/plot_model_selection.py [FIGURE]``.
 # A grid: latents and likelihood
 # ------------------------------
 #
-# Six measurements of 569 tumours, standardised. Their tails are long: a likelihood
-# may say so, or leave it to the latents. A quarter of the rows is put aside for the
-# end.
+# The table has six measurements of 569 tumours, standardised. Their tails are long:
+# either the likelihood has long tails itself, or the latents have to make them. A
+# quarter of the rows is put aside for the end.
 
 import sys
 import tempfile
@@ -73,9 +74,10 @@ print(f"Chosen: {grid.best_params_}")
 # Many parameters: successive halving
 # -----------------------------------
 #
-# Components are parameter objects: their own parameters are reached through two
-# underscores, and whole components can be exchanged. Here six random candidates
-# train for a few epochs, and the better half goes on with twice as many.
+# Components are parameter objects. A search can exchange whole components, and it
+# reaches the parameters of a component by two underscores. Here six random candidates
+# train for a few epochs. The better half of them is trained again with twice as many
+# epochs, and so on.
 
 halving = HalvingRandomSearchCV(
     clone(quick).set_params(
@@ -112,11 +114,12 @@ for iteration in np.unique(results["iter"]):
 print("Chosen:", ", ".join(f"{k}={v}" for k, v in halving.best_params_.items()))
 
 # %%
-# The winners on rows that chose nothing
-# --------------------------------------
+# The winners on rows that had no part in the choice
+# --------------------------------------------------
 #
-# The score of a winner is a little too good: it was chosen for it. So the last word
-# is with the rows that were put aside.
+# The score that a winner was chosen by is a little too good, because the choice picks
+# luck, too. A fair score needs rows that had no part in the choice: those that were put
+# aside.
 
 winners = {"no search": quick.fit(X_train), "grid": grid, "halving": halving}
 for name, winner in winners.items():

@@ -2,11 +2,11 @@
 Frauds with p-values
 ====================
 
-A table like that of card payments: columns of different kinds of odd shape, 2 frauds
-in 1,000 rows, no labels. ``DensityOutlierDetector`` learns how probable a payment is
-and turns log-densities into p-values by payments that it has not been fitted to. A
-p-value means the same in every table: of ordinary payments, one in a thousand has one
-of 0.001 or less.
+A simulated table of card payments: four columns of very different shapes, 2 frauds in
+1,000 rows, no labels. ``DensityOutlierDetector`` learns how probable a payment is. It
+then compares the log-density of a new payment with those of payments that it was not
+fitted to, which gives a p-value. A p-value means the same in every table: of ordinary
+payments, one in a thousand has a p-value of 0.001 or less.
 
 Run it with ``python examples/plot_outlier_pvalues.py [FIGURE]``.
 """
@@ -15,9 +15,10 @@ Run it with ``python examples/plot_outlier_pvalues.py [FIGURE]``.
 # Payments
 # --------
 #
-# Amounts are skewed and depend on the hour; the distance from home is mostly zero; the
-# balance follows the amounts. Frauds have usual amounts, hours and distances, one by
-# one: what is unusual is how they go together.
+# Amounts depend on the hour, which has a peak by day and one at night. The distance
+# from home is mostly small, with a long tail. The balance follows the amount and the
+# distance. Each value of a fraud is usual by itself; what is unusual is the
+# combination.
 
 import sys
 import tempfile
@@ -42,7 +43,8 @@ def payments(n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def frauds(n: int, rng: np.random.Generator) -> np.ndarray:
-    # Each column from other payments: margins as always, nothing fits together.
+    # Each value comes from another payment: every column keeps its distribution, but
+    # the values of a row do not fit together. The balance is also lower by 1.5.
     rows = payments(20 * n, rng)
     shuffled = np.stack([rng.permutation(column) for column in rows.T], 1)[:n]
     shuffled[:, 3] -= 1.5
@@ -59,8 +61,9 @@ is_fraud = np.arange(len(test)) >= len(test) - n_frauds
 # p-values
 # --------
 #
-# A fifth of the rows is held out of fitting. A new payment's p-value is its rank among
-# their scores; the training rows may have frauds among them, too.
+# A fifth of the training rows is held out of fitting. The p-value of a new payment is
+# the rank of its score among the scores of these rows, as a share. A few frauds among
+# the training rows do little harm.
 
 density = VAEDensity(
     hidden_layer_sizes=(32, 32),
@@ -84,8 +87,9 @@ for rate in (0.01, 0.05):
 # Why?
 # ----
 #
-# Each column of the strangest fraud, exchanged with that of 32 other payments: how well
-# does it go with the other columns, and how well by itself?
+# Each value of the strangest fraud is exchanged with those of 32 other payments. The
+# change in log-density says how well the value goes with the other columns. A second
+# figure says how usual the value is by itself.
 
 scores = detector.score_samples(test[is_fraud])
 explanation = detector.explain(test[is_fraud][[scores.argmin()]])
@@ -97,8 +101,8 @@ for j in explanation.given_others[0].argsort():
     )
 
 # %%
-# Ordinary payments have uniform p-values: the curve is on the diagonal, frauds are at
-# its lower left.
+# The p-values of ordinary payments are uniformly distributed, so their curve lies on
+# the diagonal. Most frauds have very small p-values, at the left.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.8), layout="constrained")
 ordinary = np.sort(p_values[~is_fraud])

@@ -2,12 +2,19 @@
 Choosing a threshold
 ====================
 
-Where does strange begin? ``DensityOutlierDetector`` has four answers, for four kinds of
-knowledge: the share of outliers among the training rows (``contamination``); a rate of
-false alarms (rows that are held out of fitting); the region where the model puts most
-of its own probability; labels of some rows. All are quantiles of scores. The detector
-is the same, and takes any density: here a kernel density, which knows its training rows
-by heart, so that the differences show.
+Below which log-density is a row an outlier? ``DensityOutlierDetector`` can choose the
+threshold in four ways. All of them are quantiles of scores; they differ in the rows
+whose scores are used, and so in what you have to know:
+
+- ``reference="training"``: the share of outliers among the training rows;
+- ``reference="held_out"``: the rate of false alarms that you accept;
+- ``reference="model"``: the same rate, if you trust the model, whose own samples are
+  scored;
+- ``fit_threshold``: labels of some rows.
+
+The detector takes any density. Here it is a kernel density with a small bandwidth. It
+gives its training rows much higher scores than new rows, so that the four thresholds
+differ visibly.
 
 Run it with ``python examples/plot_outlier_threshold.py [FIGURE]``.
 """
@@ -16,8 +23,8 @@ Run it with ``python examples/plot_outlier_threshold.py [FIGURE]``.
 # Digits, and what is no digit
 # ----------------------------
 #
-# Training rows are the digits 0 to 8 in twelve principal components, with one per cent
-# of nines among them by mistake; the other nines are the outliers.
+# The training rows are images of the digits 0 to 8, in twelve principal components. One
+# per cent of them are nines, by mistake. The other nines are the outliers to be found.
 
 import sys
 import tempfile
@@ -47,10 +54,13 @@ known_nines, new_nines = nines[::2], nines[1::2]
 # Four thresholds
 # ---------------
 #
-# Of training rows, which the density has seen, ``contamination`` is exact; of new rows,
-# nearly all are below that threshold. Held-out rows make the rate true for new ones.
-# The model's own region trusts the model instead of rows. Labels give a point of the
-# ROC curve. (``trim_fraction=0`` has all of them fit all of their rows.)
+# The threshold from training rows has exactly the stated share of *them* below it, but
+# nearly all new rows, because the density was fitted to the former and not to the
+# latter. The threshold from held-out rows has the stated rate among new rows, up to the
+# chance of which rows are held out. The one from the model is right as far as the model
+# is. Labels give a point of the ROC curve with the stated rate. (``trim_fraction=0``
+# makes all detectors fit all of their rows, where ``contamination`` would leave out the
+# strangest.)
 
 density = KernelDensity(bandwidth=0.5)
 rate = 0.05
@@ -79,8 +89,9 @@ for name, detector in detectors.items():
     print(f"{name:<13}", "".join(f"{share:13.1%}" for share in shares))
 
 # %%
-# Scores of the last detector, with all thresholds that belong to the same fit. (The one
-# of held-out rows belongs to another fit, to four fifths of the rows.)
+# The figures show the scores of the last detector, and the three thresholds that belong
+# to the same fit. (The threshold from held-out rows belongs to a fit to four fifths of
+# the rows.)
 
 detector = detectors["labels"]
 scores = [detector.score_samples(rows) for rows in (train, new, new_nines)]

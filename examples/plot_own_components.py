@@ -2,10 +2,10 @@
 Your own prior, likelihood and objective
 ========================================
 
-A component that skvae does not have takes a few lines of your own. Here are a
-heavy-tailed prior, a skewed likelihood and another bound, each put into
-``VAEDensity`` in the place of a standard part, and compared on rows that no fit has
-seen. They then work wherever ours do: in ``clone``, grid searches and pickles.
+A component that skvae does not have can be written in a few lines. This example writes
+a heavy-tailed prior, a skewed likelihood and another objective. Each of them replaces a
+standard part of ``VAEDensity``, and is compared with it on held-out rows. Components of
+your own work wherever those of skvae do: in ``clone``, in grid searches and in pickles.
 
 Run it with ``python examples/plot_own_components.py [FIGURE]``.
 """
@@ -14,13 +14,14 @@ Run it with ``python examples/plot_own_components.py [FIGURE]``.
 # A prior
 # -------
 #
-# A component is two classes. The *spec* has the hyper-parameters, stores them and
-# nothing else, and builds the *module*, a ``torch.nn.Module`` with the parameters
-# that are learnt. A prior's module returns a distribution over the latents z, which
-# turns standard-normal noise into draws, so that all randomness comes from outside.
+# A component is two classes. The *spec* stores the hyper-parameters, and nothing else.
+# It builds the *module*, a ``torch.nn.Module`` with the parameters that are learnt. The
+# module of a prior returns a distribution over the latents z. The distribution gets
+# standard-normal noise and turns it into draws; it makes no random numbers itself, so
+# that skvae controls the seed.
 #
-# This one is a Student-t distribution. Its draws are normal vectors divided by a
-# random scale; the noise has ``df`` numbers more to make that scale of.
+# This prior is a Student-t distribution. A draw is a normal vector divided by a random
+# scale, which is made of ``df`` further numbers of the noise.
 
 import math
 import pickle
@@ -62,7 +63,7 @@ class StudentTPriorModule(PriorModule):
         return StudentT(self.log_width.exp(), self.df)
 
     def initialise(self, start):
-        """Nothing to do: the latents of the start have standard deviation one."""
+        """Do nothing: at the start of training, latents have standard deviation one."""
 
 
 class StudentT(LatentDistribution):
@@ -87,18 +88,19 @@ class StudentT(LatentDistribution):
         return torch.zeros_like(self.width)
 
     def select(self, rows):
-        return self  # one for all rows
+        return self  # the prior is the same for all rows
 
 
 # %%
 # A likelihood
 # ------------
 #
-# A likelihood says how many raw numbers per column it wants from the decoder
-# (``n_parameters``), how many of them are locations (``n_linear``), and what density
-# they stand for. Here: a Laplace distribution with a scale to the left and a scale to
-# the right, for skewed columns. ``scale_floor`` is the smallest scale that the
-# column's resolution allows; without one the likelihood would be unbounded.
+# The decoder gives the likelihood ``n_parameters`` raw numbers per column, of which the
+# first ``n_linear`` are locations. The likelihood turns them into a density. This one
+# is a Laplace distribution with one scale to the left and another to the right, for
+# skewed columns. ``scale_floor`` is the smallest scale that the resolution of a column
+# allows. Without such a floor the likelihood would be unbounded: a scale could shrink
+# to zero around a single value.
 
 
 class AsymmetricLaplace(LikelihoodSpec):
@@ -147,9 +149,10 @@ class AsymmetricLaplaceModule(LikelihoodModule):
 # An objective
 # ------------
 #
-# An objective is a spec alone: how many latents to draw, and what to maximise, given
-# their weights. Rényi's bound of order α lies between the ELBO (α → 1) and the
-# importance-weighted bound (α = 0) [1]_.
+# An objective is a spec without a module. It says how many latents to draw for a row,
+# and turns their importance weights w into the bound that training maximises. Rényi's
+# bound of order α lies between the ELBO (α → 1) and the importance-weighted bound
+# (α = 0) [1]_.
 #
 # .. [1] Y. Li and R. E. Turner, 2016. Rényi divergence variational inference.
 
@@ -174,14 +177,18 @@ class RenyiBound(ObjectiveSpec):
 # Are they better?
 # ----------------
 #
-# On two tables, half of the rows held out: 569 tumours, ten columns that are all
-# skewed with heavy tails (standard errors of measurements), and 442 patients, ten
-# columns that mostly are not. Each model differs from a plain one, with a normal
-# prior, a Gaussian likelihood and the ELBO, in one component only. The difference of
-# two models is a mean over the same held-out rows: its standard error is that of
-# paired differences. (One split, one seed, small networks and a short training: an
-# example, not a benchmark. Four draws per row make the Rényi bound dearer than the
-# ELBO with its one.)
+# There are two tables. The first has 569 tumours and ten columns, standard errors of
+# measurements, which are all skewed with heavy tails. The second has 442 patients and
+# ten columns, most of which are not. Half of the rows are held out.
+#
+# The plain model has a normal prior, a Gaussian likelihood and the ELBO. Each other
+# model replaces one of these components, and the last one all three. Two models are
+# compared on the same held-out rows, so the error of their difference is that of paired
+# differences.
+#
+# This is an example and no benchmark: one split, one seed, small networks and a short
+# training. The Rényi bound also costs more than the ELBO, because it has four draws per
+# row instead of one.
 
 PLAIN = {
     "n_components": 4,
@@ -241,7 +248,7 @@ def draw(gains_of_tables, path):
 # Nested parameters
 # -----------------
 #
-# What the spec's ``__init__`` takes can be searched over.
+# A grid search can vary every parameter of a spec's ``__init__``.
 
 
 def search(table):
@@ -254,12 +261,13 @@ def search(table):
 # Pickles
 # -------
 #
-# A pickle holds the *name* of a class, not its code. What a script or a notebook
-# defines is called ``__main__.StudentTPrior`` there, and no other program has that:
-# keep components in a file that can be imported, like this one, and import them from
-# it. That is why the last line below runs the ``main`` of the imported file, whose
-# classes are called ``plot_own_components.StudentTPrior``. Where this is not
-# possible, ``cloudpickle.dumps(density)`` stores the code, too.
+# A pickle holds the *name* of a class, not its code. A class that a script or a
+# notebook defines is called ``__main__.StudentTPrior``, and another program that opens
+# the pickle has no class of that name. Therefore keep components in a file that can be
+# imported, like this one, and import them from it. This file does so itself: its last
+# lines import it and run the ``main`` of the imported module, whose classes are called
+# ``plot_own_components.StudentTPrior``. If you cannot import them from a file,
+# ``cloudpickle.dumps(density)`` stores the code, too.
 
 
 def main(path):
@@ -274,7 +282,8 @@ def main(path):
 
 
 if __name__ == "__main__":
-    from plot_own_components import main  # not __main__'s: see above
+    # The imported main, not the one of __main__: see "Pickles" above.
+    from plot_own_components import main
 
     default_path = Path(tempfile.gettempdir()) / "skvae-own-components.png"
     main(Path(sys.argv[1]) if len(sys.argv) > 1 else default_path)

@@ -3,7 +3,7 @@ A mixture of densities, and whether it pays
 ===========================================
 
 An autoencoder, a Gaussian mixture and a kernel density are wrong about different
-rows. ``StackedDensity`` mixes them, with weights that fit held-out rows best;
+rows. ``StackedDensity`` mixes them, with the weights that fit held-out rows best.
 ``compare_densities`` says by how much the mixture is better, and whether that may be
 luck. The table has six measurements of 569 tumours.
 
@@ -14,8 +14,9 @@ Run it with ``python examples/plot_stacking.py [FIGURE]``.
 # Three densities and their mixture
 # ---------------------------------
 #
-# Densities are mixed in the same units, so the rows are scaled here, outside of the
-# members. The weights rest on three folds; then every member is fitted to all rows.
+# Densities can only be mixed in the same units. Therefore the rows are scaled once,
+# here, and not by a pipeline in each member. Three folds give every row a held-out
+# score, from which the weights are computed; then every member is fitted to all rows.
 
 import sys
 import tempfile
@@ -54,9 +55,9 @@ for name, weight, score in zip(
 print(f"Their mixture: {stack.validation_score_:.3f}")
 
 # %%
-# No other weights would gain more than ``weights_gap_`` nats per row on those rows.
-# The mixture is a density like any other: it scores, samples and says how well it
-# knows its scores.
+# No other weights would gain more than ``weights_gap_`` nats per row on these held-out
+# rows. The mixture is a density like any other: it scores and samples rows, and
+# ``evidence`` has the standard errors of its scores.
 
 print(f"Proven gap of the weights: {stack.weights_gap_:.0e} nats per row")
 evidence = stack.evidence(X)
@@ -67,18 +68,20 @@ print("A sampled row:", *stack.sample(1)[0].round(2))
 # Is it better, or lucky?
 # -----------------------
 #
-# The scores above chose the weights and flatter the mixture. In a comparison all
-# four are fitted to three quarters of the rows, weights included, and score the rest.
-# Differences are paired by row.
+# The weights were chosen by the scores above, so these flatter the mixture. A
+# comparison is fair: all four densities, the mixture with its weights included, are
+# fitted to three quarters of the rows and score the rest, four times. Differences are
+# paired by row.
 
 comparison = compare_densities({"stack": stack, **members}, X, cv=4, random_state=0)
 print()
 print(comparison)
 
 # %%
-# Every dot on the right is a tumour. Where the autoencoder finds it unlikely, the
-# Gaussian mixture often does not, and the other way round. The stack pays at most
-# −log of a member's weight at any row, and gains where the members disagree.
+# Every dot on the right is a tumour. Many tumours that the autoencoder finds unlikely
+# are likelier for the Gaussian mixture, and the other way round. The log-density of the
+# stack is nowhere lower than that of a member plus the logarithm of the member's
+# weight, and the stack gains where the members disagree.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.8), layout="constrained")
 comparison.plot(left)

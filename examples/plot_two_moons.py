@@ -2,10 +2,9 @@
 Two moons, three densities
 ==========================
 
-A curved density in two columns: what a Gaussian mixture, a kernel density and
-``VAEDensity`` make of 1,000 rows. The kernel density and the mixture are tuned by
-cross-validated log-density; the figures in the titles are means over 5,000 fresh
-rows.
+A Gaussian mixture, a kernel density and ``VAEDensity`` estimate a curved density in two
+columns from 1,000 rows. The mixture and the kernel density are tuned by cross-validated
+log-density. The figures in the titles are mean log-densities of 5,000 fresh rows.
 
 Run it with ``python examples/plot_two_moons.py [FIGURE]``.
 """
@@ -41,7 +40,7 @@ estimators = {
     "kernel density": GridSearchCV(
         KernelDensity(), {"bandwidth": np.geomspace(0.02, 0.3, 9)}
     ),
-    # A picture needs no more than a tenth of a nat.
+    # For a picture, log-densities with a standard error of 0.1 nats are good enough.
     "VAEDensity": VAEDensity(evidence_tol=0.1, random_state=0),
 }
 
@@ -49,8 +48,8 @@ estimators = {
 # Pictures
 # --------
 #
-# All panels share one colour scale, log p(x) in nats. Samples of the VAE are drawn
-# over its density.
+# All panels share one colour scale, log p(x) in nats. The white dots are rows sampled
+# from the VAE.
 
 x, y = np.linspace(-1.6, 2.6, 127), np.linspace(-1.1, 1.6, 82)
 grid = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)

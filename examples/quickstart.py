@@ -14,11 +14,11 @@ Run it with ``python examples/quickstart.py [FIGURE]``; it takes less than a min
 # The data
 # --------
 #
-# A density has units: measured in metres instead of millimetres, the same row is a
-# thousand times as dense per column. ``score`` of a pipeline leaves out this factor
-# of its scaler, so figures from inside and outside a pipeline do not compare.
-# Therefore the columns are standardised once, by the training rows, and every
-# estimator below sees the same units.
+# A density has units: if a column is measured in metres instead of millimetres, the
+# density of the same row is a thousand times as high. The ``score`` of a pipeline with
+# a scaler is in the units of the scaled columns, and does not compare with a score in
+# measured units. Therefore the columns are standardised once, by the training rows, and
+# every estimator below sees the same units.
 
 import sys
 import tempfile
@@ -51,12 +51,12 @@ print(
 # Three estimators
 # ----------------
 #
-# ``VAEDensity`` runs with its defaults: it holds rows out by itself to decide which
-# weights to keep. The rivals are tuned by five-fold cross-validation of the
-# log-density, which is what ``GridSearchCV`` does with an estimator that has
-# ``score``: the mixture chooses the number and the shape of its components, the
-# kernel density its width. The kernel density keeps all rows in one leaf of its tree:
-# with the default leaves, rounding makes rows far from the data score much too high.
+# ``VAEDensity`` runs with its defaults. It holds some rows out by itself to decide
+# which weights to keep. The rivals are tuned by five-fold cross-validation of the
+# log-density, which is what ``GridSearchCV`` does with an estimator that has ``score``.
+# For the mixture it chooses the number and the shape of the components, for the kernel
+# density the bandwidth. The kernel density keeps all rows in one leaf of its tree: with
+# the default leaves, rounding makes rows far from the data score much too high.
 
 estimators = {
     "VAE": VAEDensity(random_state=0),
@@ -86,9 +86,10 @@ for name, estimator in estimators.items():
     rows_per_second[name] = len(X_test) / (perf_counter() - start)
 
 # %%
-# The higher the mean log-density of the test rows, the better. The rows are the same
-# for all, so differences are taken row by row: their standard error is smaller than
-# those of the two means, and it is the one that tells a lead from luck.
+# The higher the mean log-density of the test rows, the better. All estimators score the
+# same rows, so differences are taken row by row. The standard error of such a
+# difference is smaller than those of the two means, and it says whether a lead may be
+# luck.
 
 
 def mean_and_error(values: np.ndarray) -> str:
@@ -113,8 +114,8 @@ for name in ("Gaussian mixture", "kernel density"):
 # ------------------
 #
 # The rows with the lowest log-density are the ones to look at first. ``evidence``
-# reads the same log-densities and says how well it knows them: importance sampling
-# has an error, and it is estimated row by row.
+# returns the same log-densities with a standard error for every row, because they are
+# estimated by importance sampling.
 
 vae = estimators["VAE"]
 strangest = np.argsort(log_density["VAE"])[:5]
@@ -135,8 +136,8 @@ for i, row in enumerate(strangest):
 # New rows
 # --------
 #
-# Samples come in the units that ``fit`` saw; the scaler takes them back to the
-# measured ones.
+# Sampled rows have the units of the rows that ``fit`` saw. The scaler turns them back
+# into measured units.
 
 new_rows = scaler.inverse_transform(vae.sample(5, random_state=0))
 print("\nFive sampled rows, first five columns, measured units")
@@ -148,14 +149,14 @@ for row in new_rows[:, :5]:
 # Four pictures
 # -------------
 #
-# (a) The whole distribution of the test log-densities, not its mean alone. (b) Data
-# and as many samples, in two measured columns: the clouds should be hard to tell
-# apart. (c) The map of ``transform``, the posterior means of the latent variables,
-# turned to their two leading directions; the diagnosis was never shown to the model.
-# (d) What was maximised during training, and the bound on held-out rows that decided
-# which weights were kept.
+# (a) The whole distribution of the test log-densities, not only its mean. (b) Training
+# rows and as many sampled rows, in two measured columns: the two clouds should look
+# alike. (c) ``transform`` returns the posterior means of the latent variables; the map
+# shows their two leading directions. The model has never seen the diagnoses. (d) The
+# objective that training maximised, and the bound on held-out rows by which the weights
+# were chosen.
 
-# Okabe and Ito's colours stay apart for colour-blind readers.
+# Colour-blind readers, too, can tell these colours of Okabe and Ito apart.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8C8C8C"
 
 plt.rcParams.update(
@@ -172,7 +173,8 @@ figure, ((histogram, columns), (embedding, training)) = plt.subplots(
     2, 2, figsize=(9, 7), layout="constrained"
 )
 
-# A few rows reach down by hundreds of nats; they are gathered in the first bin.
+# A few rows lie hundreds of nats lower than the others. They are counted in the first
+# bin, so that the rest of the histogram stays wide enough to read.
 lowest = np.quantile(log_density["kernel density"], 0.05)
 bins = np.linspace(lowest, max(map(np.max, log_density.values())), 30)
 for (name, values), colour in zip(
