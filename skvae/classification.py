@@ -6,7 +6,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.utils import Tags, assert_all_finite, get_tags
+from sklearn.utils import Tags, assert_all_finite
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
@@ -20,25 +20,27 @@ from skvae.arguments.seeds import generator_from
 from skvae.arguments.staging import staged_fit
 from skvae.arguments.warnings import warn_caller
 from skvae.density import VAEDensity
+from skvae.members.drawing import draw_mixture
 from skvae.members.member import (
-    check_member_table,
-    draw_mixture,
+    allow_what_members_allow,
     fit_member,
+    score_members,
     seed_members,
-    take_rows,
     weight_argument,
 )
+from skvae.members.mixing import log_joint
+from skvae.members.rows import check_member_table, take_rows
 from skvae.tables.checks import check_sample_weight
-from skvae.typing import Array, RandomState
+from skvae.typing import Array, Density, RandomState
 
 __all__ = ["DensityClassifier"]
 
 
 def _can_sample(classifier: "DensityClassifier") -> bool:
-    """Whether the densities have `sample`; an AttributeError says so if not."""
+    """Whether the densities have `sample`."""
     members = getattr(classifier, "densities_", None)
-    density = members[0] if members else classifier.density
-    return density is None or callable(density.sample)
+    density = members[0] if members else classifier._density()
+    return callable(getattr(density, "sample", None))
 
 
 class DensityClassifier(ClassifierMixin, BaseEstimator):
@@ -46,24 +48,25 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
 
     .. math:: p(c \mid x) = \frac{\pi_c\, p(x \mid c)}{\sum_k \pi_k\, p(x \mid k)}
 
-    Any density estimator will do that has `fit` and a `score_samples` of
-    log-densities: `VAEDensity`, ``GaussianMixture``, ``KernelDensity``, or a pipeline
-    that ends in one. It is fitted once for each class, to the rows of that class.
+    The density is any estimator with `fit` and a `score_samples` of log-densities:
+    `VAEDensity`, ``GaussianMixture``, ``KernelDensity``, or a pipeline that ends in
+    one. A clone of it is fitted to the rows of each class.
 
     Parameters
     ----------
     density : estimator, default=None
-        Density to clone for each class; None is ``VAEDensity()``. Steps of a pipeline
-        before the density are fitted for each class, too, and their Jacobians are not
-        accounted for: scale the rows outside of the classifier.
+        Density to clone for each class; None is ``VAEDensity()``. The transformers of a
+        pipeline would be fitted to each class by itself, and the log-densities would
+        leave out their Jacobians, which then differ between classes: scale the rows
+        outside of the classifier.
     priors : array-like of shape (n_classes,), default=None
         Probabilities π of the classes, in the order of `classes_`. None takes their
         shares of the rows, or of the weights.
     n_jobs : int, default=None
         Classes fitted or scored at a time, as joblib takes it.
     random_state : int, RandomState instance or None, default=None
-        Where it is not None, every `random_state` of the clones is set to a seed drawn
-        from it. It is the seed of `sample`, too, where it is an int.
+        Seed of `sample` if it is an int. Unless it is None, every clone gets a seed of
+        its own, drawn from this one: all its parameters `random_state` are set to it.
 
     Attributes
     ----------
@@ -87,12 +90,12 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
 
     Notes
     -----
-    Where every class has density zero, as far from the rows of a kernel density with
-    bounded support, the probabilities are the priors.
+    The probabilities of a row are the priors if its density is zero in every class, as
+    it is far from all rows for a kernel density of bounded support.
 
-    A class of a single row is handed to its density as two equal rows, since many
-    densities ask for two: how wide it is then is the density's guess, not the data's,
-    and a warning says so.
+    A class of a single row is handed to its density as two equal rows, because many
+    densities ask for at least two. How wide such a class is cannot be learnt from one
+    row: it is the guess of the density, and a warning says so.
 
     References
     ----------
@@ -114,7 +117,7 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        density: Any = None,
+        density: Density | None = None,
         *,
         priors: ArrayLike | None = None,
         n_jobs: int | None = None,
@@ -133,12 +136,12 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Table, as the density takes it.
+            Table that the density can read.
         y : array-like of shape (n_samples,)
             Class labels.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights, not all zero. Rows of weight zero are left out, the
-            others count in class priors and densities.
+            Non-negative weights, not all zero. They count for the class priors and for
+            the densities; rows of weight zero are left out.
 
         Returns
         -------
@@ -148,7 +151,7 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If weights are given, but the density's `fit` does not take any.
+            If weights are given but the `fit` of the density does not take any.
         """
         density = self._density()
         with staged_fit(self) as staged:
@@ -238,7 +241,9 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
         return np.exp(self.predict_log_proba(X))
 
     def decision_function(self, X: ArrayLike) -> Array:
-        """Return log-odds, which tell rows apart whose probabilities round to one.
+        """Return log-odds, or log-probabilities of more than two classes.
+
+        They differ between rows even where their probabilities all round to one.
 
         Parameters
         ----------
@@ -248,8 +253,8 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
         Returns
         -------
         decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Of two classes, log p(second | x) − log p(first | x); of others, log
-            p(c | x) for each.
+            For two classes, log p(second | x) − log p(first | x); else log p(c | x) of
+            each class.
         """
         log_proba = self.predict_log_proba(X)
         return np.diff(log_proba)[:, 0] if log_proba.shape[1] == 2 else log_proba
@@ -276,14 +281,14 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
         n_samples: int = 1,
         random_state: RandomState = None,
     ) -> tuple[Array, NDArray[Any]]:
-        """Draw rows and their classes, if the densities have `sample`.
+        """Draw rows and their classes; the method exists if the densities have it.
 
         Parameters
         ----------
         n_samples : int, default=1
             Number of rows.
         random_state : int, RandomState instance or None, default=None
-            Seed; None is the classifier's.
+            Seed; None takes that of the classifier.
 
         Returns
         -------
@@ -300,21 +305,21 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
         )
         return rows, self.classes_[code]
 
-    def _density(self) -> Any:
+    def _density(self) -> Density:
         return VAEDensity() if self.density is None else self.density
 
     def _log_joint(self, X: ArrayLike, *, or_priors: bool = True) -> Array:
-        """Return log π_c p(x | c), or log π_c for rows whose densities are all zero."""
+        """Return log π_c p(x | c), shape (n, n_classes).
+
+        With `or_priors`, rows whose density is zero in every class get log π_c.
+        """
         check_is_fitted(self)
         table = check_member_table(self, X, reset=False)
-        log_density = Parallel(n_jobs=self.n_jobs)(
-            delayed(density.score_samples)(table) for density in self.densities_
-        )
-        with np.errstate(divide="ignore"):
-            log_prior = np.log(self.class_prior_)
-        joint = np.stack(log_density, 1).astype(np.float64) + log_prior
+        log_density = score_members(self.densities_, table, n_jobs=self.n_jobs)
+        joint = log_joint(log_density, self.class_prior_)
         if or_priors:
-            joint[(joint == -np.inf).all(1)] = log_prior
+            nowhere = (joint == -np.inf).all(1)
+            joint[nowhere] = log_joint(np.zeros(1), self.class_prior_)
         return joint
 
     def _check_priors(self, classes: NDArray[Any], count: Array) -> Array:
@@ -333,8 +338,4 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
         return priors / priors.sum()
 
     def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        inner = get_tags(self._density()).input_tags
-        tags.input_tags.allow_nan = inner.allow_nan
-        tags.input_tags.sparse = inner.sparse
-        return tags
+        return allow_what_members_allow(super().__sklearn_tags__(), [self._density()])

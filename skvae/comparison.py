@@ -1,24 +1,24 @@
-"""compare_densities: held-out log-densities side by side, and what they prove."""
+"""compare_densities: held-out log-densities of several estimators, with a verdict."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from html import escape
 from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from skvae.arguments.seeds import generator_from
 from skvae.members.folds import every_row_once
-from skvae.members.frames import pandas_for_frames
 from skvae.members.held_out import HeldOut, clone_members, score_held_out
-from skvae.members.member import check_density, check_member_table, seed_members
+from skvae.members.member import check_density
 from skvae.members.named import NamedMembersMixin
 from skvae.members.paired import HeldOutScores, collect
-from skvae.members.units import warn_of_units
+from skvae.members.rows import check_member_table
 from skvae.tables.checks import check_sample_weight
-from skvae.typing import Array, Index, Mask, RandomState
+from skvae.tables.frames import pandas_for_frames
+from skvae.typing import Array, CrossValidation, Density, Index, Mask, RandomState
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,56 +26,58 @@ if TYPE_CHECKING:
 
 __all__ = ["DensityComparison", "compare_densities"]
 
-N_ERRORS = 2  # standard errors by which a difference counts as one
+N_ERRORS = 2  # standard errors; a smaller difference may be luck
 WIDTH = 79
-NO_NUMBERS = {"names", "reference", "scores"}  # fields that are none per estimator
+# Fields of a comparison that do not hold one number for each estimator.
+NO_NUMBERS = {"names", "reference", "scores"}
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class DensityComparison:
     r"""Held-out log-densities of M estimators, and their paired differences.
 
-    Printing it gives a table and a verdict. Log-densities are in nats per row; arrays
-    of shape (M,) are in the order of `names`.
+    Printing the comparison gives a table and a verdict. Log-densities are in nats per
+    row. Arrays of shape (M,) are in the order of `names`.
 
     Attributes
     ----------
     names : tuple of str
         Names of the estimators.
     reference : str
-        The one that the others are compared with.
+        Name of the estimator that the others are compared with.
     mean, standard_error : ndarray of shape (M,)
         Mean log-density of the held-out rows, and its standard error.
     difference, difference_error : ndarray of shape (M,)
-        Mean of log p(x) − log p_reference(x) over rows, and its standard error. Below
-        zero, the estimator is worse than the reference.
+        Mean of log p(x) − log p_reference(x) over rows, and its standard error. It is
+        negative if the estimator is worse than the reference.
     separated : ndarray of bool of shape (M,)
         Whether the difference is larger than two standard errors. With five folds or
-        more, less than one in 20 pairs of equally good estimators is.
+        more, this happens to less than one in 20 pairs of equally good estimators.
     fit_seconds, score_seconds : ndarray of shape (M,)
         Wall-clock time per fold.
     scores : HeldOutScores
-        What the other numbers are made of: `log_density` of every row while it was
-        held out, of shape (n_samples, M); `fold_mean`, of shape (n_folds, M);
+        What the other numbers are computed from: `log_density` of every row while it
+        was held out, of shape (n_samples, M); `fold_mean`, of shape (n_folds, M);
         `sample_weight` and `fold_ratio`.
 
     Notes
     -----
-    *Standard errors* are the larger of two. One is over rows, as if the fitted
-    estimators were given: how much other rows to score might change the mean. It does
-    not know that all rows of a fold share a fitted estimator, which other training
-    rows would have made better or worse. The other one is over the F folds,
-    :math:`s \sqrt{1/F + r}`, with s the standard deviation of the folds' means and r
-    the held-out rows per training row: folds have most of their training rows in
-    common, and r makes up for that (Nadeau and Bengio). It is rough with few folds.
-    There is no unbiased one (Bengio and Grandvalet); the larger of these two errs on
-    the side of caution, by 40 % where only rows vary.
+    *Standard errors* are the larger of two. The error over rows takes the fitted
+    estimators as given: it says how much the mean would change with other rows to
+    score. But all rows of a fold are scored by the same fitted estimator, which other
+    training rows would have made better or worse. The error over folds includes this.
+    It is :math:`s \sqrt{1/F + r}` for F folds, with the standard deviation s of their
+    means. The term r, the number of held-out rows per training row, corrects for the
+    training rows that folds have in common (Nadeau and Bengio). With few folds, this
+    error is rough. No unbiased estimate exists (Bengio and Grandvalet). The larger of
+    the two is cautious: if only rows vary, it is 40 % too large.
 
-    *Several comparisons.* The best of many looks a little better than it is, and each
-    entry of `separated` is about one pair.
+    *Several comparisons.* The best of many estimators looks a little better than it is.
+    Each entry of `separated` is about one pair of estimators.
 
-    *Minus infinity.* A density of zero at a held-out row makes the mean −inf, and
-    worse than any finite one. Where two are both zero, the row counts as a tie.
+    *Minus infinity.* If the density of a held-out row is zero, the mean is −inf, which
+    is worse than any finite mean. A row whose density is zero under both estimators of
+    a pair counts as a tie.
 
     References
     ----------
@@ -130,8 +132,7 @@ class DensityComparison:
         Returns
         -------
         frame : pandas.DataFrame
-            Its columns are the attributes with one number for each estimator, its
-            index their names.
+            The columns are the attributes of shape (M,), the index is `names`.
 
         Raises
         ------
@@ -154,8 +155,8 @@ class DensityComparison:
         Returns
         -------
         ax : matplotlib Axes
-            The best estimator is at the top; small dots are folds. Differences of
-            minus infinity are left out.
+            The best estimator is at the top. Small dots are the differences in single
+            folds. Differences of minus infinity are left out.
 
         Raises
         ------
@@ -220,7 +221,7 @@ class DensityComparison:
 
     @property
     def verdict(self) -> str:
-        """What the differences prove, in words."""
+        """Which estimators are better or worse than the reference, in words."""
         worse: list[str] = []
         better: list[str] = []
         close: list[str] = []
@@ -233,13 +234,13 @@ class DensityComparison:
         own = repr(self.reference)
         parts = []
         if worse:
-            parts.append(f"{own} is better than {_listed(worse)}")
+            parts.append(f"{own} is better than {_in_words(worse)}")
         if better:
             are = "is" if len(better) == 1 else "are"
-            parts.append(f"{_listed(better)} {are} better than {own}")
+            parts.append(f"{_in_words(better)} {are} better than {own}")
         if close:
             parts.append(
-                f"the data cannot separate {own} from {_listed(close)}, within two "
+                f"the data cannot separate {own} from {_in_words(close)}, within two "
                 f"standard errors of the difference"
             )
         sentence = "; ".join(parts) or "there is nothing to compare"
@@ -250,57 +251,59 @@ class DensityComparison:
 
 
 def compare_densities(
-    estimators: Mapping[str, Any],
+    estimators: Mapping[str, Density],
     X: ArrayLike,
     *,
-    cv: Any = 5,
+    cv: CrossValidation = 5,
     reference: str | None = None,
     sample_weight: ArrayLike | None = None,
     n_jobs: int | None = None,
     random_state: RandomState = None,
 ) -> DensityComparison:
-    r"""Compare density estimators by the log-density of rows they have not seen.
+    r"""Compare density estimators by the log-density of rows that they have not seen.
 
     .. math:: \bar d_m = \frac1n \sum_i \left( \log p_m^{(-i)}(x_i)
               - \log p_r^{(-i)}(x_i) \right)
 
     Every estimator is fitted to the same parts of the table and scores the same
-    held-out rows, so that differences are taken row by row: their standard error is
-    smaller than those of the means, and it is the one that tells a lead from luck.
+    held-out rows, so that differences can be taken row by row. A row that is hard for
+    one estimator is hard for the others, and this cancels: the mean difference has a
+    smaller standard error than the means, and shows whether a lead may be luck.
 
     Parameters
     ----------
     estimators : dict of str to estimator
         Density estimators with `fit` and `score_samples`, by name; clones are fitted.
         The log-density of a pipeline leaves out the Jacobian of its transformers:
-        scale the rows beforehand; a warning says where figures are in other units.
+        scale the rows beforehand. A warning says which figures are in other units.
     X : array-like of shape (n_samples, n_features)
-        Table, as the estimators take it.
+        Table that the estimators can read.
     cv : int, splitter or iterable, default=5
-        An int is a number of folds. The rows are shuffled first, and equal rows stay
-        together. All else is as for scikit-learn.
+        An int is a number of folds. The rows are shuffled first, and equal rows are in
+        the same fold. Splitters and iterables are as for scikit-learn.
     reference : str, default=None
-        Name of the estimator to compare with; None is the one with the highest mean.
+        Name of the estimator that the others are compared with. None is the estimator
+        with the highest mean.
     sample_weight : array-like of shape (n_samples,), default=None
-        Non-negative weights, not all zero, of the rows in fits and means. Standard
-        errors take a row as one observation, whatever its weight.
+        Non-negative weights, not all zero, of the rows in fits and means. For the
+        standard errors, a row is one observation, whatever its weight.
     n_jobs : int, default=None
-        Fits at a time, as joblib takes it. Times are longer where fits compete.
+        Fits at a time, as joblib takes it. Fits at the same time take longer.
     random_state : int, RandomState instance or None, default=None
-        Seed of the folds. Where it is not None, every `random_state` of the clones is
-        set to a seed drawn from it, a different one for each estimator.
+        Seed of the folds. Unless it is None, every clone gets a seed of its own, drawn
+        from this one: all its parameters `random_state` are set to it.
 
     Returns
     -------
     comparison : DensityComparison
-        Prints as a table with a verdict; `to_frame` and `plot` show the same. It says
-        how standard errors are computed.
+        Prints as a table with a verdict; `to_frame` and `plot` show the same. Its Notes
+        say how the standard errors are computed.
 
     Raises
     ------
     ValueError
-        If an estimator fails (which one is said), or takes no weights but they are
-        given.
+        If an estimator fails; the message says which one. Also if weights are given
+        but an estimator does not take any.
 
     References
     ----------
@@ -345,13 +348,13 @@ def compare_densities(
     weight = check_sample_weight(sample_weight, table.shape[0])
     random = generator_from(random_state)
     folds = every_row_once(table, weight, cv, random)
-    members = clone_members(named, "estimator", weighted=sample_weight is not None)
-    if random_state is not None:
-        seed_members([member.density for member in members], random)
-    held_out = score_held_out(members, table, weight, folds, n_jobs=n_jobs)
-    warn_of_units(
-        (m.label, q[0].log_volume) for m, q in zip(members, held_out, strict=True)
+    members = clone_members(
+        named,
+        "estimator",
+        weighted=sample_weight is not None,
+        random=None if random_state is None else random,
     )
+    held_out = score_held_out(members, table, weight, folds, n_jobs=n_jobs)
     scores = collect(held_out, folds, weight)
     mean, error = scores.mean_and_error()
     best = names[int(mean.argmax())]
@@ -372,9 +375,9 @@ def compare_densities(
 
 
 class _Table(NamedMembersMixin):
-    """What estimators in common say of the tables that they take."""
+    """Allows sparse tables and missing values if all estimators allow them."""
 
-    def __init__(self, estimators: Sequence[tuple[str, Any]]) -> None:
+    def __init__(self, estimators: Sequence[tuple[str, Density]]) -> None:
         self.estimators = estimators
 
 
@@ -387,6 +390,7 @@ def _with_error(value: float, error: float) -> str:
     return f"{value:{style}} ± {error:{style}}"
 
 
-def _listed(names: list[str]) -> str:
+def _in_words(names: list[str]) -> str:
+    """Return "a", "a and b", "a, b and c" and so on."""
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last

@@ -1,4 +1,4 @@
-"""The health report of a fitted density."""
+"""Diagnosis: the report on the health of a fitted density, as a record and as text."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -157,7 +157,7 @@ class Diagnosis:
         values : dict
             Ready for ``json.dumps``; keys are the attributes.
         """
-        return {name: _plain(value) for name, value in asdict(self).items()}
+        return {name: _for_json(value) for name, value in asdict(self).items()}
 
     def __str__(self) -> str:
         sections = [
@@ -281,9 +281,10 @@ class Diagnosis:
         return lines
 
 
-def _plain(value: Any) -> Any:
+def _for_json(value: object) -> object:
+    """Return a list for a tuple, and None for a number that JSON does not have."""
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+        return [_for_json(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -1,11 +1,11 @@
-"""DensityOutlierDetector: rows of low density, with thresholds that mean something."""
+"""DensityOutlierDetector: rows of low density are outliers, below a threshold."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OutlierMixin, clone
-from sklearn.utils import Tags, get_tags
+from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted
 
@@ -17,18 +17,21 @@ from skvae.detection.decisions import ThresholdMixin
 from skvae.detection.explain import Explanation, explain_rows
 from skvae.detection.thresholds import ReferenceScores
 from skvae.detection.trimming import typical_rows
+from skvae.members.drawing import draw_from
+from skvae.members.evidence import has_evidence
 from skvae.members.member import (
+    allow_what_members_allow,
     check_density,
-    check_member_table,
-    draw_from,
     fit_member,
     score_member,
     seed_members,
-    take_rows,
     weight_argument,
 )
+from skvae.members.pipelines import last_step, rows_of_last_step
+from skvae.members.rows import check_member_table, take_rows
 from skvae.tables.checks import check_sample_weight
-from skvae.typing import Array, Index, Mask, RandomState
+from skvae.tables.names import column_names
+from skvae.typing import Array, Density, Index, Mask, RandomState, Table
 
 __all__ = ["DensityOutlierDetector"]
 
@@ -38,7 +41,7 @@ MAX_BACKGROUND_ROWS = 256
 
 
 def density_for_ranking() -> VAEDensity:
-    """Return the detector's own density, unfitted."""
+    """Return the default density of a detector, not fitted; its Notes say why."""
     return VAEDensity(
         decoder="mlp",
         marginal_transform=None,
@@ -48,17 +51,11 @@ def density_for_ranking() -> VAEDensity:
     )
 
 
-def _last_step(density: Any) -> Any:
-    """Return the density itself, or the last step of a pipeline."""
-    steps = getattr(density, "steps", None)
-    return steps[-1][1] if steps else density
-
-
 def _has_evidence(detector: "DensityOutlierDetector") -> bool:
-    """Whether the density has `evidence`; an AttributeError says so if not."""
+    """Whether the density knows the errors of its log-densities."""
     fitted = getattr(detector, "density_", None)
     density = detector._density() if fitted is None else fitted
-    return callable(_last_step(density).evidence)
+    return has_evidence(last_step(density))
 
 
 class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
@@ -66,63 +63,65 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
 
     .. math:: \operatorname{decision}(x) = \log p(x) - t
 
-    Any density estimator will do that has `fit` and a `score_samples` of
-    log-densities: `VAEDensity`, ``GaussianMixture``, ``KernelDensity``, or a pipeline
-    that ends in one. The threshold t is a quantile of reference scores: those of the
-    training rows, of rows held out of fitting, of the model's own samples, or, by
-    `fit_threshold`, of rows with known labels.
+    The density is any estimator with `fit` and a `score_samples` of log-densities:
+    `VAEDensity`, ``GaussianMixture``, ``KernelDensity``, or a pipeline that ends in
+    one. The threshold t is a quantile of the scores of reference rows. These are the
+    training rows, rows that are held out of the fit, rows that are drawn from the
+    fitted density, or, after `fit_threshold`, rows with known labels.
 
     Parameters
     ----------
     density : estimator, default=None
-        Density to clone and fit. None is a `VAEDensity` with settings for ranking
-        rows, see Notes.
+        Density to clone and fit. None is a `VAEDensity` with settings that suit the
+        ranking of rows; see Notes.
     contamination : float or "auto", default="auto"
         Share of the reference rows to put below the threshold, in (0, 0.5]. "auto" is
-        0.01, or, where held-out rows are too few for that, the smallest rate that
-        they can vouch for.
+        0.01. With reference "held_out", n held-out rows allow no rate below 1/(n + 1):
+        if that is larger than 0.01, "auto" is this rate.
     reference : {"training", "held_out", "model"}, default="training"
-        Whose scores the threshold is a quantile of.
+        Which rows are the reference rows.
 
-        - "training": those of the rows that the density was fitted to.
-          `contamination` is the share of them that `predict` calls outliers: give it
-          the share of outliers that they have.
-        - "held_out": those of rows that are split off before fitting (split-conformal
-          prediction). `contamination` is the rate of false alarms among new rows
-          from the same source, in expectation over the held-out rows and exactly,
-          however good or bad the density is.
-        - "model": those of rows that are drawn from the fitted density. Inliers are
-          the model's highest-density region of probability 1 − `contamination`,
-          whatever training rows there are.
+        - "training": the training rows, those that are trimmed included.
+          `contamination` is the share of them that `predict` calls outliers: set it
+          to the share of outliers among them.
+        - "held_out": rows that are split off before the fit (split-conformal
+          prediction). `contamination` bounds the rate of false alarms among new rows
+          from the same source, in expectation over the held-out rows, however good
+          or bad the density is.
+        - "model": rows that are drawn from the fitted density. Inliers are the rows
+          in its highest-density region of probability 1 − `contamination`, whatever
+          the training rows are.
     calibration_fraction : float, default=0.2
-        Share of the rows that reference "held_out" splits off.
+        Share of the rows that are split off with reference "held_out".
     trim_fraction : float or "auto", default="auto"
-        Share of the training rows that the density is not fitted to, in [0, 0.5]: the
-        strangest of them by two simple views. Other than 0 needs a table of finite
-        numbers. "auto" is four times `contamination`, at most 0.4, where that is a
-        number, with reference "training" and such a table, and else 0.
+        Share of the training rows that the density is not fitted to, in [0, 0.5]: those
+        that are strangest to two simple models. Any share but 0 needs a table of
+        finite numbers. "auto" is four times `contamination`, at most 0.4, if
+        `contamination` is a number, the reference is "training" and the table is one
+        of finite numbers; else it is 0.
     max_reference_rows : int, default=10_000
-        Largest number of reference rows; of more, a random part is scored. Reference
-        "model" draws this many.
+        Largest number of reference rows. If there are more, a random part of them is
+        scored. With reference "model", this many rows are drawn.
     random_state : int, RandomState instance or None, default=None
-        Seed of the split and of what is drawn. Where it is not None, every
-        `random_state` of the density is set to a seed drawn from it, too.
+        Seed of all random choices of rows. Unless it is None, the density gets a seed
+        that is drawn from it: all its parameters `random_state` are set to it.
 
     Attributes
     ----------
     density_ : estimator
         The fitted density.
     offset_ : float
-        The threshold t, in nats.
+        The threshold t, nats.
     contamination_ : float
-        The share that the threshold was chosen by.
+        Share of the reference rows, or rate of false alarms, that the threshold was
+        chosen for.
     reference_scores_ : ndarray of shape (n_reference,)
         Scores of the reference rows, ascending.
     support_ : ndarray of bool of shape (n_samples,)
         Which rows the density was fitted to.
     false_positive_rate_, true_positive_rate_ : float
-        After `fit_threshold`: the shares of the labelled inliers and outliers that
-        are below the threshold; nan without such rows.
+        Set by `fit_threshold`: the shares of the labelled inliers and outliers that
+        are below the threshold. The second is nan if there were no outliers.
     n_features_in_ : int
         Number of columns seen by `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -136,26 +135,27 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
     Notes
     -----
     *The default density* is ``VAEDensity(decoder="mlp", marginal_transform=None,
-    smoothing="auto", evidence_tol=0.3, max_evidence_samples=1024)``. Outliers are
-    strange on a scale that can be seen: detail that is finer than the rows can vouch
-    for, such as spikes on repeated values, only disturbs their order. Nor does an
-    order need log-densities to the second decimal place.
+    smoothing="auto", evidence_tol=0.3, max_evidence_samples=1024)``. Outliers differ
+    from inliers by more than fine detail. Detail that is finer than the number of rows
+    can support, such as a spike on a repeated value, only disturbs the order of the
+    rows: hence the smoothing and the plain margins. The order does not need precise
+    log-densities either: hence the larger tolerance.
 
-    *Outliers in the training rows.* A flexible density learns what it is shown: where
-    outliers are alike, it learns them as one more cluster. If training rows may have
-    outliers, say how many by `contamination`. Those that are strange to a multivariate
-    Student-t distribution, or far out in several columns, are then not fitted to;
-    the threshold is a quantile of the scores of all rows all the same. Four times as
-    many rows are trimmed as there may be outliers, because such simple views do not
-    rank outliers first; what it costs where all rows are inliers, and what it saves
-    where they are not, is in ``docs/benchmarks.md``.
+    *Outliers in the training rows.* A flexible density learns outliers that are alike
+    as one more cluster. If there may be outliers among the training rows, set
+    `contamination` to their share. The density is then not fitted to the rows that
+    have a low density under a multivariate Student-t distribution, or that are far
+    out in several columns. Such simple models do not rank all outliers first, so four
+    times as many rows are trimmed as there may be outliers. The threshold is still a
+    quantile of the scores of all training rows. ``docs/benchmarks.md`` shows what
+    trimming costs if all rows are inliers, and what it saves if they are not.
 
-    *p-values* of new rows are exact with reference "held_out" and after
-    `fit_threshold` on other rows than those of `fit`. The density has seen its
-    training rows, and scores of new rows are lower.
+    *p-values* of new rows are valid with reference "held_out", and after
+    `fit_threshold` on rows that were not in `fit`. With reference "training" they are
+    too small: the density has seen its training rows and scores new rows lower.
 
     *Weights.* With reference "training", integer `sample_weight` equal repeated rows
-    exactly, if the density treats them so.
+    exactly, if they do so for the density.
 
     References
     ----------
@@ -181,7 +181,7 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
 
     def __init__(
         self,
-        density: Any = None,
+        density: Density | None = None,
         *,
         contamination: float | str = "auto",
         reference: str = "training",
@@ -206,12 +206,12 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Table of at least two rows, as the density takes it.
+            Table of at least two rows that the density can read.
         y : Ignored
             For scikit-learn's pipelines.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights, not all zero. Rows of weight zero are left out, the
-            others count in density and threshold.
+            Non-negative weights, not all zero. They count for the density and for the
+            threshold; rows of weight zero are left out.
 
         Returns
         -------
@@ -223,9 +223,9 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
         TypeError
             If the density is no estimator with `fit` and `score_samples`.
         ValueError
-            If weights are given, but the density's `fit` does not take any, if it
-            scores rows as NaN or +inf, or if there are too few held-out rows for
-            `contamination`.
+            If weights are given but the `fit` of the density does not take any, if the
+            density scores rows as NaN or +inf, or if there are too few held-out rows
+            for `contamination`.
         """
         self._check_parameters()
         with staged_fit(self) as staged:
@@ -281,23 +281,23 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
         Returns
         -------
         scores : ndarray of shape (n_samples,)
-            What `score_samples` of the density says, nats.
+            What the `score_samples` of the density returns, nats.
         """
         check_is_fitted(self)
         return self._score(check_member_table(self, X, reset=False))
 
     @available_if(_has_evidence)
     def is_uncertain(self, X: ArrayLike, n_errors: float = 2.0) -> Mask:
-        """Return which decisions the error of the log-density could turn round.
+        """Return which decisions the errors of the log-densities might reverse.
 
-        There if the density has `evidence`.
+        The method exists if the density has `evidence`.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Rows.
         n_errors : float, default=2.0
-            Standard errors.
+            Number of standard errors.
 
         Returns
         -------
@@ -307,20 +307,18 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         check_number(n_errors, "n_errors", low=0)
-        rows = check_member_table(self, X, reset=False)
-        for _, step in getattr(self.density_, "steps", [])[:-1]:
-            if hasattr(step, "transform"):
-                rows = step.transform(rows)
-        evidence = _last_step(self.density_).evidence(rows)
+        table = check_member_table(self, X, reset=False)
+        density = last_step(self.density_)
+        evidence = density.evidence(rows_of_last_step(self.density_, table))
         distance = np.abs(evidence.log_density - self.offset_)
         return distance < n_errors * evidence.standard_error
 
     def explain(self, X: ArrayLike, n_background: int = 32) -> Explanation:
-        """Say which columns make rows strange.
+        """Return which columns make rows strange, and by how much.
 
-        Every column of a row is exchanged, in turn, with the column's values in
-        training rows, and the other way round. Each row costs
-        2 · n_features · `n_background` scores.
+        Each column of a row, in turn, is replaced by the values of that column in
+        training rows, and its value is put into the training rows. This takes about
+        3 · n_features · `n_background` scores for each row.
 
         Parameters
         ----------
@@ -332,8 +330,8 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
         Returns
         -------
         explanation : Explanation
-            Contributions of the columns to the log-density, and the values that they
-            might have had. Prints as a table; `to_frame` makes a DataFrame.
+            Contributions of the columns to the log-density, and the values that would
+            be usual in their place. Prints as a table; `to_frame` makes a DataFrame.
         """
         check_is_fitted(self)
         check_number(
@@ -344,14 +342,11 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
             integer=True,
         )
         rows = check_member_table(self, X, reset=False)
-        names = getattr(self, "feature_names_in_", None)
-        if names is None:
-            names = [f"x{j}" for j in range(self.n_features_in_)]
         n = min(n_background, len(self._background))
         background = take_rows(self._background, np.arange(n))
-        return explain_rows(self._score, rows, background, tuple(map(str, names)))
+        return explain_rows(self._score, rows, background, column_names(self))
 
-    def _density(self) -> Any:
+    def _density(self) -> Density:
         return density_for_ranking() if self.density is None else self.density
 
     def _check_parameters(self) -> None:
@@ -378,7 +373,7 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
         check_positive_int(self.max_reference_rows, "max_reference_rows")
 
     def _split(self, rows: Index, random: np.random.RandomState) -> tuple[Index, Index]:
-        """Return rows to fit, and rows to hold out; at least one of each."""
+        """Divide rows into those to fit and those to hold out, at least one of each."""
         n_held_out = round(self.calibration_fraction * len(rows))
         n_held_out = min(max(n_held_out, 1), len(rows) - 1, self.max_reference_rows)
         if not n_held_out:
@@ -388,8 +383,8 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
         shuffled = random.permutation(rows)
         return np.sort(shuffled[n_held_out:]), np.sort(shuffled[:n_held_out])
 
-    def _trim(self, table: Any, rows: Index, weight: Array) -> Index:
-        """Return those of the rows that the density is to be fitted to."""
+    def _trim(self, table: Table, rows: Index, weight: Array) -> Index:
+        """Return the rows that the density is fitted to, without the trimmed ones."""
         is_auto = self.trim_fraction == "auto"
         share = self.trim_fraction
         if is_auto:
@@ -407,13 +402,14 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
             ) from error
         return rows[typical_rows(numbers, weight[rows], float(share))]
 
-    def _score(self, table: Any) -> Array:
+    def _score(self, table: Table) -> Array:
         return score_member(self.density_, table, "the detector")
 
     def _scores_of_draws(self, seed: int) -> Array:
         """Return the scores of rows drawn from the fitted density."""
-        # A pipeline's own scores are those of its last step, on transformed rows.
-        density = _last_step(self.density_)
+        # The last step draws transformed rows. It can score them without the
+        # transformers, and the pipeline's own scores are its scores, too.
+        density = last_step(self.density_)
         if not hasattr(density, "sample"):
             raise ValueError(
                 f"reference='model' needs a density with sample; {density!r} has none."
@@ -435,15 +431,11 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
         self._set_threshold(reference, threshold, float(rate))
 
     def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        inner = get_tags(self._density()).input_tags
-        tags.input_tags.allow_nan = inner.allow_nan
-        tags.input_tags.sparse = inner.sparse
-        return tags
+        return allow_what_members_allow(super().__sklearn_tags__(), [self._density()])
 
 
 def _some(rows: Index, most: int, random: np.random.RandomState) -> Index:
-    """Return at most so many of the rows, chosen at random."""
+    """Return all rows, or a random choice of `most` of them if there are more."""
     if len(rows) <= most:
         return rows
     return np.sort(random.choice(rows, most, replace=False))

@@ -17,26 +17,36 @@ from skvae.arguments.seeds import generator_from
 from skvae.arguments.staging import staged_fit
 from skvae.arguments.warnings import warn_caller
 from skvae.evidence import Evidence, Proposal
+from skvae.members.drawing import draw_mixture
+from skvae.members.evidence import member_evidence, mix_evidence
 from skvae.members.folds import every_row_once, one_part
 from skvae.members.held_out import clone_members, fit_members, score_held_out
-from skvae.members.member import check_member_table, draw_mixture, seed_members
-from skvae.members.mixing import exact_evidence, mix_evidence, mixing_weights
+from skvae.members.member import score_members
+from skvae.members.mixing import log_mixture, mixing_weights
 from skvae.members.named import NamedMembersMixin
-from skvae.members.units import warn_of_units
+from skvae.members.rows import check_member_table
 from skvae.scoring.score import mean_log_density
 from skvae.tables.checks import check_sample_weight
-from skvae.typing import Array, RandomState
+from skvae.typing import Array, CrossValidation, Density, RandomState
 
 __all__ = ["StackedDensity"]
 
-# Nats per row that other weights may gain before a warning says so.
+# If other weights might gain more than this many nats per row, a warning says so.
 WARN_GAP = 1e-6
 
 
 def _members_can(
     name: str, rule: Callable[[list[bool]], bool]
 ) -> Callable[["StackedDensity"], bool]:
-    """Return a check of which members, of those that count, have a method."""
+    """Return a check of whether members have a method.
+
+    Parameters
+    ----------
+    name : str
+        The method.
+    rule : callable
+        `any` or `all`: how many of the members that count have to have it.
+    """
 
     def check(stack: "StackedDensity") -> bool:
         can = [callable(getattr(m, name, None)) for m in stack._counting_members()]
@@ -50,50 +60,50 @@ class StackedDensity(NamedMembersMixin, DensityMixin, BaseEstimator):
 
     .. math:: p(x) = \sum_m \pi_m\, p_m(x)
 
-    Any density estimator will do that has `fit` and a `score_samples` of
-    log-densities: `VAEDensity` with several seeds or orders of the columns,
-    ``GaussianMixture``, ``KernelDensity``, a search over one of them, a pipeline that
-    ends in one. Members are fitted to a part of the rows; π maximises the mean log
-    p(x) of the others. There the mixture is at least as good as its best member.
+    A member is any density estimator with `fit` and a `score_samples` of log-densities:
+    `VAEDensity` with several seeds or orders of the columns, ``GaussianMixture``,
+    ``KernelDensity``, a search over one of them, a pipeline that ends in one. Members
+    are fitted to a part of the rows, and π maximises the mean log p(x) of the other
+    rows. On these rows, the mixture is at least as good as its best member.
 
     Parameters
     ----------
     estimators : list of (str, estimator)
-        Names and density estimators, which are cloned. Parameters of a member are set
-        as ``name__parameter``, a whole member by its name, and ``"drop"`` leaves it
-        out.
+        Names and density estimators. The estimators are cloned. `set_params` sets a
+        parameter of a member as ``name__parameter``, and replaces a member by its
+        name; ``"drop"`` in its place leaves it out.
     validation_fraction : float, default=0.1
-        Share of the rows to hold out, where `cv` is None; at most 5,000 rows are.
+        Share of the rows that are held out if `cv` is None; at most 5,000 are.
     cv : int, splitter or iterable, default=None
-        None holds out one part. An int is a number of folds: each is held out once,
-        and every member is fitted as many times; the weights rest on all rows. All
-        else is as for scikit-learn.
+        None holds out one part. An int is a number of folds: each fold is held out
+        once, and every member is fitted once for each, so that all rows count for the
+        weights. Splitters and iterables are as for scikit-learn.
     refit : bool, default=True
-        Whether members are fitted to all rows once π is known. False keeps those that
-        were fitted without the held-out part, with `cv` without the first one.
+        Whether members are fitted to all rows once π is known. False keeps the members
+        that were fitted without the held-out part; with `cv`, without the first one.
     n_jobs : int, default=None
         Members fitted or scored at a time, as joblib takes it.
     random_state : int, RandomState instance or None, default=None
-        Seed of the choice of held-out rows and, where it is an int, of `sample`. Where
-        it is not None, every `random_state` of the clones is set to a seed drawn from
-        it, a different one for each member.
+        Seed of the choice of held-out rows and, if it is an int, of `sample`. Unless it
+        is None, every member gets a seed of its own, drawn from this one: all its
+        parameters `random_state` are set to it.
 
     Attributes
     ----------
     estimators_ : list of estimators
-        The fitted members, without those that were dropped.
+        The fitted members; those that were dropped are not among them.
     named_estimators_ : Bunch
         The same, by name.
     weights_ : ndarray of shape (n_members,)
         π. Members of weight zero cost no time when rows are scored.
     weights_gap_ : float
-        Proven bound on what any other weights could gain on the held-out rows, nats
-        per row.
+        Nats per row on the held-out rows. No other weights can gain more than this: it
+        is an upper bound.
     member_scores_ : ndarray of shape (n_members,)
         Mean log-density of the held-out rows by each member, before `refit`.
     validation_score_ : float
-        The same by the mixture. It was maximised over π: on new rows, expect a little
-        less.
+        Mean log-density of the held-out rows by the mixture. Because π maximises it,
+        expect a little less on new rows.
     n_features_in_ : int
         Number of columns seen by `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -101,23 +111,25 @@ class StackedDensity(NamedMembersMixin, DensityMixin, BaseEstimator):
 
     See Also
     --------
-    compare_densities : Which of several densities is best, and is the lead luck?
+    compare_densities : Tells which density is best, and whether its lead may be luck.
     sklearn.ensemble.StackingClassifier : The same idea for predictions.
 
     Notes
     -----
-    *Units.* Densities can only be mixed in the same units. A pipeline's `score_samples`
-    leaves out the Jacobian of its transformers: scale the rows before the stack, not
-    within a member (a warning says so). Log-densities of continuous columns and
-    log-masses of discrete ones do not mix, either.
+    *Units.* Densities can only be mixed in the same units. The `score_samples` of a
+    pipeline leaves out the Jacobian of its transformers: scale the rows before the
+    stack, not within a member. A warning says where a member has other units.
+    Log-densities of continuous columns cannot be mixed with log-masses of discrete
+    ones, either.
 
     *Weights.* The mean log p(x) is concave in π. It is maximised by steps of the EM
-    algorithm and of Newton's method until the bound on what is left to gain,
+    algorithm and of Newton's method, until the bound on what is left to gain,
     :math:`\max_m \frac1n \sum_i p_m(x_i) / p(x_i) - 1`, is below 10⁻¹⁰ nats per row,
-    or nothing but rounding is left. Rows that no member gives any density do not count.
+    or until a step gains nothing but rounding. Rows whose density is zero under all
+    members do not count.
 
-    *Equal rows* are held out together, so that integer `sample_weight` equal repeated
-    rows, where the members' do.
+    *Equal rows* are held out together. If integer weights equal repeated rows for the
+    members, they do so for the mixture, too.
 
     References
     ----------
@@ -144,10 +156,10 @@ class StackedDensity(NamedMembersMixin, DensityMixin, BaseEstimator):
 
     def __init__(
         self,
-        estimators: Sequence[tuple[str, Any]],
+        estimators: Sequence[tuple[str, Density | str]],
         *,
         validation_fraction: float = 0.1,
-        cv: Any = None,
+        cv: CrossValidation | None = None,
         refit: bool = True,
         n_jobs: int | None = None,
         random_state: RandomState = None,
@@ -162,16 +174,16 @@ class StackedDensity(NamedMembersMixin, DensityMixin, BaseEstimator):
     def fit(
         self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
     ) -> "StackedDensity":
-        """Fit the members, and their weights to rows that were held out.
+        """Fit the members to a part of the rows, and their weights to the others.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Table, as the members take it; at least two different rows.
+            Table that the members can read, with at least two different rows.
         y : Ignored
             For scikit-learn's pipelines.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights, not all zero, for the members and for π.
+            Non-negative weights, not all zero. They count for the members and for π.
 
         Returns
         -------
@@ -181,7 +193,7 @@ class StackedDensity(NamedMembersMixin, DensityMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If weights are given, but a member's `fit` does not take any.
+            If weights are given but the `fit` of a member does not take any.
         """
         named = self._check_members()
         self._check_parameters()
@@ -199,15 +211,14 @@ class StackedDensity(NamedMembersMixin, DensityMixin, BaseEstimator):
                 folds = one_part(table, weight, self.validation_fraction, random)
             else:
                 folds = every_row_once(table, weight, self.cv, random)
-            members = clone_members(named, "member", weighted=sample_weight is not None)
-            if self.random_state is not None:
-                seed_members([member.density for member in members], random)
+            members = clone_members(
+                named,
+                "member",
+                weighted=sample_weight is not None,
+                random=None if self.random_state is None else random,
+            )
             held_out = score_held_out(
                 members, table, weight, folds, n_jobs=self.n_jobs, keep=not self.refit
-            )
-            warn_of_units(
-                (m.label, q[0].log_volume)
-                for m, q in zip(members, held_out, strict=True)
             )
             of_member = ([part.log_density for part in parts] for parts in held_out)
             log_density = np.stack(list(map(np.concatenate, of_member)), axis=1)
@@ -219,19 +230,15 @@ class StackedDensity(NamedMembersMixin, DensityMixin, BaseEstimator):
                 )
             else:
                 staged.estimators_ = [parts[0].density for parts in held_out]
-            staged.named_estimators_ = Bunch(
-                **{
-                    name: m
-                    for (name, _), m in zip(named, staged.estimators_, strict=True)
-                }
-            )
+            names = (name for name, _ in named)
+            pairs = zip(names, staged.estimators_, strict=True)
+            staged.named_estimators_ = Bunch(**dict(pairs))
             staged.weights_, staged.weights_gap_ = mixing.weights, mixing.gap
             staged.member_scores_ = np.average(
                 log_density, axis=0, weights=valid_weight
             )
-            staged.validation_score_ = float(
-                np.average(_mix(log_density, mixing.weights), weights=valid_weight)
-            )
+            mixed = log_mixture(log_density, mixing.weights)
+            staged.validation_score_ = float(np.average(mixed, weights=valid_weight))
         if mixing.gap > WARN_GAP:
             warn_caller(
                 f"Other weights might gain up to {mixing.gap:.1g} nats per row on the "
@@ -256,11 +263,9 @@ class StackedDensity(NamedMembersMixin, DensityMixin, BaseEstimator):
         check_is_fitted(self)
         table = check_member_table(self, X, reset=False)
         counts = np.flatnonzero(self.weights_)
-        parts = Parallel(n_jobs=self.n_jobs)(
-            delayed(self.estimators_[m].score_samples)(table) for m in counts
-        )
-        log_density = np.stack(parts, axis=1).astype(np.float64)
-        return _mix(log_density, self.weights_[counts])
+        members = [self.estimators_[m] for m in counts]
+        log_density = score_members(members, table, n_jobs=self.n_jobs)
+        return log_mixture(log_density, self.weights_[counts])
 
     def score(
         self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
@@ -293,39 +298,43 @@ class StackedDensity(NamedMembersMixin, DensityMixin, BaseEstimator):
         proposal: str | Proposal | None = None,
         random_state: int | None = None,
     ) -> Evidence:
-        """Return the log-density of each row and its error, if a member has it.
+        """Return the log-density of each row and its error.
 
-        Members without `evidence` are taken as exact.
+        The method exists if a member has it. Log-densities of members without it are
+        taken as exact.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Rows.
         tol, max_samples, proposal, random_state
-            As for `VAEDensity.evidence`, handed to the members that have it.
+            As for `VAEDensity.evidence`; they are handed to the members that have it.
 
         Returns
         -------
         evidence : Evidence
-            The log-densities of `score_samples`. Standard errors are the means of the
-            members', weighed by the probability that the row comes from the member:
-            an upper bound, since members share the noise of a row and their errors
-            are correlated. `effective_sample_size` is that of all importance weights
-            together, infinite where all members are exact; `pareto_k` and
-            `unreliable` are the worst of the members that make up at least 5 % of the
-            row, `n_samples` is their sum, `n_stages` the largest.
+            The log-densities of `score_samples`. The standard error of a row is the
+            mean of those of the members, weighted by the probability that the row
+            comes from the member. It is an upper bound, because all members get the
+            same noise for the same row, which makes their errors correlated.
+            `effective_sample_size` is that of all importance weights together, and
+            infinite if all members are exact. `pareto_k` and `unreliable` are the
+            worst ones of the members that make up at least 5 % of the row's density.
+            `n_samples` is the sum over members, `n_stages` the maximum.
         """
         check_is_fitted(self)
         table = check_member_table(self, X, reset=False)
-        options = {
-            "tol": tol,
-            "max_samples": max_samples,
-            "proposal": proposal,
-            "random_state": random_state,
-        }
         counts = np.flatnonzero(self.weights_)
         parts = Parallel(n_jobs=self.n_jobs)(
-            delayed(_evidence_of)(self.estimators_[m], table, options) for m in counts
+            delayed(member_evidence)(
+                self.estimators_[m],
+                table,
+                tol=tol,
+                max_samples=max_samples,
+                proposal=proposal,
+                random_state=random_state,
+            )
+            for m in counts
         )
         return mix_evidence(self.weights_[counts], parts)
 
@@ -335,14 +344,14 @@ class StackedDensity(NamedMembersMixin, DensityMixin, BaseEstimator):
         n_samples: int = 1,
         random_state: RandomState = None,
     ) -> Array:
-        """Draw rows from the density, if the members have `sample`.
+        """Draw rows from the density; the method exists if the members have it.
 
         Parameters
         ----------
         n_samples : int, default=1
             Number of rows.
         random_state : int, RandomState instance or None, default=None
-            Seed; None is the estimator's, and if that is None, too, every call draws
+            Seed. None takes that of the estimator; if both are None, every call draws
             other rows.
 
         Returns
@@ -358,8 +367,8 @@ class StackedDensity(NamedMembersMixin, DensityMixin, BaseEstimator):
         )
         return rows
 
-    def _counting_members(self) -> list[Any]:
-        """Return the members with a positive weight; before `fit`, all."""
+    def _counting_members(self) -> list[Density]:
+        """Return the members with a positive weight, or before `fit` all of them."""
         if hasattr(self, "weights_"):
             return [self.estimators_[m] for m in np.flatnonzero(self.weights_)]
         return [member for _, member in self._kept()]
@@ -373,15 +382,3 @@ class StackedDensity(NamedMembersMixin, DensityMixin, BaseEstimator):
             inclusive=False,
         )
         check_choice(self.refit, "refit", (True, False))
-
-
-def _mix(log_density: Array, weights: Array) -> Array:
-    """Return log Σ_m π_m p_m of rows, given log p_m of shape (n, M)."""
-    with np.errstate(divide="ignore"):
-        return np.logaddexp.reduce(log_density + np.log(weights), axis=1)
-
-
-def _evidence_of(member: Any, table: Any, options: dict[str, Any]) -> Evidence:
-    if hasattr(member, "evidence"):
-        return member.evidence(table, **options)
-    return exact_evidence(np.asarray(member.score_samples(table), dtype=np.float64))

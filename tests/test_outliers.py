@@ -494,6 +494,17 @@ def test_explanation_of_a_frame_is_that_of_the_array(make: Any) -> None:
     assert repr(of_frame).count("\n") == 6
 
 
+def test_explanation_of_a_frame_without_names_is_that_of_the_array() -> None:
+    rows = np.random.default_rng(0).normal(size=(80, 2))
+    frame = pd.DataFrame(rows)
+    detector = DensityOutlierDetector(GaussianMixture(), random_state=0)
+    of_frame = clone(detector).fit(frame).explain(frame[:3])
+    of_array = clone(detector).fit(rows).explain(rows[:3])
+    assert of_frame.feature_names == ("x0", "x1")
+    for name in ("value", "given_others", "alone", "usual"):
+        assert_allclose(getattr(of_frame, name), getattr(of_array, name))
+
+
 def test_columns_of_text_are_explained() -> None:
     rng = np.random.default_rng(0)
     kind = rng.choice(["calm", "loud"], size=300)

@@ -1,4 +1,4 @@
-"""What scores say once they have a threshold: labels, distances, p-values."""
+"""Decisions by a threshold on scores: labels, distances to it, p-values."""
 
 from abc import abstractmethod
 from typing import TypeVar
@@ -17,7 +17,7 @@ Self = TypeVar("Self", bound="ThresholdMixin")
 
 
 class ThresholdMixin:
-    """Decisions by a threshold on scores, a quantile of reference scores."""
+    """The methods of a detector whose threshold is a quantile of reference scores."""
 
     offset_: float
     contamination_: float
@@ -39,11 +39,11 @@ class ThresholdMixin:
         Returns
         -------
         decision : ndarray of shape (n_samples,)
-            `score_samples` less `offset_`, nats; negative for outliers.
+            `score_samples` minus `offset_`, nats; negative for outliers.
         """
         scores = self.score_samples(X)
         with np.errstate(invalid="ignore"):
-            # −∞ less −∞, for densities that can be zero, is on the threshold.
+            # For densities that can be zero, both may be −∞: on the threshold, too.
             return np.where(scores == self.offset_, 0.0, scores - self.offset_)
 
     def predict(self, X: ArrayLike) -> NDArray[np.int64]:
@@ -66,8 +66,9 @@ class ThresholdMixin:
 
         .. math:: p(x) = \frac{1 + \#\{i : s_i \le s(x)\}}{n + 1}
 
-        with the scores sᵢ of the n reference rows. For a row from the same source as
-        held-out reference rows, the chance of p ≤ α is at most α, for every α.
+        Here sᵢ are the scores of the n reference rows. If the reference rows were held
+        out, a new row from the same source has p ≤ α with a probability of at most α,
+        for every α.
 
         Parameters
         ----------
@@ -89,24 +90,24 @@ class ThresholdMixin:
         *,
         false_positive_rate: float | None = None,
     ) -> Self:
-        r"""Choose the threshold by rows with known labels; the density stays.
+        r"""Choose the threshold by rows with known labels; the density stays as it is.
 
         .. math:: t = s_{(k)}, \qquad k = \lfloor \alpha\, (n + 1) \rfloor
 
-        with the scores s₍₁₎ ≤ s₍₂₎ ≤ … of n inliers: the point of the ROC curve with
-        the most detections of those whose false-alarm rate is at most α, among these
-        rows and, in expectation, among new rows. From then on, `p_values` compares
-        with these inliers.
+        Here s₍₁₎ ≤ s₍₂₎ ≤ … are the scores of n inliers. This is a point of the ROC
+        curve: the one with the most detections among those whose rate of false alarms
+        is at most α, both for these inliers and, in expectation, for new ones. From
+        then on, these inliers are the reference rows of `p_values`.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Rows, not those of `fit`.
         y : array-like of shape (n_samples,), default=None
-            1 for inliers and −1 for outliers, as `predict` has them. None takes all
-            rows for inliers.
+            1 for inliers and −1 for outliers, as `predict` returns them. None means
+            that all rows are inliers.
         false_positive_rate : float, default=None
-            α, in (0, 0.5]; None is `contamination_`.
+            The rate α, in (0, 0.5]; None is `contamination_`.
 
         Returns
         -------

@@ -2,14 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skvae.members.frames import pandas_for_frames
-from skvae.members.member import take_rows
-from skvae.typing import Array
+from skvae.members.rows import take_rows
+from skvae.tables.frames import pandas_for_frames
+from skvae.tables.labels import is_frame
+from skvae.typing import Array, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Explanation", "explain_rows"]
 
@@ -20,8 +24,9 @@ MAX_LINES = 40  # of the printed table
 class Explanation:
     r"""How much each column adds to, or takes from, the log-density of each row.
 
-    All in nats and free of the columns' units. Negative: the column makes the row
-    strange. Printing it gives a table, the strangest column of each row first.
+    Contributions are in nats and do not depend on the units of the columns. A negative
+    one means that the column makes the row strange. Printing the explanation gives a
+    table, the strangest column of each row first.
 
     Attributes
     ----------
@@ -32,16 +37,15 @@ class Explanation:
     value : ndarray of shape (n, D)
         The rows.
     given_others : ndarray of shape (n, D)
-        log p(x) − log ¹⁄B Σ_b p(x with x_j from row b): how well the value goes with
-        the row's other values, compared with the values that the column has in B
-        ordinary rows.
+        log p(x) − log ¹⁄B Σ_b p(x with x_j from row b): how well the value fits the
+        row's other values, compared with the values of the column in B ordinary rows.
     alone : ndarray of shape (n, D)
         Median over b of log p(row b with x_j from x), less the median over b and c
-        of log p(row b with x_j from row c): how well the value does in other rows.
-        Columns that are strange together, each as the other would have it, show
-        here only.
+        of log p(row b with x_j from row c): how well the value fits ordinary rows,
+        compared with the values of the column there. Only this shows two strange
+        values that fit each other, such as the height and the weight of a giant.
     usual : ndarray of shape (n, D)
-        The value of column j among the B that fits the row best.
+        Of the B values of column j in ordinary rows, the one that fits the row best.
     """
 
     feature_names: tuple[str, ...]
@@ -51,7 +55,7 @@ class Explanation:
     alone: Array
     usual: NDArray[Any]
 
-    def to_frame(self) -> Any:
+    def to_frame(self) -> "pd.DataFrame":
         """Return a pandas DataFrame, one line for each row and column.
 
         Returns
@@ -59,9 +63,8 @@ class Explanation:
         frame : pandas.DataFrame
             Columns "row", "column", "value", "usual", "given_others" and "alone".
         """
-        pd = pandas_for_frames()
         n_rows, n_columns = self.given_others.shape
-        return pd.DataFrame(
+        return pandas_for_frames().DataFrame(
             {
                 "row": np.repeat(np.arange(n_rows), n_columns),
                 "column": np.tile(np.array(self.feature_names, dtype=object), n_rows),
@@ -90,12 +93,12 @@ class Explanation:
 
 
 def explain_rows(
-    score_samples: Callable[[Any], Array],
-    rows: Any,
-    background: Any,
+    score_samples: Callable[[Table], Array],
+    rows: Table,
+    background: Table,
     feature_names: tuple[str, ...],
 ) -> Explanation:
-    """Score rows with each column in turn exchanged with that of background rows.
+    """Score rows with each column, in turn, replaced by that of background rows.
 
     Parameters
     ----------
@@ -107,12 +110,18 @@ def explain_rows(
         Ordinary rows.
     feature_names : tuple of str
         Names of the columns.
+
+    Returns
+    -------
+    explanation : Explanation
     """
-    n, n_background, n_columns = len(rows), len(background), len(feature_names)
+    n, n_background = rows.shape[0], background.shape[0]
+    n_columns = len(feature_names)
     of_row = np.repeat(np.arange(n), n_background)
     of_background = np.tile(np.arange(n_background), n)
     x, b = take_rows(rows, of_row), take_rows(background, of_background)
-    # Row b with the value of row b + k: all pairs once would be as many again.
+    # `alone` is relative to ordinary rows with the value of another ordinary row: row b
+    # with the value of row b + i + 1, for the i-th row to explain.
     shift = (of_background + 1 + of_row) % n_background
     ordinary = take_rows(background, shift)
     score = np.asarray(score_samples(rows), dtype=np.float64)
@@ -124,21 +133,24 @@ def explain_rows(
         level = np.median(score_samples(_exchanged(b, ordinary, j)))
         mean = np.logaddexp.reduce(filled, axis=1) - np.log(n_background)
         with np.errstate(invalid="ignore"):
+            # Also 0 where both are −inf, whose difference is nan.
             given_others[:, j] = np.where(score == mean, 0.0, score - mean)
             alone[:, j] = np.median(planted, axis=1) - level
         value[:, j] = _column(rows, j)
         usual[:, j] = _column(background, j)[filled.argmax(1)]
     return Explanation(
-        feature_names, score, _plain(value), given_others, alone, _plain(usual)
+        feature_names, score, _as_floats(value), given_others, alone, _as_floats(usual)
     )
 
 
 def _exchanged(table: Any, other: Any, j: int) -> Any:
     """Return a table with column j of another one of the same length."""
     if hasattr(table, "iloc"):
+        # pandas would match rows by their index, not by their order.
         table = table.reset_index(drop=True)
         name = table.columns[j]
-        return table.assign(**{name: other[name].reset_index(drop=True)})
+        table[name] = other[name].reset_index(drop=True)
+        return table
     if hasattr(table, "with_columns"):
         return table.with_columns(other[table.columns[j]])
     table = table.copy()
@@ -147,13 +159,13 @@ def _exchanged(table: Any, other: Any, j: int) -> Any:
 
 
 def _column(table: Any, j: int) -> NDArray[Any]:
-    if hasattr(table, "columns"):
+    if is_frame(table):
         return np.asarray(table[table.columns[j]])
     return np.asarray(table[:, j])
 
 
-def _plain(cells: NDArray[Any]) -> NDArray[Any]:
-    """Return numbers as floats; text stays as it is."""
+def _as_floats(cells: NDArray[Any]) -> NDArray[Any]:
+    """Return floats if the cells can be read as numbers, else the array as it is."""
     try:
         return cells.astype(np.float64)
     except (TypeError, ValueError):
@@ -161,7 +173,7 @@ def _plain(cells: NDArray[Any]) -> NDArray[Any]:
 
 
 def _first_lines(worst: Array) -> list[tuple[int, int]]:
-    """Return row and column of the lines to print, as many columns for each row."""
+    """Return rows and columns of the lines to print, the same number for each row."""
     n_rows, n_columns = worst.shape
     n_each = max(1, min(n_columns, MAX_LINES // max(n_rows, 1)))
     order = np.argsort(worst, axis=1, kind="stable")[:, :n_each]
@@ -169,5 +181,5 @@ def _first_lines(worst: Array) -> list[tuple[int, int]]:
     return lines[:MAX_LINES]
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     return f"{value:.5g}" if isinstance(value, (float, np.floating)) else str(value)

@@ -1,4 +1,4 @@
-"""Thresholds on scores: ranks among reference scores, weighted and exact."""
+"""Thresholds on scores and p-values, by the ranks of weighted reference scores."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,9 @@ from skvae.typing import Array
 
 __all__ = ["ReferenceScores"]
 
-ROUNDING = 1e-9  # of a rank; 0.29 · 100 rows are 29, not 28.999999999999996
+# Relative, of a rank. In floating point, a share of 0.29 of 100 rows is
+# 28.999999999999996, but it means 29.
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class ReferenceScores:
     score : ndarray of shape (n,)
         Scores in ascending order.
     mass : ndarray of shape (n + 1,)
-        Total weight of the scores before each, and last that of all.
+        Total weight of the scores before each score; last, that of all scores.
     """
 
     score: Array
@@ -28,7 +30,19 @@ class ReferenceScores:
 
     @classmethod
     def of(cls, score: Array, weight: Array | None = None) -> "ReferenceScores":
-        """Sort scores; weights count repetitions, None is one each."""
+        """Return these scores, sorted.
+
+        Parameters
+        ----------
+        score : ndarray of shape (n,)
+            Scores.
+        weight : ndarray of shape (n,), default=None
+            How often each score counts; None is once.
+
+        Returns
+        -------
+        reference : ReferenceScores
+        """
         order = np.argsort(score, kind="stable")
         each = np.ones(len(score)) if weight is None else weight[order]
         return cls(score[order], np.concatenate([[0.0], np.cumsum(each)]))
@@ -46,21 +60,31 @@ class ReferenceScores:
     def quantile(self, share: float) -> float:
         """Return the threshold below which this share of the scores lies.
 
-        It is the smallest score that has at least this share below it and itself,
-        and more with itself: 30 of 300 different scores are below that of 0.1.
+        It is the smallest score such that the scores up to and including it make up
+        more than this share. For 0.1, 30 of 300 distinct scores are below it.
         """
         return self._after(share * self.total)
 
     def conformal_threshold(self, rate: float) -> float:
-        r"""Return the threshold that a row from the same source falls below at a rate.
+        """Return the threshold whose rate of false alarms is at most this one.
 
-        It is the k-th smallest score, k = ⌊rate (n + 1)⌋: a row is below it if and
-        only if its `p_values` are at most the rate.
+        It is the k-th smallest score, with k = ⌊rate (n + 1)⌋. A row is below it if and
+        only if its p-value is at most the rate. For a new row from the same source, the
+        probability of that is at most the rate.
+
+        Parameters
+        ----------
+        rate : float
+            Between 0 and 1.
+
+        Returns
+        -------
+        threshold : float
 
         Raises
         ------
         ValueError
-            If there are fewer than 1/rate − 1 scores: no threshold will do.
+            If there are fewer than 1/rate − 1 scores. No threshold has the rate then.
         """
         rank = rate * (self.total + 1)
         if rank < 1 - ROUNDING:
@@ -72,11 +96,11 @@ class ReferenceScores:
         return self._after(np.floor(rank + ROUNDING) - 1)
 
     def p_values(self, score: Array) -> Array:
-        """Return (1 + number of reference scores ≤ s) / (1 + n) of each score s."""
+        """Return (1 + number of reference scores ≤ s) / (1 + n) for each score s."""
         below = self.mass[np.searchsorted(self.score, score, side="right")]
         return (1 + below) / (1 + self.total)
 
     def _after(self, mass: float) -> float:
-        """Return the smallest score whose weight and all before exceed a mass."""
+        """Return the smallest score with which the weights so far exceed a mass."""
         k = np.searchsorted(self.mass[1:], mass + ROUNDING * self.total, side="right")
         return float(self.score[min(int(k), len(self.score) - 1)])

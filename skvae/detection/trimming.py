@@ -1,4 +1,4 @@
-"""The typical rows of a table, by two simple views that few strange rows can move."""
+"""The typical rows of a table, by two simple models that a few outliers cannot bend."""
 
 import numpy as np
 import torch
@@ -17,13 +17,15 @@ ROUNDING = 1e-9  # of a share
 def typical_rows(table: Array, weight: Array, share: float) -> Mask:
     r"""Return which rows are left when the strangest are trimmed.
 
-    A row is as strange as the stranger of two ranks: of its distance under a
-    multivariate Student-t distribution, which sees columns together, and of
+    Rows are ranked by two scores, and a row is as strange as the stranger of its two
+    ranks. One score is the log-density of a multivariate Student-t distribution, which
+    sees the columns together. The other one is
 
     .. math:: \sum_j \log \min(1, 2 F_j(x_j), 2 (1 - F_j(x_j^-))),
 
-    which sees that it is far out in several columns, whatever their shapes. Both are
-    too stiff to learn a cluster of outliers, as flexible densities do.
+    with the distribution function :math:`F_j` of column j. It sees that a row is far
+    out in several columns, whatever their distributions are. Both are too stiff to
+    learn a cluster of outliers, as flexible densities do.
 
     Parameters
     ----------
@@ -32,12 +34,13 @@ def typical_rows(table: Array, weight: Array, share: float) -> Mask:
     weight : ndarray of shape (n,)
         Positive weights; equal to repeated rows where they are integers.
     share : float
-        Share of the weight to trim at most, in [0, 1). Equally strange rows stay
-        together.
+        Share of the weight to trim at most, in [0, 1). Of equally strange rows, either
+        all are trimmed or none.
 
     Returns
     -------
     typical : ndarray of bool of shape (n,)
+        False for the rows to trim.
 
     References
     ----------
@@ -54,7 +57,7 @@ def typical_rows(table: Array, weight: Array, share: float) -> Mask:
 
 
 def _rank(value: Array, mass: Array, *, right: bool = False) -> Array:
-    """Return the mass of smaller values, or with `right` of equal ones, too."""
+    """Return the mass of smaller values for each value; `right` adds equal values."""
     distinct, code = np.unique(value, return_inverse=True)
     total = np.cumsum(np.bincount(code, mass, len(distinct)))
     return np.asarray(total[code] if right else np.append(0.0, total)[code])

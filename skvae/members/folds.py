@@ -1,17 +1,17 @@
 """Which rows of a table are held out: one part, or every row once."""
 
 import heapq
-from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import check_cv
 
 from skvae.arguments.checks import check_number
-from skvae.typing import Array, Index
+from skvae.tables.labels import frame_columns, is_frame
+from skvae.typing import Array, CrossValidation, Index, Table
 
 __all__ = ["Fold", "distinct_rows", "every_row_once", "one_part"]
 
@@ -20,19 +20,26 @@ MAX_ROWS = 5000  # distinct ones, of one held-out part
 
 @dataclass(frozen=True)
 class Fold:
-    """Indices of the rows that are fitted, and of those that are held out."""
+    """Which rows are fitted, and which are held out to be scored.
+
+    Attributes
+    ----------
+    train, valid : ndarray of shape (n_train,) and (n_valid,)
+        Indices of rows.
+    """
 
     train: Index
     valid: Index
 
 
 def one_part(
-    table: Any, weight: Array, fraction: float, random: np.random.RandomState
+    table: Table, weight: Array, fraction: float, random: np.random.RandomState
 ) -> list[Fold]:
     """Hold out a share of the rows, at random.
 
-    Equal rows stay together: a copy of a row that was fitted is no new row. And so
-    integer weights equal repeated rows, whatever their order.
+    Equal rows are either all held out or all fitted, because the copy of a fitted row
+    is not new to the density. This also makes integer weights the same as repeated
+    rows. The order of the rows does not matter.
 
     Parameters
     ----------
@@ -41,8 +48,8 @@ def one_part(
     weight : ndarray of shape (n,)
         Non-negative; rows of weight zero are in neither part.
     fraction : float
-        Share of the weight to hold out; at least one distinct row, all but one and
-        5,000 at most.
+        Share of the weight to hold out. At least one distinct row is held out, at
+        most 5,000, and never all.
     random : RandomState
         Source of the choice.
 
@@ -53,6 +60,7 @@ def one_part(
     used, code, total = _distinct(table, weight, at_least=2, why="")
     order = random.permutation(len(total))
     share = total[order].cumsum() / total.sum()
+    # A share that is equal but for rounding is not too large.
     n_held_out = int((share <= fraction * (1 + 1e-9)).sum())
     n_held_out = min(max(n_held_out, 1), len(total) - 1, MAX_ROWS)
     is_held_out = np.zeros(len(total), dtype=np.bool_)
@@ -61,7 +69,7 @@ def one_part(
 
 
 def every_row_once(
-    table: Any, weight: Array, cv: Any, random: np.random.RandomState
+    table: Table, weight: Array, cv: CrossValidation, random: np.random.RandomState
 ) -> list[Fold]:
     """Divide a table into folds, each of which is held out once.
 
@@ -72,9 +80,9 @@ def every_row_once(
     weight : ndarray of shape (n,)
         Non-negative; rows of weight zero are in no fold.
     cv : int, splitter or iterable of pairs of index arrays
-        An int is a number of folds, of about equal weight; the rows are shuffled
-        first, and equal ones stay together. All else is as for scikit-learn, and may
-        hold a row out several times or never.
+        An int is a number of folds of about equal weight. The rows are shuffled first,
+        and equal rows are in the same fold. Splitters and iterables are as for
+        scikit-learn: they may hold a row out several times or never.
     random : RandomState
         Source of the folds, where `cv` is an int.
 
@@ -88,7 +96,7 @@ def every_row_once(
     n_folds = int(cv)
     used, code, total = _distinct(table, weight, at_least=n_folds, why=f" for {cv=}")
     fold_of = np.empty(len(total), dtype=np.intp)
-    # To the lightest fold, one after the other: none is empty.
+    # Every row goes to the fold that is the lightest so far, so that none stays empty.
     loads = [(0.0, fold) for fold in range(n_folds)]
     for row in random.permutation(len(total)).tolist():
         load, fold = loads[0]
@@ -100,7 +108,7 @@ def every_row_once(
     ]
 
 
-def _folds_of(table: Any, weight: Array, cv: Any) -> list[Fold]:
+def _folds_of(table: Table, weight: Array, cv: CrossValidation) -> list[Fold]:
     """Return the folds of a splitter, without the rows of weight zero."""
     if cv is None or isinstance(cv, bool):
         raise TypeError(
@@ -118,13 +126,14 @@ def _folds_of(table: Any, weight: Array, cv: Any) -> list[Fold]:
     return folds
 
 
-def _index(rows: Any) -> Index:
+def _index(rows: ArrayLike) -> Index:
+    """Return the indices of rows that are given by a mask or by their indices."""
     rows = np.asarray(rows)
     return np.flatnonzero(rows) if rows.dtype == np.bool_ else rows.astype(np.intp)
 
 
 def _distinct(
-    table: Any, weight: Array, *, at_least: int, why: str
+    table: Table, weight: Array, *, at_least: int, why: str
 ) -> tuple[Index, Index, Array]:
     """Return the rows in use, which distinct row each is, and their total weights."""
     used = np.flatnonzero(weight > 0)
@@ -138,8 +147,11 @@ def _distinct(
     return used, code, total
 
 
-def distinct_rows(table: Any) -> Index:
-    """Return a number for every distinct row, by an order that depends on them alone.
+def distinct_rows(table: Table) -> Index:
+    """Return a number for every row, the same for equal rows.
+
+    The numbers depend on the values alone: not on the order of the rows, nor on
+    whether they are in an array or in a data frame.
 
     Parameters
     ----------
@@ -150,21 +162,18 @@ def distinct_rows(table: Any) -> Index:
     -------
     code : ndarray of shape (n,)
     """
-    if not isinstance(table, np.ndarray) and not hasattr(table, "columns"):
-        return np.arange(table.shape[0])
     if isinstance(table, np.ndarray) and table.dtype.kind in "fiub":
-        numbers: NDArray[Any] = table
-    else:
-        columns = [_numbers(column) for column in _columns(table)]
-        numbers = np.stack(columns, axis=1)
-    return np.unique(numbers, axis=0, return_inverse=True)[1].reshape(-1)
-
-
-def _columns(table: Any) -> Sequence[Any]:
+        return _codes(table)
     if isinstance(table, np.ndarray):
-        return list(table.T)
-    take = table.iloc if hasattr(table, "iloc") else table
-    return [take[:, j] for j in range(table.shape[1])]
+        return _codes(np.stack([_numbers(column) for column in table.T], axis=1))
+    if is_frame(table):
+        columns = [_numbers(column) for column in frame_columns(table)]
+        return _codes(np.stack(columns, axis=1))
+    return np.arange(table.shape[0])
+
+
+def _codes(numbers: NDArray[Any]) -> Index:
+    return np.unique(numbers, axis=0, return_inverse=True)[1].reshape(-1)
 
 
 def _numbers(column: Any) -> Array:
@@ -172,5 +181,6 @@ def _numbers(column: Any) -> Array:
     cells = np.asarray(column)
     if cells.dtype.kind in "fiub":
         return cells.astype(np.float64)
+    # With their types, so that the number 1 and the text "1" differ.
     named = [f"{type(cell).__name__} {cell}" for cell in cells.tolist()]
     return np.unique(named, return_inverse=True)[1].astype(np.float64)

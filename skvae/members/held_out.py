@@ -1,18 +1,23 @@
-"""Several densities side by side: fitted to all rows, or scored on held-out ones."""
+"""Several densities side by side: fitted to all rows, or scored on held-out rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
 from sklearn.base import clone
 
 from skvae.members.folds import Fold
-from skvae.members.member import fit_member, score_member, take_rows, weight_argument
-from skvae.members.units import log_volume
-from skvae.typing import Array
+from skvae.members.member import (
+    fit_member,
+    score_member,
+    seed_members,
+    weight_argument,
+)
+from skvae.members.rows import take_rows
+from skvae.members.units import log_volume, warn_of_units
+from skvae.typing import Array, Density, Table
 
 __all__ = ["HeldOut", "Member", "clone_members", "fit_members", "score_held_out"]
 
@@ -24,21 +29,21 @@ class Member:
     Attributes
     ----------
     density : estimator
-        To clone.
+        Not fitted; each fit is of another clone of it.
     label : str
-        What to call it in errors.
+        What messages call it.
     argument : str or None
-        How its `fit` takes weights; None for no weights.
+        By which argument its `fit` takes weights; None hands over none.
     """
 
-    density: Any
+    density: Density
     label: str
     argument: str | None
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What a density says of one fold's held-out rows.
+    """How a density scores the held-out rows of one fold.
 
     Attributes
     ----------
@@ -47,20 +52,26 @@ class HeldOut:
     fit_seconds, score_seconds : float
         Wall-clock time.
     log_volume : float
-        What its log-densities leave out where it is a pipeline; see `log_volume`.
+        Nats that the log-densities of a pipeline leave out; see
+        `skvae.members.units.log_volume`.
     density : estimator or None
-        As fitted to the other rows, of the first fold and where it was asked for.
+        The density that was fitted to the other rows. It is kept for the first fold
+        alone, and only where `score_held_out` is told to keep it.
     """
 
     log_density: Array
     fit_seconds: float
     score_seconds: float
     log_volume: float
-    density: Any
+    density: Density | None
 
 
 def clone_members(
-    named: Sequence[tuple[str, Any]], what: str, *, weighted: bool
+    named: Sequence[tuple[str, Density]],
+    what: str,
+    *,
+    weighted: bool,
+    random: np.random.RandomState | None,
 ) -> list[Member]:
     """Return clones of named estimators.
 
@@ -69,27 +80,31 @@ def clone_members(
     named : sequence of (str, estimator)
         Names and density estimators.
     what : str
-        What the names are names of, for errors.
+        What messages put before a name, such as "member".
     weighted : bool
-        Whether there are row weights; an estimator that takes none is an error then.
+        Whether there are row weights. If so, an estimator that takes none is an error.
+    random : RandomState or None
+        Source of a seed for each clone; None leaves their random states as they are.
     """
     members = []
     for name, estimator in named:
         label = f"{what} {name!r}"
         argument = weight_argument(estimator, label) if weighted else None
         members.append(Member(clone(estimator), label, argument))
+    if random is not None:
+        seed_members([member.density for member in members], random)
     return members
 
 
 def fit_members(
-    members: Sequence[Member], table: Any, weight: Array, *, n_jobs: int | None
-) -> list[Any]:
+    members: Sequence[Member], table: Table, weight: Array, *, n_jobs: int | None
+) -> list[Density]:
     """Fit members to all rows of positive weight.
 
     Parameters
     ----------
     members : sequence of Member
-        Densities; clones are fitted.
+        What to fit clones of.
     table : array or data frame of n rows
         All rows.
     weight : ndarray of shape (n,)
@@ -110,7 +125,7 @@ def fit_members(
 
 def score_held_out(
     members: Sequence[Member],
-    table: Any,
+    table: Table,
     weight: Array,
     folds: Sequence[Fold],
     *,
@@ -119,6 +134,8 @@ def score_held_out(
 ) -> list[list[HeldOut]]:
     """Fit members to the rows of folds, and score the held-out rows.
 
+    Warns if a member's log-densities are not in the units of the table.
+
     Parameters
     ----------
     members, table, weight, n_jobs
@@ -126,7 +143,7 @@ def score_held_out(
     folds : sequence of F Fold
         Which rows to fit and to score.
     keep : bool, default=False
-        Whether to return the densities that were fitted without the first fold.
+        Whether to keep the densities that were fitted without the first fold's rows.
 
     Returns
     -------
@@ -138,16 +155,21 @@ def score_held_out(
         for fold in folds
     )
     n_folds = len(folds)
-    return [flat[i : i + n_folds] for i in range(0, len(flat), n_folds)]
+    held_out = [flat[i : i + n_folds] for i in range(0, len(flat), n_folds)]
+    warn_of_units(
+        (m.label, of_folds[0].log_volume)
+        for m, of_folds in zip(members, held_out, strict=True)
+    )
+    return held_out
 
 
-def _fit_one(member: Member, rows: Any, weight: Array) -> Any:
+def _fit_one(member: Member, rows: Table, weight: Array) -> Density:
     given = None if member.argument is None else weight
     return fit_member(clone(member.density), rows, member.label, member.argument, given)
 
 
 def _score_one(
-    member: Member, table: Any, weight: Array, fold: Fold, keep: bool
+    member: Member, table: Table, weight: Array, fold: Fold, keep: bool
 ) -> HeldOut:
     start = perf_counter()
     fitted = _fit_one(member, take_rows(table, fold.train), weight[fold.train])

@@ -1,40 +1,38 @@
-"""Density estimators as parts of another estimator: fitted, seeded, drawn from."""
+"""A density as a part of another estimator: checked, seeded, fitted, scored."""
 
-import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from inspect import signature
-from typing import Any
 
 import numpy as np
-from sklearn.utils import get_tags
-from sklearn.utils.validation import check_array, has_fit_parameter, validate_data
+from joblib import Parallel, delayed
+from sklearn.utils import Tags, get_tags
+from sklearn.utils.validation import has_fit_parameter
 
-from skvae.typing import Array, Index
+from skvae.members.pipelines import steps_of
+from skvae.members.rows import take_rows
+from skvae.typing import Array, Density, Estimator, Table
 
 __all__ = [
+    "allow_what_members_allow",
     "check_density",
-    "check_member_table",
-    "draw_from",
-    "draw_mixture",
     "fit_member",
     "score_member",
+    "score_members",
     "seed_members",
     "set_random_states",
-    "take_rows",
     "weight_argument",
 ]
 
 
-def check_density(density: Any, label: str) -> None:
+def check_density(density: object, label: str) -> None:
     """Raise a TypeError unless this is an estimator of log-densities.
 
     Parameters
     ----------
-    density : Any
+    density : object
         What the user gave.
     label : str
-        What to call it.
+        What messages call it.
     """
     missing = [name for name in ("fit", "score_samples") if not hasattr(density, name)]
     if missing or isinstance(density, type):
@@ -45,8 +43,8 @@ def check_density(density: Any, label: str) -> None:
         )
 
 
-def weight_argument(density: Any, label: str = "density") -> str:
-    """Return how to pass row weights to a density's `fit`.
+def weight_argument(density: Density, label: str = "density") -> str:
+    """Return the name of the argument by which a density's `fit` takes row weights.
 
     Raises
     ------
@@ -55,7 +53,7 @@ def weight_argument(density: Any, label: str = "density") -> str:
     """
     if has_fit_parameter(density, "sample_weight"):
         return "sample_weight"
-    steps = getattr(density, "steps", None)
+    steps = steps_of(density)
     if steps and has_fit_parameter(steps[-1][1], "sample_weight"):
         return f"{steps[-1][0]}__sample_weight"
     raise ValueError(
@@ -63,16 +61,70 @@ def weight_argument(density: Any, label: str = "density") -> str:
     )
 
 
+def set_random_states(estimator: Estimator, seed: int) -> None:
+    """Set every `random_state` of an estimator and of its parts."""
+    names = [
+        name
+        for name in estimator.get_params()
+        if name == "random_state" or name.endswith("__random_state")
+    ]
+    estimator.set_params(**dict.fromkeys(names, seed))
+
+
+def seed_members(members: Iterable[Estimator], random: np.random.RandomState) -> None:
+    """Set the random states of each estimator to a seed of its own."""
+    for member in members:
+        set_random_states(member, int(random.randint(2**31 - 1)))
+
+
+def allow_what_members_allow(tags: Tags, members: Iterable[object]) -> Tags:
+    """Allow missing values, and sparse tables, where all members allow them.
+
+    Parameters
+    ----------
+    tags : Tags
+        Those of the estimator that has the members; changed in place.
+    members : iterable of estimators
+        If there are none, nothing is allowed.
+
+    Returns
+    -------
+    tags : Tags
+        The same object.
+    """
+    inner = [get_tags(member).input_tags for member in members]
+    tags.input_tags.allow_nan = bool(inner) and all(t.allow_nan for t in inner)
+    tags.input_tags.sparse = bool(inner) and all(t.sparse for t in inner)
+    return tags
+
+
 def fit_member(
-    density: Any,
-    rows: Any,
+    density: Density,
+    rows: Table,
     label: str,
     weight_argument: str | None,
     weight: Array | None,
-) -> Any:
-    """Fit a density to the rows of one part, and name the part if that fails.
+) -> Density:
+    """Fit a density; if that fails, the error says which density it was.
 
-    A single row is handed over twice, with half of its weight.
+    Parameters
+    ----------
+    density : estimator
+        Fitted in place.
+    rows : array or data frame
+        n rows. A single one is handed over twice, with half of its weight, because
+        many densities ask for two.
+    label : str
+        What the error calls the rows.
+    weight_argument : str or None
+        By which argument `fit` takes weights; None hands over none.
+    weight : ndarray of shape (n,) or None
+        Weights of the rows.
+
+    Returns
+    -------
+    density : estimator
+        What its `fit` returns.
     """
     n_rows = rows.shape[0]
     if n_rows == 1:
@@ -83,8 +135,8 @@ def fit_member(
         return density.fit(rows, **arguments)
 
 
-def score_member(density: Any, rows: Any, label: str) -> Array:
-    """Return the log-densities of rows; raise, with the density's name, for no number.
+def score_member(density: Density, rows: Table, label: str) -> Array:
+    """Return log-densities of rows; raise an error that says which density failed.
 
     Parameters
     ----------
@@ -93,12 +145,12 @@ def score_member(density: Any, rows: Any, label: str) -> Array:
     rows : array or data frame
         n rows.
     label : str
-        What to call the density.
+        What the error calls the density.
 
     Returns
     -------
     log_density : ndarray of shape (n,)
-        Finite, or −inf.
+        Finite or −inf. NaN and +inf are errors.
     """
     with _naming(f"The density of {label} could not score {rows.shape[0]} rows"):
         log_density = np.asarray(density.score_samples(rows), dtype=np.float64)
@@ -112,97 +164,24 @@ def score_member(density: Any, rows: Any, label: str) -> Array:
     return log_density
 
 
+def score_members(
+    densities: Sequence[Density], rows: Table, *, n_jobs: int | None
+) -> Array:
+    """Return the log-densities of n rows by M fitted densities, shape (n, M)."""
+    columns = Parallel(n_jobs=n_jobs)(
+        delayed(density.score_samples)(rows) for density in densities
+    )
+    return np.stack(columns, axis=1).astype(np.float64)
+
+
 @contextmanager
 def _naming(what: str) -> Iterator[None]:
-    """Put what was tried before the message of an error."""
+    """Put what has failed before the message of an error.
+
+    It stays a ValueError or a TypeError; any other error becomes a RuntimeError.
+    """
     try:
         yield
     except Exception as error:
         kinds = (kind for kind in (ValueError, TypeError) if isinstance(error, kind))
         raise next(kinds, RuntimeError)(f"{what}: {error}") from error
-
-
-def take_rows(table: Any, index: Index) -> Any:
-    """Return some rows of an array or a data frame."""
-    return table.iloc[index] if hasattr(table, "iloc") else table[index]
-
-
-def set_random_states(estimator: Any, seed: int) -> None:
-    """Set every `random_state` of an estimator and of its parts."""
-    names = [
-        name
-        for name in estimator.get_params()
-        if name == "random_state" or name.endswith("__random_state")
-    ]
-    estimator.set_params(**dict.fromkeys(names, seed))
-
-
-def seed_members(members: Sequence[Any], random: np.random.RandomState) -> None:
-    """Set the random states of each estimator to a seed of its own."""
-    for member in members:
-        set_random_states(member, int(random.randint(2**31 - 1)))
-
-
-def draw_from(density: Any, n_samples: int, seed: int) -> Array:
-    """Draw rows from a fitted density; the seed decides which."""
-    if "random_state" in signature(density.sample).parameters:
-        drawn = density.sample(n_samples, random_state=seed)
-    else:
-        # GaussianMixture has a parameter instead.
-        seeded = copy.copy(density)
-        seeded.random_state = seed
-        drawn = seeded.sample(n_samples)
-    return np.asarray(drawn[0] if isinstance(drawn, tuple) else drawn)
-
-
-def draw_mixture(
-    densities: Sequence[Any],
-    weights: Array,
-    n_samples: int,
-    random: np.random.RandomState,
-) -> tuple[Array, Index]:
-    """Draw rows from a mixture of fitted densities.
-
-    Parameters
-    ----------
-    densities : sequence of estimators
-        With `sample`, where their weight is positive.
-    weights : ndarray of shape (len(densities),)
-        Probabilities.
-    n_samples : int
-        Number of rows.
-    random : RandomState
-        Source of all randomness.
-
-    Returns
-    -------
-    rows : ndarray of shape (n_samples, n_features)
-        In random order.
-    code : ndarray of shape (n_samples,)
-        Which density each row comes from.
-    """
-    code = np.sort(random.choice(len(densities), n_samples, p=weights))
-    parts = [
-        draw_from(densities[c], int(n), int(random.randint(2**31 - 1)))
-        for c, n in zip(*np.unique(code, return_counts=True), strict=True)
-    ]
-    order = random.permutation(n_samples)
-    return np.concatenate(parts)[order], code[order]
-
-
-def check_member_table(estimator: Any, X: Any, *, reset: bool, **target: Any) -> Any:
-    """Return a frame as it is, all else as an array; check its columns.
-
-    What its cells may be is for the densities to say.
-    """
-    if not hasattr(X, "columns"):
-        X = check_array(
-            X,
-            accept_sparse=get_tags(estimator).input_tags.sparse,
-            dtype=None,
-            ensure_all_finite=False,
-            estimator=estimator,
-            input_name="X",
-        )
-    validate_data(estimator, X, **target, reset=reset, skip_check_array=True)
-    return X

@@ -1,23 +1,30 @@
 """Named estimators as parameters of another one."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from sklearn.base import BaseEstimator
-from sklearn.utils import Tags, get_tags
+from sklearn.utils import Tags
 
-from skvae.members.member import check_density
+from skvae.members.member import allow_what_members_allow, check_density
+from skvae.typing import Density
 
 __all__ = ["NamedMembersMixin"]
 
+Self = TypeVar("Self", bound="NamedMembersMixin")
+
 
 class NamedMembersMixin(BaseEstimator):
-    """What a parameter `estimators`, a list of names and estimators, brings along."""
+    """An estimator whose parameter `estimators` is a list of names and estimators.
 
-    estimators: Sequence[tuple[str, Any]]
+    Members and their parameters can be read and set by name, and a member that is the
+    string "drop" is left out, as in scikit-learn's `VotingClassifier`.
+    """
+
+    estimators: Sequence[tuple[str, Density | str]]
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the parameters, the members and their parameters.
+        """Return the parameters, those of the members included.
 
         Parameters
         ----------
@@ -38,13 +45,14 @@ class NamedMembersMixin(BaseEstimator):
                         params[f"{name}__{key}"] = value
         return params
 
-    def set_params(self, **params: Any) -> Any:
+    def set_params(self: Self, **params: Any) -> Self:
         """Set parameters, whole members by their names, or ``name__parameter``.
 
         Parameters
         ----------
         **params : dict
-            New values. Members are replaced before parameters of theirs are set.
+            New values. Members are replaced first: other parameters are those of the
+            new members.
 
         Returns
         -------
@@ -58,23 +66,23 @@ class NamedMembersMixin(BaseEstimator):
         super().set_params(**params)
         return self
 
-    def _given(self) -> list[tuple[str, Any]]:
-        """Return names and members, or none if `estimators` is no such list."""
+    def _given(self) -> list[tuple[str, Density | str]]:
+        """Return names and members; none if `estimators` is not a list of pairs."""
         try:
             return [(name, member) for name, member in self.estimators]
         except (TypeError, ValueError):
             return []
 
-    def _kept(self) -> list[tuple[str, Any]]:
+    def _kept(self) -> list[tuple[str, Density]]:
         """Return names and members, without those that are dropped."""
         return [
-            (name, member)
+            (name, cast(Density, member))
             for name, member in self._given()
             if not (isinstance(member, str) and member == "drop")
         ]
 
-    def _check_members(self) -> list[tuple[str, Any]]:
-        """Return names and members, without those that are dropped; raise if bad."""
+    def _check_members(self) -> list[tuple[str, Density]]:
+        """Return names and members that are not dropped; raise for bad ones."""
         given = self._given()
         if not given or not all(isinstance(name, str) for name, _ in given):
             raise ValueError(
@@ -99,12 +107,6 @@ class NamedMembersMixin(BaseEstimator):
         return kept
 
     def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        inner = [
-            get_tags(member).input_tags
-            for _, member in self._kept()
-            if hasattr(member, "__sklearn_tags__")
-        ]
-        tags.input_tags.allow_nan = bool(inner) and all(t.allow_nan for t in inner)
-        tags.input_tags.sparse = bool(inner) and all(t.sparse for t in inner)
-        return tags
+        # Tags are asked for before `fit`, when a member may be no estimator at all.
+        members = [m for _, m in self._kept() if hasattr(m, "__sklearn_tags__")]
+        return allow_what_members_allow(super().__sklearn_tags__(), members)

@@ -16,17 +16,20 @@ __all__ = ["HeldOutScores", "collect"]
 class HeldOutScores:
     """Log-densities of held-out rows by M estimators, nats.
 
+    All errors are standard errors. They are the larger of two: that over rows, and
+    that over folds; see `DensityComparison`.
+
     Attributes
     ----------
     log_density : ndarray of shape (n_samples, M)
-        Of each row while it was held out; the mean over folds where several hold it
-        out, nan where none does.
+        Of each row while it was held out. It is the mean over folds if several hold
+        the row out, and nan if none does.
     sample_weight : ndarray of shape (n_samples,)
         Weights of the rows.
     fold_mean : ndarray of shape (n_folds, M)
         Mean over each fold's held-out rows.
     fold_ratio : float
-        Held-out rows per training row, mean over folds.
+        Weight of the held-out rows per weight of the training rows, mean over folds.
     """
 
     log_density: Array
@@ -36,7 +39,7 @@ class HeldOutScores:
 
     @property
     def used(self) -> Mask:
-        """Which rows were held out at all, shape (n_samples,)."""
+        """Whether a row was held out by any fold, shape (n_samples,)."""
         return ~np.isnan(self.log_density[:, 0])
 
     def mean_and_error(self) -> tuple[Array, Array]:
@@ -44,13 +47,23 @@ class HeldOutScores:
         return self._mean_and_error(self.log_density[self.used], self.fold_mean)
 
     def difference_and_error(self, reference: int) -> tuple[Array, Array]:
-        """Return the mean difference to one estimator, and its standard error."""
+        """Return the mean difference to one estimator and its standard error.
+
+        Parameters
+        ----------
+        reference : int
+            Index of that estimator.
+
+        Returns
+        -------
+        mean, error : ndarray of shape (M,)
+        """
         values = self.log_density[self.used]
         difference = _minus_column(values, reference)
         return self._mean_and_error(difference, self.fold_difference(reference))
 
     def fold_difference(self, reference: int) -> Array:
-        """Return every fold's mean difference to one estimator."""
+        """Return every fold's mean difference to one estimator, (n_folds, M)."""
         return _minus_column(self.fold_mean, reference)
 
     def _mean_and_error(self, values: Array, of_folds: Array) -> tuple[Array, Array]:
@@ -59,9 +72,11 @@ class HeldOutScores:
         n_rows, n_folds = len(values), len(of_folds)
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = share @ values
+            # The rows are independent, given the fitted densities.
             squares = (share[:, None] * (values - mean)) ** 2
             error = np.sqrt(squares.sum(0) * n_rows / (n_rows - 1))
             if n_folds > 1:
+                # Nadeau and Bengio (2003): folds share most of their training rows.
                 spread = of_folds.std(0, ddof=1)
                 spread *= np.sqrt(1 / n_folds + self.fold_ratio)
                 error = np.maximum(error, spread)
@@ -69,7 +84,7 @@ class HeldOutScores:
 
 
 def _minus_column(values: Array, column: int) -> Array:
-    """Subtract one column from all; two densities that are both zero are a tie."""
+    """Subtract one column from all; where both are −inf, the difference is zero."""
     other = values[:, [column]]
     with np.errstate(invalid="ignore"):
         difference = values - other
@@ -79,12 +94,12 @@ def _minus_column(values: Array, column: int) -> Array:
 def collect(
     held_out: Sequence[Sequence[HeldOut]], folds: Sequence[Fold], weight: Array
 ) -> HeldOutScores:
-    """Put the log-densities of M estimators and F folds together.
+    """Put the log-densities of M estimators over F folds together.
 
     Parameters
     ----------
     held_out : sequence of M sequences of F HeldOut
-        By estimator and fold.
+        What `score_held_out` returns.
     folds : sequence of F Fold
         The held-out rows.
     weight : ndarray of shape (n_samples,)

@@ -15,8 +15,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from skvae import StackedDensity, compare_densities
+from skvae.members.evidence import exact_evidence, mix_evidence
 from skvae.members.folds import distinct_rows, every_row_once, one_part
-from skvae.members.mixing import exact_evidence, mix_evidence, mixing_weights
+from skvae.members.mixing import mixing_weights
 from skvae.members.units import log_volume
 
 Array = np.ndarray

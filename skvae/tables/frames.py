@@ -1,4 +1,4 @@
-"""pandas, which only those need who ask for a DataFrame."""
+"""Data frames as output: pandas is imported only where a user asks for one."""
 
 from types import ModuleType
 
@@ -6,7 +6,7 @@ __all__ = ["pandas_for_frames"]
 
 
 def pandas_for_frames() -> ModuleType:
-    """Return pandas; where it is not installed, an ImportError says what to do."""
+    """Return the module pandas; raise an ImportError with advice if it is missing."""
     try:
         import pandas
     except ImportError as error:

@@ -1,0 +1,132 @@
+"""The evidence of a mixture's rows, from that of its members."""
+
+from collections.abc import Sequence
+from typing import Protocol, TypeGuard
+
+import numpy as np
+
+from skvae.evidence import Evidence, Proposal
+from skvae.evidence.sampling import NEGLIGIBLE_SHARE
+from skvae.typing import Array, Density, Table
+
+__all__ = [
+    "DensityWithEvidence",
+    "exact_evidence",
+    "has_evidence",
+    "member_evidence",
+    "mix_evidence",
+]
+
+
+class DensityWithEvidence(Density, Protocol):
+    """A density estimator that knows the errors of its log-densities."""
+
+    def evidence(
+        self,
+        X: Table,
+        *,
+        tol: float | None = None,
+        max_samples: int | None = None,
+        proposal: str | Proposal | None = None,
+        random_state: int | None = None,
+    ) -> Evidence:
+        """Return log-densities and their errors; arguments as for `VAEDensity`."""
+
+
+def has_evidence(density: Density) -> TypeGuard[DensityWithEvidence]:
+    """Whether a density knows the errors of its log-densities."""
+    return callable(getattr(density, "evidence", None))
+
+
+def member_evidence(
+    density: Density,
+    rows: Table,
+    *,
+    tol: float | None,
+    max_samples: int | None,
+    proposal: str | Proposal | None,
+    random_state: int | None,
+) -> Evidence:
+    """Return the evidence of rows; log-densities without known errors are exact.
+
+    Parameters
+    ----------
+    density : estimator
+        Fitted.
+    rows : array or data frame
+        n rows.
+    tol, max_samples, proposal, random_state
+        As for `VAEDensity.evidence`, for a density that has it.
+    """
+    if has_evidence(density):
+        return density.evidence(
+            rows,
+            tol=tol,
+            max_samples=max_samples,
+            proposal=proposal,
+            random_state=random_state,
+        )
+    return exact_evidence(np.asarray(density.score_samples(rows), dtype=np.float64))
+
+
+def exact_evidence(log_density: Array) -> Evidence:
+    """Return the evidence of log-densities that have no error, shape (n,)."""
+    zero = np.zeros(len(log_density))
+    count = zero.astype(np.int64)
+    return Evidence(
+        log_density=log_density,
+        standard_error=zero,
+        effective_sample_size=zero + np.inf,
+        pareto_k=zero - np.inf,
+        n_samples=count,
+        n_stages=count,
+        background_share=zero,
+        unreliable=np.zeros(len(log_density), dtype=np.bool_),
+    )
+
+
+def mix_evidence(weights: Array, parts: Sequence[Evidence]) -> Evidence:
+    r"""Return the evidence of a mixture, given that of its densities.
+
+    Let :math:`r_m = \pi_m p_m(x) / p(x)` be the probability that the row comes from
+    density m. By the delta method, the error of log p is :math:`\sum_m r_m e_m`, with
+    the errors :math:`e_m` of the densities. All densities get the same noise for the
+    same row, so that their errors are correlated. The standard error is therefore
+    the upper bound :math:`\sum_m r_m \mathrm{se}_m`, which holds for any correlation.
+    The importance weights of all densities together have the effective sample size
+    :math:`1 / \sum_m (r_m^2 / n_m)`, with the sizes :math:`n_m` of the densities.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (M,)
+        π, all positive.
+    parts : sequence of Evidence
+        Of the same n rows.
+    """
+    log_density = np.stack([part.log_density for part in parts])
+    joint = np.log(weights)[:, None] + log_density
+    total = np.logaddexp.reduce(joint, axis=0)
+    # Where the mixture is zero, all shares are zero, not nan.
+    share = np.exp(joint - np.where(np.isfinite(total), total, 0.0))
+    counts = share >= NEGLIGIBLE_SHARE
+
+    def all_of(name: str) -> Array:
+        return np.stack([getattr(part, name) for part in parts])
+
+    def shared(values: Array, power: int) -> Array:
+        # A density without a share of the row adds nothing, even if its value is nan.
+        with np.errstate(invalid="ignore"):
+            return np.where(share > 0, share**power * values, 0.0).sum(0)
+
+    with np.errstate(divide="ignore"):
+        size = 1 / shared(1 / all_of("effective_sample_size"), 2)
+    return Evidence(
+        log_density=total,
+        standard_error=shared(all_of("standard_error"), 1),
+        effective_sample_size=size,
+        pareto_k=np.where(counts, all_of("pareto_k"), -np.inf).max(0),
+        n_samples=all_of("n_samples").sum(0),
+        n_stages=all_of("n_stages").max(0),
+        background_share=shared(all_of("background_share"), 1),
+        unreliable=np.logical_or.reduce(counts & (all_of("unreliable") > 0)),
+    )
