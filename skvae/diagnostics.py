@@ -15,34 +15,34 @@ MAX_LINES = 20  # of the tables of latents and of columns
 
 @dataclass(frozen=True, repr=False)
 class Diagnosis:
-    r"""What is known about the health of a fitted density.
+    r"""Report on the health of a fitted density.
 
-    Printing it gives a table and advice; `to_dict` gives plain numbers. Log-densities
-    are in nats per row and in the units of the columns.
+    Printing the report gives tables and advice; `to_dict` returns plain numbers.
+    Log-densities are in nats per row and in the units of the columns.
 
     Attributes
     ----------
     n_rows, n_rows_used : int
-        Rows that were given, and how many of them the report is made of.
+        Numbers of rows that were given, and that the report is computed from.
     drawn_from_model : bool
-        Whether rows were drawn from the model, because none were given. They tell
+        Whether rows were drawn from the model, because none were given. Such rows show
         how well log-densities are read, not how well the model fits a table.
     n_features, n_components : int
         Numbers of columns and latents.
     feature_names : tuple of str
         Names of the columns.
     log_density, log_density_error : float
-        Mean log p(x) and its standard error over rows.
+        Mean of log p(x) over rows, and its standard error.
     log_likelihood : float
-        Mean of log p(x | z) over rows and over the encoder's latents.
+        Mean of log p(x | z) over rows and over latents from the encoder.
     kl : float
         Mean of KL(q(z | x) ‖ p(z)) over rows.
     latent_kl : tuple of float
-        For each latent, the mean over rows of KL(q(z_l | x) ‖ r(z_l)) with r the
-        Gaussian that has the moments of the encoder's latents of all rows,
-        ½ (log Var z_l − E log Var[z_l | x]): an upper bound of the mutual information
-        of latent and row where the encoder is Gaussian. Unlike the KL from a mixture
-        prior it splits into latents; these do not sum to `kl`.
+        For each latent, the mean over rows of KL(q(z_l | x) ‖ r(z_l)). Here r is the
+        Gaussian with the mean and the variance that the latent has over all rows. For
+        a Gaussian encoder this is ½ (log Var z_l − E log Var[z_l | x]), an upper bound
+        of the mutual information of latent and row. The KL from a mixture prior does
+        not split into latents, so these numbers do not sum to `kl`.
     latent_activity : tuple of float
         For each latent, Var E[z_l | x] / Var z_l, between 0 (the encoder ignores the
         row) and 1.
@@ -54,21 +54,21 @@ class Diagnosis:
         An autoregressive decoder also reads the row's columns before it.
     floor_share : tuple of float
         For each column, the share of cells whose standard deviation, given the
-        encoder's mean, is at most twice the smallest one that the model allows; nan
-        where there is no floor.
+        encoder's mean, is at most twice the floor, the smallest one that the model
+        allows; nan for columns without a floor.
     quantiles : tuple of float
-        Levels of the next two.
+        Levels of the quantiles in `effective_sample_size` and `pareto_k`.
     effective_sample_size, pareto_k : tuple of float
         Quantiles over rows; see `Evidence`.
     stage_share : tuple of float
         Share of the rows that were settled by the first, second, ... proposal.
     unreliable_share : float
-        Share of the rows whose log-density is a lower bound only.
+        Share of the rows whose log-density is only a lower bound.
     background_share : float
         Share of the rows that are more likely to come from the background than from
-        the latent part. Latents and columns are checked on the other rows.
+        the latent part. Latents and columns are checked on the remaining rows.
     n_bound_rows : int
-        Rows on which the next five are computed.
+        Number of rows that the bounds are computed on.
     bound_samples : tuple of int
         Numbers K of the importance-weighted bounds; K = 1 is the ELBO.
     bound, bound_error : tuple of float
@@ -77,16 +77,17 @@ class Diagnosis:
         How far each bound is below the log-density, and the standard error over rows
         of this paired difference.
     n_iter, best_iter : int
-        Number of epochs and the epoch whose weights the model has.
+        Number of epochs, and the epoch whose weights the model has.
     training_bound, validation_evidence : float
-        Objective on the training rows and bound on the validation rows in the best
-        epoch; nan where there is none.
+        Importance-weighted bounds on the training rows and on the validation rows in
+        the best epoch; nan where there is none.
     validation_gap : float
-        Their difference; nan without validation rows. Their numbers of importance
-        samples differ and training uses dropout: a gap below the bounds' differences
-        says nothing.
+        `training_bound` minus `validation_evidence`; nan without validation rows. A
+        gap below the differences between the bounds of different K says nothing,
+        because the two have other numbers of importance samples, and because training
+        uses dropout.
     warnings : tuple of str
-        What is not in order, and what to do about it.
+        What is not in order, and what can be done about it.
 
     References
     ----------
@@ -306,7 +307,7 @@ def _short(name: str) -> str:
 
 
 def _largest(values: Sequence[float]) -> tuple[list[int], str]:
-    """Return which entries to show, in order, and a remark if these are not all."""
+    """Return the indices of the largest values, in order, and a remark if some lack."""
     everything = range(len(values))
     if len(values) <= MAX_LINES:
         return list(everything), ""

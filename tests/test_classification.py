@@ -32,7 +32,7 @@ FAST = {
     **QUICK,
     "max_iter": 2,
     "hidden_layer_sizes": (8,),
-    # Rows that it explains better are scored at length.
+    # Rows that it explains better than barely trained latents take many samples.
     "background": None,
     "random_state": None,
 }

@@ -91,7 +91,7 @@ def test_paired_errors_are_smaller_than_those_of_means(
 
 @pytest.mark.parametrize("shift", [0.0, 0.2])
 def test_equal_estimators_are_rarely_separated(shift: float) -> None:
-    """At most one in 20, rows alone or whole folds vary; 3 sd of 2,000 repeats."""
+    """At most one in 20, if rows vary or whole folds; within 3 sd of 2,000 repeats."""
     rng = np.random.default_rng(0)
     fold = np.arange(200) % 5
     alarms = rows_alone = 0
@@ -197,7 +197,7 @@ def test_minus_infinity_is_worse_than_any_number() -> None:
 
 
 def test_disjoint_densities_cannot_be_separated() -> None:
-    """Each is zero at rows where the other is not."""
+    """Each density is zero at rows where the other one is not."""
     X = (
         np.r_[np.full(50, 0.5), np.full(50, 3.5)][:, None]
         + np.linspace(0, 0.1, 100)[:, None]

@@ -45,8 +45,8 @@ def test_estimator_checks_pass(
     check(estimator)
 
 
-# GaussianMixture takes no weights; a share of the training rows, which the checks of
-# outlier detectors count, is not what the other references promise.
+# GaussianMixture takes no weights. The checks of outlier detectors count the training
+# rows below the threshold, a share that the other references do not promise.
 WITHOUT_WEIGHTS = DensityOutlierDetector(GaussianMixture())
 HELD_OUT = DensityOutlierDetector(KernelDensity(), reference="held_out")
 OF_THE_MODEL = DensityOutlierDetector(
@@ -124,7 +124,7 @@ def test_outliers_of_one_gaussian_are_outside_its_ellipse(normal_rows: Array) ->
 
 
 def test_region_of_the_model_is_that_of_chi_square(normal_rows: Array) -> None:
-    """Of a Gaussian, the region of 95 % ends at the 95 % quantile of χ²."""
+    """The region of 95 % of a Gaussian ends at the 95 % quantile of χ²."""
     detector = DensityOutlierDetector(
         GaussianMixture(), reference="model", contamination=0.05, random_state=0
     ).fit(normal_rows)

@@ -89,7 +89,7 @@ def test_tags_are_those_of_a_density_and_of_its_members() -> None:
 
 
 def test_known_mixture_is_found() -> None:
-    """Of 20,000 rows from 0.3 N(−2, 0.5²) + 0.7 N(3, 1); binomial, 5 sd."""
+    """20,000 rows of 0.3 N(−2, 0.5²) + 0.7 N(3, 1); within 5 sd of a binomial."""
     rng = np.random.default_rng(0)
     first = rng.random(20_000) < 0.3
     X = np.where(first, rng.normal(-2, 0.5, 20_000), rng.normal(3, 1, 20_000))[:, None]
@@ -195,7 +195,7 @@ def test_integer_weights_equal_repeated_rows(
 
 
 def test_copies_of_fitted_rows_are_not_held_out() -> None:
-    """Else the narrowest kernel would win."""
+    """If they were held out alone, the narrowest kernel would win."""
     rows = np.random.default_rng(0).normal(size=(100, 2))
     X = np.r_[rows, rows, rows]
     members = [("tiny", KernelDensity(bandwidth=1e-3)), *KERNELS]

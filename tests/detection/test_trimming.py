@@ -1,4 +1,4 @@
-"""Rows that a detector's density is not fitted to where outliers are stated."""
+"""Trimming: the rows that a detector's density is not fitted to."""
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ def correlated() -> Array:
 
 @pytest.fixture(scope="module")
 def off_the_band() -> Array:
-    """Two times 50 rows that are alike, far from the band but from no margin."""
+    """100 rows that are alike: far from the band, but not in the tail of any column."""
     centre = [1.5, -1.5, 1.5, -1.5]
     return centre + 0.1 * np.random.default_rng(1).normal(size=(100, 4))
 
@@ -66,7 +66,7 @@ def test_weights_are_repetitions(correlated) -> None:
 def test_no_more_than_the_share_is_trimmed(share: float) -> None:
     table = np.random.default_rng(3).normal(size=(100, 2))
     trimmed = ~typical_rows(table, ones(table), share)
-    # Two rows are equally strange where each view has the same rank for one of them.
+    # Two rows are equally strange if each has the same rank, under one of the models.
     assert share - 0.02 < trimmed.mean() <= share
 
 
@@ -95,7 +95,7 @@ def test_stated_outliers_do_not_become_a_cluster(correlated, off_the_band) -> No
     assert stated > 0.99
     assert detector.support_.mean() == pytest.approx(0.8, abs=2e-3)
     assert not detector.support_[950:].any()
-    # The threshold is for all rows.
+    # The threshold is a quantile of all rows, those that are trimmed included.
     assert (detector.predict(table) == -1).mean() == pytest.approx(0.05, abs=1e-3)
     assert len(detector.reference_scores_) == len(table)
 
