@@ -11,12 +11,13 @@ from skvae.evidence.blocks import concatenate, in_blocks
 from skvae.evidence.importance import Estimate
 from skvae.evidence.noise import RowNoise
 from skvae.evidence.proposals import (
+    DefensiveProposal,
     EncoderProposal,
     Proposal,
     QuadratureProposal,
     RefinedProposal,
 )
-from skvae.evidence.sampling import NEGLIGIBLE_SHARE, Budget
+from skvae.evidence.sampling import NEGLIGIBLE_SHARE, Budget, Pilot
 from skvae.model import VAE, ClosedFormPart
 
 __all__ = ["RowEvidence", "Stage", "default_stages", "estimate_evidence"]
@@ -24,6 +25,8 @@ __all__ = ["RowEvidence", "Stage", "default_stages", "estimate_evidence"]
 # If the background has a larger share of a row, the proposal may have missed modes of
 # the latent part.
 DOUBTFUL_SHARE = 0.1
+PRIOR_SHARE = 0.1  # of the draws for a single latent, in the first stage
+COARSE_GRID = 512  # points
 # If the latent part has a smaller share of a row, no search for its modes is made: it
 # lies thirty nats below the background.
 HOPELESS_SHARE = math.exp(-30)
@@ -55,8 +58,8 @@ def default_stages(budget: Budget, n_latents: int) -> list[Stage]:
     """Return proposals in order of their cost.
 
     They are the encoder, a Gaussian fitted to the row, a mixture adapted to the weights
-    of its draws, a grid (for one latent), and a mixture that has modes found from the
-    prior.
+    of its draws, and a mixture that has modes found from the prior. For a single latent
+    they are the encoder mixed with the prior, two grids, and the last mixture.
     """
 
     def impatient(max_samples: int) -> Budget:
@@ -64,15 +67,24 @@ def default_stages(budget: Budget, n_latents: int) -> list[Stage]:
         return replace(budget, max_samples=most, patient=False)
 
     n_annealed_steps = min(12 * n_latents, 64)
-    # A single latent follows a table of several columns along a curve of many turns, so
-    # that its posteriors have many modes. A grid misses none of them.
-    grid = QuadratureProposal(n_points=budget.max_samples)
+    search = RefinedProposal(n_rounds=2, n_annealed_steps=n_annealed_steps)
+    if n_latents == 1:
+        # A single latent follows a table of several columns along a curve of many
+        # turns, so that its posteriors have many modes. Draws from the prior notice
+        # those that the encoder misses, and a grid misses none of them.
+        coarse = QuadratureProposal(n_points=min(COARSE_GRID, budget.max_samples))
+        fine = QuadratureProposal(n_points=budget.max_samples)
+        return [
+            Stage(DefensiveProposal(PRIOR_SHARE), impatient(4 * budget.n_samples)),
+            Stage(coarse, budget),
+            Stage(fine, budget),
+            Stage(search, budget),
+        ]
     return [
         Stage(EncoderProposal(), impatient(4 * budget.n_samples)),
         Stage(RefinedProposal(), impatient(2048)),
         Stage(RefinedProposal(n_rounds=2), budget),
-        *([Stage(grid, budget)] if n_latents == 1 else []),
-        Stage(RefinedProposal(n_rounds=2, n_annealed_steps=n_annealed_steps), budget),
+        Stage(search, budget),
     ]
 
 
@@ -82,16 +94,12 @@ def estimate_evidence(
 ) -> RowEvidence:
     """Estimate log p(x), row by row, in blocks of bounded size, a thread each.
 
-    All rows go through the first stage. A row goes on to the next stage if its weights
-    have a heavy tail. If the stage's budget is not patient, it also goes on if its
-    error is above the tolerance.
-
-    A row of which the background explains more than a tenth may have lost a mode of the
-    latent part. It goes from the first stage to the second, and from there straight to
-    the last, which searches for modes. It stops at the second stage if the latent part
-    is then so far below the background that a search is hopeless.
-
-    All decisions read the row alone, so that its value does not depend on other rows.
+    All rows go through the first stage. Rows with heavy-tailed weights and, unless
+    the stage's budget is patient, rows whose error is too large go on to the next.
+    So do rows that the background explains better, and from the second stage on they
+    go to the last, unless the latent part is hopeless. All decisions read the row
+    alone, so that its value does not depend on the others, and pilot draws alone, so
+    that they do not bias the estimate.
 
     Parameters
     ----------
@@ -116,31 +124,74 @@ def estimate_evidence(
         stream = noise.stream(number)
 
         def estimate_of(
-            part: Tensor, stage: Stage = stage, noise: RowNoise = stream
-        ) -> Estimate:
-            return stage.proposal.estimate(model, x[part], noise[part], stage.budget)
+            part: Tensor,
+            number: int = number,
+            stage: Stage = stage,
+            noise: RowNoise = stream,
+        ) -> _Staged:
+            sampler = stage.proposal.sampler(model, x[part], noise[part])
+            if len(stages) == 1:
+                estimate = sampler.estimate(stage.budget)
+                return _Staged(estimate, torch.ones_like(part))
+            pilot = sampler.pilot(stage.budget)
+            following = _following(pilot, closed_form[part], number, stages)
+            settled = following == len(stages)
+            estimate = sampler.fresh(pilot, settled)
+            # A heavy tail may show only in pilot and fresh draws together. This is the
+            # one decision that reads draws which are averaged; it is rare.
+            share = closed_form[part].latent_share(estimate.log_density)
+            heavy = estimate.unreliable() & (share >= NEGLIGIBLE_SHARE)
+            following = torch.where(settled & heavy, number + 1, following)
+            return _Staged(estimate, following)
 
         parts = in_blocks(estimate_of, rows, stage.proposal.draws_at_once)
-        estimate = concatenate(parts)
+        estimate = concatenate([part.estimate for part in parts])
         if result is None:
             result = estimate
         else:
             result.update(rows, estimate)
         n_stages[rows] = number + 1
-        share = closed_form[rows].latent_share(estimate.log_density)
-        poor = estimate.heavy_tailed()
-        if not stage.budget.patient:
-            poor |= ~(share * estimate.standard_error <= stage.budget.tol)
-        doubtful = 1 - share > DOUBTFUL_SHARE
-        if number:
-            doubtful &= share >= HOPELESS_SHARE
-            poor &= share >= NEGLIGIBLE_SHARE
-        following = torch.where(poor, number + 1, len(stages))
-        # The stages between improve the weights, but do not look for other modes.
-        elsewhere = max(number + 1, len(stages) - 1) if number else 1
-        waits_for[rows] = torch.where(doubtful, elsewhere, following)
+        waits_for[rows] = torch.cat([part.following for part in parts])
     assert result is not None, "there is no stage"
     return _finish(closed_form, result, n_stages)
+
+
+@dataclass(frozen=True)
+class _Staged:
+    """Estimates of the rows of a block, and the stage that each waits for."""
+
+    estimate: Estimate
+    following: Tensor
+
+
+def _following(
+    pilot: Pilot, closed_form: ClosedFormPart, number: int, stages: Sequence[Stage]
+) -> Tensor:
+    """Return the stage that each row goes on to; beyond the last, it is settled.
+
+    Parameters
+    ----------
+    pilot : Pilot
+        What the draws of this stage say.
+    closed_form : ClosedFormPart
+        The closed-form part of the rows.
+    number : int
+        This stage.
+    stages : sequence of Stage
+        All stages.
+    """
+    share = closed_form.latent_share(pilot.estimate.log_density)
+    poor = pilot.estimate.heavy_tailed()
+    if not stages[number].budget.patient:
+        poor |= ~pilot.enough
+    doubtful = 1 - share > DOUBTFUL_SHARE
+    if number:
+        doubtful &= share >= HOPELESS_SHARE
+        poor &= share >= NEGLIGIBLE_SHARE
+    following = torch.where(poor, number + 1, len(stages))
+    # The stages between improve the weights, but do not look for other modes.
+    elsewhere = max(number + 1, len(stages) - 1) if number else 1
+    return torch.where(doubtful, elsewhere, following).clamp(max=len(stages))
 
 
 def _finish(
@@ -155,5 +206,5 @@ def _finish(
         n_samples=latent.n_samples,
         n_stages=n_stages,
         background_share=1 - share,
-        unreliable=latent.heavy_tailed() & (share >= NEGLIGIBLE_SHARE),
+        unreliable=latent.unreliable() & (share >= NEGLIGIBLE_SHARE),
     )

@@ -29,6 +29,8 @@ class Estimate:
         Tail shape of the weights.
     n_samples : Tensor of int64
         Number of draws that the estimate is made of.
+    n_draws : Tensor of int64
+        Number of draws that k̂ is made of.
     """
 
     log_density: Tensor
@@ -36,10 +38,19 @@ class Estimate:
     effective_sample_size: Tensor
     pareto_k: Tensor
     n_samples: Tensor
+    n_draws: Tensor
+
+    def __getitem__(self, rows: Tensor) -> "Estimate":
+        """Return the estimates of some rows."""
+        return Estimate(**{name: values[rows] for name, values in vars(self).items()})
 
     def heavy_tailed(self) -> Tensor:
         """Return for each row whether k̂ is above its limit."""
-        return self.pareto_k > pareto_k_limit(self.n_samples)
+        return self.pareto_k > pareto_k_limit(self.n_draws)
+
+    def unreliable(self) -> Tensor:
+        """Return for each row whether k̂ is above its limit, or cannot be told."""
+        return ~(self.pareto_k <= pareto_k_limit(self.n_draws))
 
     def update(self, rows: Tensor, other: "Estimate") -> None:
         """Replace the estimates of some rows, in place."""
@@ -78,12 +89,14 @@ def summarise(log_w: Tensor) -> Estimate:
         error = torch.maximum(error, _batch_error(log_w))
     else:
         error = torch.full_like(log_sum, torch.nan)
+    count = torch.full_like(log_sum, n_samples, dtype=torch.int64)
     return Estimate(
         log_density=log_sum - math.log(n_samples),
         standard_error=error,
         effective_sample_size=size,
         pareto_k=pareto_k(log_w),
-        n_samples=torch.full_like(log_sum, n_samples, dtype=torch.int64),
+        n_samples=count,
+        n_draws=count.clone(),
     )
 
 

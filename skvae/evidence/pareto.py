@@ -31,7 +31,7 @@ def pareto_k(log_w: Tensor) -> Tensor:
     Returns
     -------
     k : Tensor of shape (B,)
-        k̂; −inf where all weights are equal, nan with fewer than 25 weights.
+        k̂; −inf where all weights are equal, else nan with fewer than 25 weights.
 
     References
     ----------
@@ -40,10 +40,11 @@ def pareto_k(log_w: Tensor) -> Tensor:
     A. Vehtari, D. Simpson, A. Gelman, Y. Yao and J. Gabry, 2024. Pareto smoothed
     importance sampling.
     """
-    n_samples, n_rows = log_w.shape
+    n_samples = len(log_w)
     n_tail = int(min(0.2 * n_samples, 3 * n_samples**0.5))
     if n_tail < 5:
-        return log_w.new_full((n_rows,), torch.nan)
+        even = (log_w.amax(0) - log_w.amin(0) <= 1e-12) & (n_samples > 1)
+        return torch.full_like(log_w[0], torch.nan).where(~even, -torch.inf)
     top = log_w.topk(n_tail + 1, dim=0).values.flip(0)
     weights = (top - top[-1]).exp()
     excess = weights[1:] - weights[0]  # (T, B), ascending

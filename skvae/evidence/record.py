@@ -22,21 +22,22 @@ class Evidence:
         (Σ w)² / Σ w² of the importance weights: the number of equal weights that
         would give as small an error.
     pareto_k : ndarray of shape (n,)
-        Tail shape k̂ of the importance weights.
+        Tail shape k̂ of the importance weights, those of the pilot included; nan with
+        fewer than 25 of them.
     n_samples : ndarray of int of shape (n,)
         Number of importance samples that the value is made of.
     n_stages : ndarray of int of shape (n,)
         Number of the proposal that the value comes from: 1 is the encoder, 2 a
         Gaussian fitted to the row, 3 a mixture adapted to it, and 4 such a mixture
-        with modes found from the prior. With one latent, 4 is a grid, and the mixture
-        with modes from the prior is 5.
+        with modes found from the prior. With one latent, 1 is the encoder mixed with
+        the prior, and 2 and 3 are grids.
     background_share : ndarray of shape (n,)
         Probability that the row comes from the background, given the row; 0 without
         a background.
     unreliable : ndarray of bool of shape (n,)
-        Whether to read the value as a lower bound: k̂ is above
-        min(1 − 1/log₁₀ n_samples, 0.7), and the latent part has at least 5 % of the
-        row's density.
+        Whether to read the value as a lower bound: k̂ is nan, or above
+        min(1 − 1/log₁₀ K, 0.7) with K the number of weights that it is made of, and
+        the latent part has at least 5 % of the row's density.
     """
 
     log_density: NDArray[np.float64]

@@ -66,26 +66,26 @@ def test_rows_above_the_tolerance_get_more_samples(
     vae, tol, proposal = make_model(), 0.4, PriorProposal()
     first = estimate(vae, rows, alone(24, 24, tol, proposal))
     final = estimate(vae, rows, alone(24, 4096, tol, proposal))
-    poor = first.standard_error > tol
+    poor, more = first.standard_error > tol, final.n_samples > 24
     assert poor.any()
     assert not poor.all()
-    assert (final.n_samples[poor] > 24).all()
-    assert (final.n_samples[~poor] == 24).all()
-    assert ((final.standard_error <= tol) | (final.n_samples == 4096)).all()
-    assert (final.standard_error <= tol).double().mean() > 0.8
-    torch.testing.assert_close(final.log_density[~poor], first.log_density[~poor])
+    # The pilot decides, whose error is another one of the same size.
+    assert more[poor].double().mean() > 0.8
+    assert (final.standard_error <= tol).double().mean() > 0.7
+    loose = estimate(vae, rows, alone(24, 4096, 10 * tol, proposal))
+    few = loose.n_samples == 24
+    assert few.any()
+    torch.testing.assert_close(loose.log_density[few], first.log_density[few])
 
 
 def test_rows_with_a_heavy_tail_get_more_samples_whatever_their_error(
     make_model: MakeModel, rows: Tensor, estimate: Estimate
 ) -> None:
-    vae = make_model(1 / 3)
-    first = estimate(vae, rows, alone(64, 64, tol=10.0))
-    final = estimate(vae, rows, alone(64, 256, tol=10.0))
-    assert first.unreliable.any()
-    assert (final.n_samples[first.unreliable] == 256).all()
-    light = ~first.unreliable
-    assert (final.n_samples[light] == 64).all()
+    heavy = estimate(make_model(1 / 3), rows, alone(64, 256, tol=10.0))
+    light = estimate(make_model(1.2), rows, alone(64, 256, tol=10.0))
+    assert set(heavy.n_samples.tolist()) <= {64, 256}
+    assert (heavy.n_samples == 256).double().mean() > 0.8
+    assert (light.n_samples == 64).double().mean() > 0.8
 
 
 @pytest.mark.parametrize("max_samples", [32, 33, 100, 500])
@@ -110,7 +110,9 @@ def test_more_samples_are_the_same_estimate_as_all_at_once(
     in_steps = estimate(vae, rows, alone(32, 512, 1e-6))
     at_once = estimate(vae, rows, alone(512, 512))
     for name, values in vars(at_once).items():
-        torch.testing.assert_close(getattr(in_steps, name), values)
+        # Of the tail, the pilot's draws tell, too.
+        if name not in ("pareto_k", "unreliable"):
+            torch.testing.assert_close(getattr(in_steps, name), values)
 
 
 def test_error_falls_with_samples(
@@ -142,6 +144,37 @@ def test_impatient_budget_is_not_spent_on_a_row_that_needs_more(
     )
     assert (patient.n_samples == 128).all()
     assert (impatient.n_samples == 32).all()
+
+
+@pytest.mark.parametrize("tol", [0.03, 0.05, 0.1])
+def test_rows_that_stop_early_are_not_too_low(
+    tol: float,
+    make_model: MakeModel,
+    decoder_weight: Tensor,
+    exact: LogProb,
+    estimate: Estimate,
+) -> None:
+    """Draws that decide about a row are not those that are averaged.
+
+    Otherwise the mean error of these rows is −0.002.
+    """
+    generator = torch.Generator().manual_seed(3)
+    z = torch.randn(4000, 2, dtype=torch.float64, generator=generator)
+    noise = torch.randn(4000, 3, dtype=torch.float64, generator=generator)
+    x = z @ decoder_weight.T + 0.5 * noise
+    result = estimate(make_model(0.9), x, default_stages(Budget(64, 4096, tol), 2))
+    error = result.log_density - exact(x)
+    # With another seed, it fails once in ten thousand times.
+    assert error.mean().abs() < 4 * error.std() / len(x) ** 0.5 + 0.0004
+
+
+@pytest.mark.parametrize("n_samples", [1, 2, 24])
+def test_too_few_draws_to_tell_the_tail_are_unreliable(
+    n_samples: int, make_model: MakeModel, rows: Tensor, estimate: Estimate
+) -> None:
+    result = estimate(make_model(1.2), rows, alone(n_samples, n_samples))
+    assert result.pareto_k.isnan().all()
+    assert result.unreliable.all()
 
 
 # Stages
@@ -230,7 +263,7 @@ def hard() -> tuple[VAE, Tensor]:
     return model, torch.from_numpy(density.columns_.to_model(rows)[0])
 
 
-HARD = default_stages(Budget(32, 128, 0.01), 1)
+HARD = default_stages(Budget(32, 128, 0.01), 2)
 
 
 def test_value_of_a_row_depends_on_that_row_alone(
@@ -324,7 +357,7 @@ def test_rows_times_samples_at_a_time_are_bounded(
         return log_likelihood(self, x, z)
 
     monkeypatch.setattr(VAE, "log_likelihood", spy)
-    stages = default_stages(Budget(256, 4096, 0.01), 1)
+    stages = default_stages(Budget(256, 4096, 0.01), 2)
     result = estimate(vae, rows.repeat(2, 1), stages)
     assert max(sizes) <= 2 * BLOCK_DRAWS["cpu"]
     assert result.n_samples.sum() > 50 * BLOCK_DRAWS["cpu"]

@@ -94,3 +94,12 @@ def test_weights_of_all_sizes_have_a_shape_above_the_limit(spread: float) -> Non
         256, 20, dtype=torch.float64, generator=generator
     )
     assert (pareto_k(log_w) > 0.7).all()
+
+
+@pytest.mark.parametrize("n_samples", [2, 24, 64])
+def test_equal_weights_have_no_tail(n_samples: int) -> None:
+    assert (pareto_k(torch.full((n_samples, 3), -2.0)) == -torch.inf).all()
+
+
+def test_one_weight_has_no_shape() -> None:
+    assert pareto_k(torch.zeros(1, 3)).isnan().all()

@@ -160,3 +160,26 @@ def test_a_thousand_simulated_rows_are_scored_within_their_errors(
         random_state=1,
     )
     assert_calibrated(evidence, reference)
+
+
+def test_modes_that_an_undertrained_encoder_misses_are_found() -> None:
+    """One latent, two clusters, six epochs: the encoder covers one of two modes."""
+    rng = np.random.default_rng(1)
+    column = np.r_[rng.normal(-2, 0.4, 120), rng.gamma(2.0, 0.7, 120) + 1]
+    x = column[:, None] * 5 + 30
+    density = VAEDensity(
+        n_components=1,
+        smoothing=0.6,
+        hidden_layer_sizes=(12, 12),
+        max_iter=6,
+        early_stopping=False,
+        batch_size=64,
+        random_state=0,
+    ).fit(x)
+    grid = QuadratureProposal(n_points=4096)
+    truth = density.evidence(x, proposal=grid, tol=1e-3).log_density
+    result = density.evidence(x)
+    error = result.log_density - truth
+    covered = np.abs(error) <= 2 * result.standard_error + 1e-6
+    assert (covered | result.unreliable).mean() >= 0.9
+    assert abs(error.mean()) < 0.003

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from skvae.evidence.importance import Estimate
 from skvae.evidence.noise import RowNoise
-from skvae.evidence.sampling import Budget, sample_within
+from skvae.evidence.sampling import Budget, DrawSampler, Sampler
 from skvae.model import VAE
 from skvae.model.distributions import LatentDistribution
 from skvae.model.spec import ComponentSpec
@@ -32,10 +32,14 @@ class Proposal(ComponentSpec, ABC):
         self, model: VAE, x: Tensor, noise: RowNoise, budget: Budget
     ) -> Estimate:
         """Estimate log p(x) of the latent part for a block of rows (B, D)."""
+        return self.sampler(model, x, noise).estimate(budget)
+
+    def sampler(self, model: VAE, x: Tensor, noise: RowNoise) -> Sampler:
+        """Prepare to estimate log p(x) for a block of rows (B, D)."""
         # If the draws shared the search's noise, the proposal would have been fitted to
         # the very draws that it is judged by, and p̂ would be biased.
         distribution = self.prepare(model, x, noise.stream(1))
-        return sample_within(budget, model, distribution, x, noise.stream(2))
+        return DrawSampler(model, distribution, x, noise.stream(2))
 
     @abstractmethod
     def prepare(self, model: VAE, x: Tensor, noise: RowNoise) -> LatentDistribution:

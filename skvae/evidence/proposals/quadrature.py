@@ -1,6 +1,7 @@
 """Quadrature over one or two latents."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -8,7 +9,7 @@ from torch import Tensor
 from skvae.evidence.importance import Estimate
 from skvae.evidence.noise import RowNoise
 from skvae.evidence.proposals._base import Proposal
-from skvae.evidence.sampling import Budget
+from skvae.evidence.sampling import Budget, Pilot, Sampler
 from skvae.model import VAE
 from skvae.model.distributions import LatentDistribution
 from skvae.model.spec import positive_int
@@ -55,38 +56,10 @@ class QuadratureProposal(Proposal):
         """Return the prior, over which the grid is laid."""
         return model.prior()
 
-    def estimate(
-        self, model: VAE, x: Tensor, noise: RowNoise, budget: Budget
-    ) -> Estimate:
-        """Sum over the grid; of the budget, only the tolerance matters."""
+    def sampler(self, model: VAE, x: Tensor, noise: RowNoise) -> Sampler:
+        """Lay the grid, the same for all rows."""
         prior = self.prepare(model, x, noise)
-        grid, log_cell, is_coarse = self._grid(prior, x)
-        log_prior = prior.log_prob(grid[:, None]).squeeze(1)
-        empty = x.new_full((len(x),), -torch.inf, dtype=torch.float64)
-        log_sum, log_coarse, log_square = empty, empty, empty
-        for begin in range(0, len(grid), POINTS_AT_ONCE):
-            part = slice(begin, begin + POINTS_AT_ONCE)
-            log_likelihood = model.log_likelihood(x, grid[part, None])
-            log_joint = (log_likelihood + log_prior[part, None]).double()
-            log_sum = torch.logaddexp(log_sum, log_joint.logsumexp(0))
-            log_square = torch.logaddexp(log_square, (2 * log_joint).logsumexp(0))
-            coarse = log_joint[is_coarse[part]]
-            if len(coarse):
-                log_coarse = torch.logaddexp(log_coarse, coarse.logsumexp(0))
-        n_latents = grid.shape[1]
-        log_density = log_sum + log_cell
-        # A cell of the coarse grid is 2^L times as large.
-        difference = log_density - (log_coarse + log_cell + n_latents * math.log(2))
-        error = difference.abs().nan_to_num(torch.inf)
-        return Estimate(
-            log_density=log_density,
-            standard_error=error,
-            effective_sample_size=(2 * log_sum - log_square).exp(),
-            pareto_k=torch.full_like(error, torch.nan).where(
-                error <= budget.tol, torch.inf
-            ),
-            n_samples=torch.full_like(log_density, len(grid), dtype=torch.int64),
-        )
+        return GridSampler(model, x, prior, *self._grid(prior, x))
 
     def _grid(
         self, prior: LatentDistribution, x: Tensor
@@ -115,3 +88,69 @@ class QuadratureProposal(Proposal):
         is_coarse = torch.cartesian_prod(*[even] * n_latents).reshape(-1, n_latents)
         log_cell = float(((high - low) / max(1, n_points - 1)).log().sum())
         return grid, log_cell, is_coarse.all(1)
+
+
+@dataclass(frozen=True)
+class GridSampler(Sampler):
+    """Sums over a grid: nothing is drawn, so that the pilot is the estimate.
+
+    Attributes
+    ----------
+    model : VAE
+        The density.
+    x : Tensor of shape (B, D)
+        Rows, in model units.
+    prior : LatentDistribution
+        p(z).
+    grid : Tensor of shape (G, L)
+        Points.
+    log_cell : float
+        Log of the volume of a cell.
+    is_coarse : Tensor of bool of shape (G,)
+        Which points a grid with twice the step has.
+    """
+
+    model: VAE
+    x: Tensor
+    prior: LatentDistribution
+    grid: Tensor
+    log_cell: float
+    is_coarse: Tensor
+
+    def pilot(self, budget: Budget) -> Pilot:
+        """Sum over the grid; of the budget, only the tolerance matters."""
+        grid, x = self.grid, self.x
+        log_prior = self.prior.log_prob(grid[:, None]).squeeze(1)
+        empty = x.new_full((len(x),), -torch.inf, dtype=torch.float64)
+        log_sum, log_coarse, log_square = empty, empty, empty
+        for begin in range(0, len(grid), POINTS_AT_ONCE):
+            part = slice(begin, begin + POINTS_AT_ONCE)
+            log_likelihood = self.model.log_likelihood(x, grid[part, None])
+            log_joint = (log_likelihood + log_prior[part, None]).double()
+            log_sum = torch.logaddexp(log_sum, log_joint.logsumexp(0))
+            log_square = torch.logaddexp(log_square, (2 * log_joint).logsumexp(0))
+            coarse = log_joint[self.is_coarse[part]]
+            if len(coarse):
+                log_coarse = torch.logaddexp(log_coarse, coarse.logsumexp(0))
+        n_latents = grid.shape[1]
+        log_density = log_sum + self.log_cell
+        # A cell of the coarse grid is 2^L times as large.
+        difference = log_density - (
+            log_coarse + self.log_cell + n_latents * math.log(2)
+        )
+        error = difference.abs().nan_to_num(torch.inf)
+        estimate = Estimate(
+            log_density=log_density,
+            standard_error=error,
+            effective_sample_size=(2 * log_sum - log_square).exp(),
+            pareto_k=torch.full_like(error, -torch.inf).where(
+                error <= budget.tol, torch.inf
+            ),
+            n_samples=torch.full_like(log_density, len(grid), dtype=torch.int64),
+            n_draws=torch.full_like(log_density, len(grid), dtype=torch.int64),
+        )
+        return Pilot(estimate, estimate.n_samples, error <= budget.tol, [])
+
+    def fresh(self, pilot: Pilot, chosen: Tensor) -> Estimate:
+        """Return the sums."""
+        return pilot.estimate
