@@ -8,8 +8,7 @@ import torch
 
 from skvae import VAEDensity
 
-# Parameters of VAEDensity for tests that need a fitted model, not a good one. So few
-# samples have no k̂: no row is called unreliable.
+# Parameters of VAEDensity for tests that need a fitted model, not a good one.
 QUICK = {
     "max_iter": 3,
     "hidden_layer_sizes": (16,),

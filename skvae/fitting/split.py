@@ -31,16 +31,10 @@ class SplitRows:
     train: Array
     valid: Array
 
-    def to_start_from(self) -> Index:
-        """Return which training rows scaling and start are fitted to.
-
-        Of a large table these are some rows only, the same at every call.
-        """
+    def to_scale_by(self) -> Index:
+        """Return the training rows that scaling is fitted to: all, or some if large."""
         used = np.flatnonzero(self.train > 0)
-        if not isinstance(self.table.rows, LargeTable) or len(used) <= MAX_DRAWS:
-            return used
-        choice = np.random.default_rng(0).integers(len(used), size=MAX_DRAWS)
-        return used[np.unique(choice)]
+        return _some(used) if isinstance(self.table.rows, LargeTable) else used
 
     def columns(self, *, normal_margins: bool, smoothing: float) -> RowMap:
         """Fit scaling, margins and floors to training rows.
@@ -54,7 +48,7 @@ class SplitRows:
         smoothing : float
             Least floor, in spreads of the column.
         """
-        used, table = self.to_start_from(), self.table
+        used, table = self.to_scale_by(), self.table
         rows, weight = table.rows[used], self.train[used]
         columns = fit_columns(
             rows[:, : table.n_features],
@@ -78,14 +72,14 @@ class SplitRows:
         device : torch.device
             Where the rows that are trained on go.
         """
-        rows, used = self.table.rows, self.to_start_from()
-        x, log_jacobian = columns.to_model(rows[used])
-        x_start = in_float32(x)
-        weight_start = torch.from_numpy(self.train[used])
+        rows, used = self.table.rows, self.to_scale_by()
+        u, log_jacobian = columns.to_model(rows[used])
+        x, x_weight = in_float32(u), torch.from_numpy(self.train[used])
+        start = _some(np.arange(len(used)))
         valid = np.flatnonzero(self.valid > 0)
         x_valid, log_jacobian_valid = columns.to_model(rows[valid])
-        source: RowSource = x_start.to(device)
-        weight = weight_start
+        source: RowSource = x.to(device)
+        weight = x_weight
         if isinstance(rows, LargeTable):
             source = RowsOnDemand(rows, columns, device)
             weight = torch.from_numpy(self.train)
@@ -99,8 +93,8 @@ class SplitRows:
         return MappedRows(
             columns=columns,
             data=data,
-            x_start=x_start,
-            weight_start=weight_start,
+            x_start=x[start],
+            weight_start=x_weight[start],
             log_jacobian=float(np.average(log_jacobian, weights=self.train[used])),
             log_jacobian_valid=log_jacobian_valid,
         )
@@ -117,11 +111,11 @@ class MappedRows:
     data : TrainingData
         Rows to train and to validate on.
     x_start : Tensor of shape (N, columns)
-        Training rows that a new model is started from, on the CPU.
+        Training rows that a new model is started from, 100,000 at most, on the CPU.
     weight_start : Tensor of shape (N,)
         Their weights.
     log_jacobian : float
-        Mean log |det du/dx| of these rows.
+        Mean log |det du/dx| of the training rows, or of some of a large table.
     log_jacobian_valid : ndarray of shape (n_valid,)
         log |det du/dx| of each validation row.
     """
@@ -145,3 +139,11 @@ def split_rows(
         # Some of many rows were chosen by weight; each of them now counts as one.
         valid = torch.where(valid > 0, valid.clamp(min=1), 0)
     return SplitRows(table, train.numpy(), valid.numpy())
+
+
+def _some(index: Index) -> Index:
+    """Return at most 100,000 of the row numbers, the same at every call."""
+    if len(index) <= MAX_DRAWS:
+        return index
+    choice = np.random.default_rng(0).integers(len(index), size=MAX_DRAWS)
+    return index[np.unique(choice)]

@@ -39,8 +39,30 @@ SpecT = TypeVar("SpecT", bound=ComponentSpec)
 
 
 def registered(family: type[SpecT]) -> dict[str, type[SpecT]]:
-    """Return the variants of a family that have an alias, by alias."""
-    return {spec.alias: spec for spec in family.__subclasses__() if spec.alias}
+    """Return the variants of a family that have an alias, by alias.
+
+    Raises
+    ------
+    ValueError
+        If two classes of different names have the same alias. A class that is defined
+        anew, as in a notebook, takes the place of its former self.
+    """
+    variants: dict[str, type[SpecT]] = {}
+    for spec in family.__subclasses__():
+        if not spec.alias:
+            continue
+        other = variants.get(spec.alias, spec)
+        if _full_name(other) != _full_name(spec):
+            raise ValueError(
+                f"{_full_name(spec)} has the alias {spec.alias!r}, which is that of "
+                f"{_full_name(other)} already. Give it another one, or none."
+            )
+        variants[spec.alias] = spec
+    return variants
+
+
+def _full_name(spec: type) -> str:
+    return f"{spec.__module__}.{spec.__qualname__}"
 
 
 def resolve(value: object, family: type[SpecT], *, also: str = "") -> SpecT:

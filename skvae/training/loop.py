@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from skvae.model import VAE
 from skvae.model.networks import Network, dropout_from
+from skvae.training.adamw import AdamW, ParameterGroup
 from skvae.training.averaging import WeightAverage
 from skvae.training.batches import epoch_batches
 from skvae.training.flat import FlatParameters
@@ -21,6 +22,7 @@ from skvae.training.validation import Validation
 __all__ = ["Trainer"]
 
 MAX_RECOVERIES = 10  # undone steps after which training gives up
+MIN_IDLE_CHECKS = 2  # validations without a gain before training stops
 N_TERMS = 4  # of a step: objective, bound, reconstruction, kl
 VALIDATION_DRAWS = 8  # per row, unless training ends with more
 
@@ -129,7 +131,7 @@ class Trainer:
     ) -> None:
         outcome, schedule = self.outcome, self.schedule
         checks = schedule.validation_epochs()
-        threshold, improved_at = self.best_evidence, 0
+        threshold, improved_at, n_idle_checks = self.best_evidence, 0, 0
         for epoch in range(1, schedule.n_epochs + 1):
             began = time.perf_counter()
             with dropout_from(self.model, self.noise_generator):
@@ -144,8 +146,9 @@ class Trainer:
             evidence = math.nan
             if epoch in checks:
                 evidence = self._validate(epoch)
+                n_idle_checks += 1
                 if evidence > threshold + schedule.tol:
-                    threshold, improved_at = evidence, epoch
+                    threshold, improved_at, n_idle_checks = evidence, epoch, 0
             record = EpochRecord(
                 epoch=epoch,
                 objective=terms[0],
@@ -159,9 +162,12 @@ class Trainer:
             outcome.history.append(record)
             if on_epoch is not None and on_epoch(record, self):
                 break
-            if len(self.validation) and epoch - improved_at > schedule.patience:
-                outcome.stopped_early = True
-                break
+            # Between two validations nothing is known of the epochs since the first.
+            judged = len(self.validation) > 0 and epoch in checks
+            if judged and n_idle_checks >= MIN_IDLE_CHECKS:
+                outcome.stopped_early = epoch - improved_at > schedule.patience
+                if outcome.stopped_early:
+                    break
         if not len(self.validation):
             outcome.best_epoch = max(
                 (r.epoch for r in outcome.history if math.isfinite(r.objective)),
@@ -187,8 +193,8 @@ class Trainer:
     def _step(self, x: Tensor) -> Tensor | None:
         """Train on one batch; return its terms, None if they are not finite."""
         progress = self.n_steps / (self.steps_per_epoch * self.schedule.n_epochs)
-        noise = torch.empty(
-            self.objective.n_draws(progress), len(x), self.noise_dim, device=self.device
+        noise = x.new_empty(
+            self.objective.n_draws(progress), len(x), self.noise_dim
         ).normal_(generator=self.noise_generator)
         draw = self.model.draw(x, noise, path_gradient=self.objective.path_gradient)
         latent = self.objective.bound(draw, progress)
@@ -197,9 +203,7 @@ class Trainer:
         if not torch.isfinite(objective + norm):
             return None  # before the optimiser has seen the gradient
         rate = self._learning_rate(self.n_steps)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        self.optimiser.step()
+        self.optimiser.step(rate)
         self.average.update()
         self.n_steps += 1
         with torch.no_grad():
@@ -219,22 +223,14 @@ class Trainer:
         # the first part of the training. So at least as many draws as in its last.
         n_draws = max(VALIDATION_DRAWS, self.objective.n_draws(1.0))
         x = self.data.x_valid
-        noise = torch.empty(n_draws, len(x), self.noise_dim, device=self.device)
+        noise = x.new_empty(n_draws, len(x), self.noise_dim)
         noise.normal_(generator=self.noise_generator)
         return Validation(x, self.data.weight_valid, noise)
 
-    def _new_optimiser(self) -> torch.optim.Optimizer:
+    def _new_optimiser(self) -> AdamW:
         """Return AdamW with weight decay for the networks' weight matrices alone."""
-        weight_decay = self.schedule.weight_decay
-        return torch.optim.AdamW(
-            [
-                {"params": [self.flat.decayed], "weight_decay": weight_decay},
-                {"params": [self.flat.others], "weight_decay": 0.0},
-            ],
-            lr=self.schedule.learning_rate,
-            betas=(0.9, 0.99),
-            fused=True,
-        )
+        decayed = ParameterGroup(self.flat.decayed, self.schedule.weight_decay)
+        return AdamW((decayed, ParameterGroup(self.flat.others, weight_decay=0.0)))
 
     def _remember_good(self) -> None:
         """Remember the present weights as those to which `_recover` goes back."""

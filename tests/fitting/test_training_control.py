@@ -124,6 +124,17 @@ def test_without_early_stopping_all_epochs_are_used() -> None:
     assert fitted.n_iter_ == fitted.best_iter_ == 3
 
 
+def test_no_training_stops_before_it_has_been_judged(ring: np.ndarray) -> None:
+    """Of 1,000 epochs about 40 are validated; patience is shorter than their gaps."""
+    settings = {**QUICK, "max_iter": 1000, "n_iter_no_change": 10, "tol": 0.0}
+    density = VAEDensity(**settings, marginal_transform=None).fit(ring)
+    validated = [r["epoch"] for r in density.history_ if np.isfinite(r["evidence"])]
+    assert density.n_iter_ == validated[-1]
+    since = [epoch for epoch in validated if epoch > density.best_iter_]
+    assert density.n_iter_ == 1000 or len(since) >= 2
+    assert density.best_iter_ > 0
+
+
 def test_patience_counts_epochs_without_enough_gain(ring: np.ndarray) -> None:
     settings = {**QUICK, "max_iter": 60, "early_stopping": True}
     strict = VAEDensity(n_iter_no_change=2, tol=1e3, **settings).fit(ring)

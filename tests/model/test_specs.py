@@ -1,5 +1,6 @@
 """Specs are scikit-learn parameter objects, and a user's own are as good as ours."""
 
+import gc
 import math
 import pickle
 from typing import ClassVar
@@ -340,3 +341,23 @@ def test_users_own_density_integrates_to_one(real_table: np.ndarray) -> None:
     grid = np.linspace(-40, 40, 801)
     total = trapezoid(np.exp(density.score_samples(grid[:, None])), grid)
     assert total == pytest.approx(1, abs=0.01)
+
+
+def test_alias_of_another_class_is_an_error_and_a_new_definition_is_not() -> None:
+    class Impostor(PriorSpec):
+        alias = "mixture"
+
+    with pytest.raises(ValueError, match=r"Impostor has the alias 'mixture'"):
+        resolve("normal", PriorSpec)
+    del Impostor
+    gc.collect()
+    for width in (1, 2):
+
+        class Again(PriorSpec):
+            alias = "again"
+            number = width
+
+    assert registered(PriorSpec)["again"].number == 2
+    del Again
+    gc.collect()
+    assert "again" not in registered(PriorSpec)
