@@ -23,6 +23,7 @@ from skvae.density import VAEDensity
 from skvae.members.drawing import draw_mixture
 from skvae.members.member import (
     allow_what_members_allow,
+    check_density,
     fit_member,
     score_members,
     seed_members,
@@ -150,10 +151,13 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
 
         Raises
         ------
+        TypeError
+            If the density is no estimator with `fit` and `score_samples`.
         ValueError
             If weights are given but the `fit` of the density does not take any.
         """
         density = self._density()
+        check_density(density, "density")
         with staged_fit(self) as staged:
             table = check_member_table(staged, X, reset=True, y=y)
             labels = column_or_1d(y, warn=True)
@@ -315,7 +319,8 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         table = check_member_table(self, X, reset=False)
-        log_density = score_members(self.densities_, table, n_jobs=self.n_jobs)
+        labels = [f"class {label!r}" for label in self.classes_.tolist()]
+        log_density = score_members(self.densities_, table, labels, n_jobs=self.n_jobs)
         joint = log_joint(log_density, self.class_prior_)
         if or_priors:
             nowhere = (joint == -np.inf).all(1)
@@ -325,7 +330,12 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
     def _check_priors(self, classes: NDArray[Any], count: Array) -> Array:
         if self.priors is None:
             return count / count.sum()
-        priors = np.asarray(self.priors, dtype=np.float64)
+        try:
+            priors = np.asarray(self.priors, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"priors must be None or an array of numbers, got {self.priors!r}."
+            ) from None
         if priors.shape != classes.shape:
             raise ValueError(
                 f"priors must have one entry for each of the {len(classes)} classes, "
@@ -338,4 +348,7 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
         return priors / priors.sum()
 
     def __sklearn_tags__(self) -> Tags:
-        return allow_what_members_allow(super().__sklearn_tags__(), [self._density()])
+        # Tags are asked for before `fit`, when the density may be no estimator at all.
+        density = self._density()
+        members = [density] if hasattr(density, "__sklearn_tags__") else []
+        return allow_what_members_allow(super().__sklearn_tags__(), members)

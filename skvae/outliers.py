@@ -18,7 +18,7 @@ from skvae.detection.explain import Explanation, explain_rows
 from skvae.detection.thresholds import ReferenceScores
 from skvae.detection.trimming import typical_rows
 from skvae.members.drawing import draw_from
-from skvae.members.evidence import has_evidence
+from skvae.members.evidence import knows_errors, loose_scores
 from skvae.members.member import (
     allow_what_members_allow,
     check_density,
@@ -54,8 +54,7 @@ def density_for_ranking() -> VAEDensity:
 def _has_evidence(detector: "DensityOutlierDetector") -> bool:
     """Whether the density knows the errors of its log-densities."""
     fitted = getattr(detector, "density_", None)
-    density = detector._density() if fitted is None else fitted
-    return has_evidence(last_step(density))
+    return knows_errors(detector._density() if fitted is None else fitted)
 
 
 class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
@@ -318,7 +317,8 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
 
         Each column of a row, in turn, is replaced by the values of that column in
         training rows, and its value is put into the training rows. This takes about
-        3 · n_features · `n_background` scores for each row.
+        2 · n_features · `n_background` scores for each row. Densities with `evidence`
+        give these scores with few draws, to some tenths of a nat.
 
         Parameters
         ----------
@@ -344,7 +344,9 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
         rows = check_member_table(self, X, reset=False)
         n = min(n_background, len(self._background))
         background = take_rows(self._background, np.arange(n))
-        return explain_rows(self._score, rows, background, column_names(self))
+        return explain_rows(
+            self._score, self._score_loosely, rows, background, column_names(self)
+        )
 
     def _density(self) -> Density:
         return density_for_ranking() if self.density is None else self.density
@@ -404,6 +406,9 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
 
     def _score(self, table: Table) -> Array:
         return score_member(self.density_, table, "the detector")
+
+    def _score_loosely(self, table: Table) -> Array:
+        return loose_scores(self.density_, table, "the detector")
 
     def _scores_of_draws(self, seed: int) -> Array:
         """Return the scores of rows drawn from the fitted density."""

@@ -1,6 +1,6 @@
 """StackedDensity: a mixture of densities, weighted by held-out rows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from skvae.arguments.staging import staged_fit
 from skvae.arguments.warnings import warn_caller
 from skvae.evidence import Evidence, Proposal
 from skvae.members.drawing import draw_mixture
-from skvae.members.evidence import member_evidence, mix_evidence
+from skvae.members.evidence import knows_errors, member_evidence, mix_evidence
 from skvae.members.folds import every_row_once, one_part
 from skvae.members.held_out import clone_members, fit_members, score_held_out
 from skvae.members.member import score_members
@@ -35,24 +35,17 @@ __all__ = ["StackedDensity"]
 WARN_GAP = 1e-6
 
 
-def _members_can(
-    name: str, rule: Callable[[list[bool]], bool]
-) -> Callable[["StackedDensity"], bool]:
-    """Return a check of whether members have a method.
+def _some_know_errors(stack: "StackedDensity") -> bool:
+    """Whether a member that counts has `evidence`, or is a pipeline around one."""
+    return any(map(knows_errors, stack._counting_members()))
 
-    Parameters
-    ----------
-    name : str
-        The method.
-    rule : callable
-        `any` or `all`: how many of the members that count have to have it.
-    """
 
-    def check(stack: "StackedDensity") -> bool:
-        can = [callable(getattr(m, name, None)) for m in stack._counting_members()]
-        return bool(can) and rule(can)
-
-    return check
+def _all_can_sample(stack: "StackedDensity") -> bool:
+    """Whether all members that count have `sample`."""
+    members = stack._counting_members()
+    return bool(members) and all(
+        callable(getattr(member, "sample", None)) for member in members
+    )
 
 
 class StackedDensity(NamedMembersMixin, DensityMixin, BaseEstimator):
@@ -262,9 +255,10 @@ class StackedDensity(NamedMembersMixin, DensityMixin, BaseEstimator):
         """
         check_is_fitted(self)
         table = check_member_table(self, X, reset=False)
-        counts = np.flatnonzero(self.weights_)
+        counts = np.flatnonzero(self.weights_).tolist()
         members = [self.estimators_[m] for m in counts]
-        log_density = score_members(members, table, n_jobs=self.n_jobs)
+        labels = [self._label(m) for m in counts]
+        log_density = score_members(members, table, labels, n_jobs=self.n_jobs)
         return log_mixture(log_density, self.weights_[counts])
 
     def score(
@@ -288,7 +282,7 @@ class StackedDensity(NamedMembersMixin, DensityMixin, BaseEstimator):
         """
         return mean_log_density(self.score_samples(X), sample_weight)
 
-    @available_if(_members_can("evidence", any))
+    @available_if(_some_know_errors)
     def evidence(
         self,
         X: ArrayLike,
@@ -300,8 +294,8 @@ class StackedDensity(NamedMembersMixin, DensityMixin, BaseEstimator):
     ) -> Evidence:
         """Return the log-density of each row and its error.
 
-        The method exists if a member has it. Log-densities of members without it are
-        taken as exact.
+        The method exists if a member has it, or is a pipeline or a search around a
+        density that has it. Log-densities of other members are taken as exact.
 
         Parameters
         ----------
@@ -324,11 +318,12 @@ class StackedDensity(NamedMembersMixin, DensityMixin, BaseEstimator):
         """
         check_is_fitted(self)
         table = check_member_table(self, X, reset=False)
-        counts = np.flatnonzero(self.weights_)
+        counts = np.flatnonzero(self.weights_).tolist()
         parts = Parallel(n_jobs=self.n_jobs)(
             delayed(member_evidence)(
                 self.estimators_[m],
                 table,
+                self._label(m),
                 tol=tol,
                 max_samples=max_samples,
                 proposal=proposal,
@@ -338,7 +333,7 @@ class StackedDensity(NamedMembersMixin, DensityMixin, BaseEstimator):
         )
         return mix_evidence(self.weights_[counts], parts)
 
-    @available_if(_members_can("sample", all))
+    @available_if(_all_can_sample)
     def sample(
         self,
         n_samples: int = 1,
@@ -366,6 +361,10 @@ class StackedDensity(NamedMembersMixin, DensityMixin, BaseEstimator):
             self.estimators_, self.weights_, n_samples, generator_from(state)
         )
         return rows
+
+    def _label(self, m: int) -> str:
+        """Return what errors call a fitted member."""
+        return f"member {list(self.named_estimators_)[m]!r}"
 
     def _counting_members(self) -> list[Density]:
         """Return the members with a positive weight, or before `fit` all of them."""

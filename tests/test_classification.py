@@ -25,6 +25,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skvae import DensityClassifier, VAEDensity
 from tests.conftest import QUICK
+from tests.known import BrokenAfar
 
 Array = np.ndarray
 
@@ -302,6 +303,31 @@ def test_bad_priors_are_named(
 ) -> None:
     with pytest.raises(ValueError, match=f"priors .*{message}"):
         DensityClassifier(GaussianMixture(), priors=priors).fit(*iris)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"density": "x"}, "density must be an estimator with fit and score_samples"),
+        ({"density": GaussianMixture}, "density must be an estimator"),
+        ({"priors": "x"}, "priors must be None or an array of numbers, got 'x'"),
+    ],
+    ids=str,
+)
+def test_parameters_of_other_types_are_named(
+    parameters: dict[str, Any], message: str, iris: tuple[Array, Array]
+) -> None:
+    classifier = DensityClassifier(GaussianMixture()).set_params(**parameters)
+    with pytest.raises(TypeError, match=message):
+        classifier.fit(*iris)
+
+
+def test_scores_that_are_no_numbers_are_an_error(iris: tuple[Array, Array]) -> None:
+    X, y = iris
+    classifier = DensityClassifier(BrokenAfar()).fit(X, y)
+    far = np.r_[X[:3], X[:2] + 1000]
+    with pytest.raises(ValueError, match=r"class 'setosa'.* NaN or \+inf for 2 of"):
+        classifier.predict(far)
 
 
 def test_a_density_that_fails_names_its_class(iris: tuple[Array, Array]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 from sklearn.base import BaseEstimator, clone
+from sklearn.compose import ColumnTransformer
 from sklearn.covariance import EmpiricalCovariance
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_curve
@@ -25,6 +26,7 @@ from sklearn.utils.estimator_checks import (
 )
 
 from skvae import DensityOutlierDetector, VAEDensity
+from skvae.detection.explain import explain_rows
 from tests.conftest import QUICK
 
 Array = np.ndarray
@@ -503,6 +505,90 @@ def test_explanation_of_a_frame_without_names_is_that_of_the_array() -> None:
     assert of_frame.feature_names == ("x0", "x1")
     for name in ("value", "given_others", "alone", "usual"):
         assert_allclose(getattr(of_frame, name), getattr(of_array, name))
+
+
+def test_explanation_of_a_row_does_not_depend_on_the_others() -> None:
+    rows = np.random.default_rng(0).normal(size=(80, 2))
+    detector = DensityOutlierDetector(GaussianMixture(2), random_state=0).fit(rows)
+    together = detector.explain(rows[:5])
+    for i in range(5):
+        alone = detector.explain(rows[i : i + 1])
+        assert_allclose(alone.alone[0], together.alone[i])
+        assert_allclose(alone.given_others[0], together.given_others[i])
+
+
+CONTAINERS = {
+    "array": np.asarray,
+    "pandas": lambda rows: pd.DataFrame(rows, columns=["a", "b"]),
+    "pandas without names": pd.DataFrame,
+    "polars": lambda rows: pl.DataFrame(rows, schema=["a", "b"], orient="row"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:X (has|does not have valid) feature names")
+@pytest.mark.parametrize("fitted", CONTAINERS)
+@pytest.mark.parametrize("asked", CONTAINERS)
+def test_rows_may_be_in_another_container_than_those_of_fit(
+    fitted: str, asked: str
+) -> None:
+    rows = np.random.default_rng(0).normal(size=(80, 2))
+    detector = DensityOutlierDetector(GaussianMixture(), random_state=0)
+    expected = clone(detector).fit(rows)
+    detector.fit(CONTAINERS[fitted](rows))
+    table = CONTAINERS[asked](rows[:9])
+    assert_array_equal(detector.predict(table), expected.predict(rows[:9]))
+    explanation = detector.explain(table)
+    for name in ("value", "given_others", "alone", "usual"):
+        assert_allclose(
+            getattr(explanation, name), getattr(expected.explain(rows[:9]), name)
+        )
+
+
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+def test_members_that_select_columns_by_name_read_arrays() -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"kind": rng.choice(["a", "b"], 90), "x": rng.normal(size=90)})
+    numbers = ColumnTransformer([("x", StandardScaler(), ["x"])])
+    detector = DensityOutlierDetector(make_pipeline(numbers, GaussianMixture()))
+    detector.fit(frame)
+    assert_array_equal(detector.predict(frame.to_numpy()), detector.predict(frame))
+
+
+def test_columns_with_equal_names_are_explained() -> None:
+    rows = np.random.default_rng(0).normal(size=(20, 3))
+
+    def score(table: Any) -> Array:
+        return -np.square(np.asarray(table)).sum(1) / 2
+
+    frame = pd.DataFrame(rows, columns=[0, 0, "b"])
+    names = ("0", "0", "b")
+    of_array = explain_rows(score, score, rows[:3], rows[5:], names)
+    of_frame = explain_rows(score, score, frame[:3], frame[5:], names)
+    assert_allclose(of_frame.alone, of_array.alone)
+    assert_allclose(of_frame.given_others, of_array.given_others)
+    assert_array_equal(of_frame.value, rows[:3])
+
+
+def test_exchanged_rows_are_read_with_few_draws() -> None:
+    """Strange rows ask for many proposals; explanations do without, and in silence."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(300, 3)) @ rng.normal(size=(3, 3))
+    density = VAEDensity(**{**QUICK, "max_evidence_samples": 4096, "evidence_tol": 0.3})
+    detector = DensityOutlierDetector(density, random_state=0).fit(rows)
+    asked = []
+    read = type(density).evidence
+
+    class Counted(VAEDensity):
+        def evidence(self, X: Any, **settings: Any) -> Any:
+            evidence = read(self, X, **settings)
+            asked.append((len(X), evidence.n_stages.max()))
+            return evidence
+
+    detector.density_.__class__ = Counted
+    explanation = detector.explain([[0, 30, 0], [0, -30, 0]], n_background=8)
+    assert [n for n, _ in asked] == [2, *(16, 16, 8) * 3]
+    assert all(n_stages == 1 for _, n_stages in asked[1:])
+    assert (explanation.alone.argmin(1) == 1).all()
 
 
 def test_columns_of_text_are_explained() -> None:

@@ -16,6 +16,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV, KFold, RepeatedKFold
 from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import (
     check_dataframe_column_names_consistency,
@@ -24,7 +25,7 @@ from sklearn.utils.estimator_checks import (
 
 from skvae import Evidence, StackedDensity, VAEDensity
 from tests.conftest import QUICK
-from tests.known import Box, Normal
+from tests.known import Box, BrokenAfar, Normal
 
 Array = np.ndarray
 
@@ -263,6 +264,26 @@ def test_evidence_is_there_where_a_member_has_it(table: Array) -> None:
     assert hasattr(stack, "evidence")
     stack.weights_ = np.array([0.0, 1.0])
     assert not hasattr(stack, "evidence")
+
+
+def test_evidence_of_a_density_inside_a_pipeline_or_a_search(table: Array) -> None:
+    vae = VAEDensity(**QUICK)
+    pipeline = make_pipeline(FunctionTransformer(), vae)
+    search = GridSearchCV(pipeline, {"vaedensity__max_iter": [2]}, cv=2)
+    for member in (pipeline, search):
+        stack = StackedDensity([("inner", member)], random_state=0)
+        assert hasattr(stack, "evidence")
+        evidence = stack.fit(table).evidence(table)
+        assert (evidence.standard_error > 0).all()
+        assert_array_equal(evidence.log_density, stack.score_samples(table))
+
+
+def test_scores_that_are_no_numbers_are_an_error(table: Array) -> None:
+    stack = StackedDensity([("broken", BrokenAfar(100, 20)), ("far", Normal(1e3))])
+    stack.fit(table / 10)
+    stack.weights_ = np.array([0.5, 0.5])
+    with pytest.raises(ValueError, match=r"member 'broken'.* NaN or \+inf for 2 of"):
+        stack.score_samples(np.r_[table[:3] / 10, table[:2] + 1000])
 
 
 # Sampling

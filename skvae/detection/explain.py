@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skvae.members.rows import take_rows
+from skvae.members.rows import in_container_of, take_rows
 from skvae.tables.frames import pandas_for_frames
-from skvae.tables.labels import is_frame
 from skvae.typing import Array, Table
 
 if TYPE_CHECKING:
@@ -40,8 +39,8 @@ class Explanation:
         log p(x) − log ¹⁄B Σ_b p(x with x_j from row b): how well the value fits the
         row's other values, compared with the values of the column in B ordinary rows.
     alone : ndarray of shape (n, D)
-        Median over b of log p(row b with x_j from x), less the median over b and c
-        of log p(row b with x_j from row c): how well the value fits ordinary rows,
+        Median over b of log p(row b with x_j from x), less the median over b of
+        log p(row b with x_j from row b + 1): how well the value fits ordinary rows,
         compared with the values of the column there. Only this shows two strange
         values that fit each other, such as the height and the weight of a giant.
     usual : ndarray of shape (n, D)
@@ -94,6 +93,7 @@ class Explanation:
 
 def explain_rows(
     score_samples: Callable[[Table], Array],
+    score_exchanged: Callable[[Table], Array],
     rows: Table,
     background: Table,
     feature_names: tuple[str, ...],
@@ -104,8 +104,11 @@ def explain_rows(
     ----------
     score_samples : callable
         Log-densities of a table's rows.
+    score_exchanged : callable
+        The same for rows whose columns are exchanged. These are many, and an error of
+        a tenth of a nat hardly matters for their medians and means.
     rows : array or data frame of shape (n, D)
-        What to explain.
+        What to explain; read in the container of `background`.
     background : array or data frame of shape (B, D)
         Ordinary rows.
     feature_names : tuple of str
@@ -117,25 +120,28 @@ def explain_rows(
     """
     n, n_background = rows.shape[0], background.shape[0]
     n_columns = len(feature_names)
+    rows = in_container_of(background, rows)
     of_row = np.repeat(np.arange(n), n_background)
     of_background = np.tile(np.arange(n_background), n)
     x, b = take_rows(rows, of_row), take_rows(background, of_background)
-    # `alone` is relative to ordinary rows with the value of another ordinary row: row b
-    # with the value of row b + i + 1, for the i-th row to explain.
-    shift = (of_background + 1 + of_row) % n_background
-    ordinary = take_rows(background, shift)
+    # `alone` is relative to ordinary rows with the value of another ordinary row. The
+    # pairs of background rows are the same for all rows to explain, so that what is
+    # said of a row does not depend on the others.
+    following = (np.arange(n_background) + 1) % n_background
+    ordinary = take_rows(background, following)
     score = np.asarray(score_samples(rows), dtype=np.float64)
     given_others, alone = np.empty((2, n, n_columns))
     value, usual = np.empty((2, n, n_columns), dtype=object)
     for j in range(n_columns):
-        filled = np.reshape(score_samples(_exchanged(x, b, j)), (n, n_background))
-        planted = np.reshape(score_samples(_exchanged(b, x, j)), (n, n_background))
-        level = np.median(score_samples(_exchanged(b, ordinary, j)))
+        filled = np.reshape(score_exchanged(_exchanged(x, b, j)), (n, n_background))
+        planted = np.reshape(score_exchanged(_exchanged(b, x, j)), (n, n_background))
+        level = np.median(score_exchanged(_exchanged(background, ordinary, j)))
         mean = np.logaddexp.reduce(filled, axis=1) - np.log(n_background)
         with np.errstate(invalid="ignore"):
             # Also 0 where both are −inf, whose difference is nan.
             given_others[:, j] = np.where(score == mean, 0.0, score - mean)
-            alone[:, j] = np.median(planted, axis=1) - level
+            planted_median = np.median(planted, axis=1)
+            alone[:, j] = np.where(planted_median == level, 0.0, planted_median - level)
         value[:, j] = _column(rows, j)
         usual[:, j] = _column(background, j)[filled.argmax(1)]
     return Explanation(
@@ -144,24 +150,21 @@ def explain_rows(
 
 
 def _exchanged(table: Any, other: Any, j: int) -> Any:
-    """Return a table with column j of another one of the same length."""
-    if hasattr(table, "iloc"):
-        # pandas would match rows by their index, not by their order.
-        table = table.reset_index(drop=True)
-        name = table.columns[j]
-        table[name] = other[name].reset_index(drop=True)
-        return table
-    if hasattr(table, "with_columns"):
-        return table.with_columns(other[table.columns[j]])
-    table = table.copy()
-    table[:, j] = other[:, j]
+    """Return a table with column j of another one of the same length and container."""
+    table = table.copy() if hasattr(table, "copy") else table.clone()
+    if hasattr(table, "isetitem"):
+        # By number, because names may repeat; by position, because pandas would match
+        # the rows of a Series by their index.
+        table.isetitem(j, other.iloc[:, j].array)
+    elif hasattr(table, "replace_column"):
+        table.replace_column(j, other.to_series(j).rename(table.columns[j]))
+    else:
+        table[:, j] = other[:, j]
     return table
 
 
 def _column(table: Any, j: int) -> NDArray[Any]:
-    if is_frame(table):
-        return np.asarray(table[table.columns[j]])
-    return np.asarray(table[:, j])
+    return np.asarray(table.iloc[:, j] if hasattr(table, "iloc") else table[:, j])
 
 
 def _as_floats(cells: NDArray[Any]) -> NDArray[Any]:

@@ -165,13 +165,30 @@ def score_member(density: Density, rows: Table, label: str) -> Array:
 
 
 def score_members(
-    densities: Sequence[Density], rows: Table, *, n_jobs: int | None
+    densities: Sequence[Density],
+    rows: Table,
+    labels: Sequence[str],
+    *,
+    n_jobs: int | None,
 ) -> Array:
-    """Return the log-densities of n rows by M fitted densities, shape (n, M)."""
+    """Return the log-densities of n rows by M fitted densities, shape (n, M).
+
+    Parameters
+    ----------
+    densities : sequence of M estimators
+        Fitted.
+    rows : array or data frame
+        n rows.
+    labels : sequence of M str
+        What errors call the densities; see `score_member`.
+    n_jobs : int or None
+        Densities at a time, as joblib takes it.
+    """
     columns = Parallel(n_jobs=n_jobs)(
-        delayed(density.score_samples)(rows) for density in densities
+        delayed(score_member)(density, rows, label)
+        for density, label in zip(densities, labels, strict=True)
     )
-    return np.stack(columns, axis=1).astype(np.float64)
+    return np.stack(columns, axis=1)
 
 
 @contextmanager

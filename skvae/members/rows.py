@@ -2,14 +2,16 @@
 
 from typing import Any, TypeVar
 
+import numpy as np
 from numpy.typing import ArrayLike
+from scipy.sparse import issparse
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_array, validate_data
 
-from skvae.tables.labels import is_frame
+from skvae.tables.labels import frame_columns, is_frame
 from skvae.typing import Estimator, Index, Table
 
-__all__ = ["check_member_table", "take_rows"]
+__all__ = ["check_member_table", "in_container_of", "take_rows"]
 
 Rows = TypeVar("Rows", bound=Table)
 
@@ -36,7 +38,9 @@ def check_member_table(
     Returns
     -------
     table : data frame, array or sparse matrix
-        A data frame is returned as it is, so that the members see its dtypes.
+        For `fit`, a data frame is returned as it is, so that the members see its
+        dtypes. Later tables come in the container of that table: members that select
+        columns of a data frame by name can read an array, too.
     """
     table: Any = X
     if not is_frame(X):
@@ -49,7 +53,50 @@ def check_member_table(
             input_name="X",
         )
     validate_data(estimator, table, **target, reset=reset, skip_check_array=True)
-    return table
+    if reset:
+        estimator._container = take_rows(table, np.arange(0))  # type: ignore[attr-defined]
+        return table
+    return in_container_of(getattr(estimator, "_container", table), table)
+
+
+def in_container_of(model: Any, table: Any) -> Any:
+    """Return a table in the container of another one that has the same columns.
+
+    Parameters
+    ----------
+    model : data frame, array or sparse matrix
+        Its container is taken, and for a data frame the names of its columns.
+    table : data frame, array or sparse matrix
+        Returned as it is if its container is the same. Sparse matrices are not changed.
+
+    Returns
+    -------
+    table : data frame, array or sparse matrix
+    """
+    if not is_frame(model):
+        if not is_frame(table):
+            return table
+        return check_array(table, dtype=None, ensure_all_finite=False)
+    if isinstance(table, type(model)):
+        if list(table.columns) == list(model.columns):
+            return table
+        table = table.copy() if hasattr(table, "iloc") else table.clone()
+        table.columns = model.columns
+        return table
+    if issparse(table):
+        return table
+    if is_frame(table):
+        columns = [np.asarray(column) for column in frame_columns(table)]
+    else:
+        columns = list(table.T)
+    if not hasattr(model, "iloc"):
+        # A list is given the narrowest dtype that holds it, an array of objects is not.
+        cells = [c.tolist() if c.dtype == object else c for c in columns]
+        return type(model)(dict(zip(model.columns, cells, strict=True)))
+    # By number first, because names may repeat.
+    frame = type(model)(dict(enumerate(columns))).infer_objects()
+    frame.columns = model.columns
+    return frame
 
 
 def take_rows(table: Rows, index: Index) -> Rows:
