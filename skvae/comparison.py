@@ -275,7 +275,8 @@ def compare_densities(
     estimators : dict of str to estimator
         Density estimators with `fit` and `score_samples`, by name; clones are fitted.
         The log-density of a pipeline leaves out the Jacobian of its transformers:
-        scale the rows beforehand. A warning says which figures are in other units.
+        scale the rows beforehand. A warning says which figures are in other units, or
+        are of other columns, as after a ``PCA`` that keeps few.
     X : array-like of shape (n_samples, n_features)
         Table that the estimators can read.
     cv : int, splitter or iterable, default=5

@@ -16,7 +16,7 @@ from skvae.members.member import (
     weight_argument,
 )
 from skvae.members.rows import take_rows
-from skvae.members.units import log_volume, warn_of_units
+from skvae.members.units import UnitChange, unit_change, warn_of_units
 from skvae.typing import Array, Density, Table
 
 __all__ = ["HeldOut", "Member", "clone_members", "fit_members", "score_held_out"]
@@ -51,9 +51,8 @@ class HeldOut:
         Nats.
     fit_seconds, score_seconds : float
         Wall-clock time.
-    log_volume : float
-        Nats that the log-densities of a pipeline leave out; see
-        `skvae.members.units.log_volume`.
+    unit_change : UnitChange
+        How the units of a pipeline's log-densities differ from those of the table.
     density : estimator or None
         The density that was fitted to the other rows. It is kept for the first fold
         alone, and only where `score_held_out` is told to keep it.
@@ -62,7 +61,7 @@ class HeldOut:
     log_density: Array
     fit_seconds: float
     score_seconds: float
-    log_volume: float
+    unit_change: UnitChange
     density: Density | None
 
 
@@ -157,7 +156,7 @@ def score_held_out(
     n_folds = len(folds)
     held_out = [flat[i : i + n_folds] for i in range(0, len(flat), n_folds)]
     warn_of_units(
-        (m.label, of_folds[0].log_volume)
+        (m.label, of_folds[0].unit_change)
         for m, of_folds in zip(members, held_out, strict=True)
     )
     return held_out
@@ -181,6 +180,6 @@ def _score_one(
         log_density=log_density,
         fit_seconds=middle - start,
         score_seconds=end - middle,
-        log_volume=log_volume(fitted, rows),
+        unit_change=unit_change(fitted, rows),
         density=fitted if keep else None,
     )
