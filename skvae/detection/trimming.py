@@ -6,6 +6,7 @@ import torch
 from skvae.model.backgrounds import StudentTBackground
 from skvae.model.backgrounds.student_t import StudentTBackgroundModule
 from skvae.model.features import ColumnKind
+from skvae.model.threads import one_thread
 from skvae.tables.columns import MIN_FLOOR, fit_columns
 from skvae.typing import Array, Mask
 
@@ -14,6 +15,7 @@ __all__ = ["typical_rows"]
 ROUNDING = 1e-9  # of a share
 
 
+@one_thread()
 def typical_rows(table: Array, weight: Array, share: float) -> Mask:
     r"""Return which rows are left when the strangest are trimmed.
 

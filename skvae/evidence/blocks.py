@@ -1,13 +1,12 @@
 """Rows in blocks of bounded size: memory and threads for any number of rows."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from skvae.model.threads import one_thread
+from skvae.model.threads import map_in_threads, one_thread
 
 __all__ = ["BLOCK_DRAWS", "concatenate", "in_blocks"]
 
@@ -21,7 +20,7 @@ Result = TypeVar("Result")
 def in_blocks(
     function: Callable[[Tensor], Result], rows: Tensor, n_draws: int
 ) -> list[Result]:
-    """Apply a function to blocks of rows, in as many threads as torch may use.
+    """Apply a function to blocks of rows, in at most as many threads as torch may use.
 
     Parameters
     ----------
@@ -39,13 +38,10 @@ def in_blocks(
         The function's result for each block, in the order of the rows.
     """
     parts = rows.split(max(1, BLOCK_DRAWS[rows.device.type] // n_draws))
-    # torch keeps this setting per thread: without it, a new thread has gradients on.
+    # torch keeps this setting for each thread: in a helper, gradients are on otherwise.
     apply = torch.no_grad()(function)
     with one_thread() as n_threads:
-        if n_threads == 1 or len(parts) == 1 or rows.device.type != "cpu":
-            return [apply(part) for part in parts]
-        with ThreadPoolExecutor(n_threads) as pool:
-            return list(pool.map(apply, parts))
+        return map_in_threads(apply, parts, n_threads if rows.is_cpu else 1)
 
 
 def concatenate(parts: Sequence[Result]) -> Result:

@@ -61,7 +61,13 @@ def _sobol(n_dims: int, begin: int, end: int) -> Tensor:
     evaluation of integrals.
     """
     sobol = torch.quasirandom.SobolEngine(n_dims, scramble=True, seed=0)
-    return sobol.fast_forward(begin).draw(end - begin, dtype=torch.float64)
+    # The engine computes its first point in torch's default dtype, which is the user's.
+    # Here it always has the precision of float32.
+    first = (sobol.quasi.double() / 2**sobol.MAXBIT).float().double()
+    points = sobol.fast_forward(begin).draw(end - begin, dtype=torch.float64)
+    if begin == 0:
+        points[0] = first
+    return points
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import torch
 from skvae.fitting.components import posterior_scale
 from skvae.fitting.plan import FitPlan
 from skvae.fitting.split import MappedRows
+from skvae.fitting.torch_state import global_state_for
 from skvae.model import VAE, BuildContext
 from skvae.training import linear_start
 
@@ -52,18 +53,15 @@ def new_model(
         kinds=columns.kinds,
         names=names,
     )
-    # Our components draw first weights from the context's generator; a user's own
-    # may use torch's global one, whose state is put back.
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(generator.initial_seed())
-        model = VAE.build(
-            context,
-            specs.prior,
-            specs.posterior,
-            specs.decoder,
-            specs.likelihood,
-            specs.background,
-        )
+    components = (
+        specs.prior,
+        specs.posterior,
+        specs.decoder,
+        specs.likelihood,
+        specs.background,
+    )
+    with global_state_for(components, generator.initial_seed()):
+        model = VAE.build(context, *components)
     weight = rows.weight_start
     if model.background is not None:
         # Rows that only the background explains do not bend the start.

@@ -125,9 +125,9 @@ def fit_model(
                 )
 
             outcome = job.trainer.run(on_epoch)
-    state = _state_of(job, table, previous)
-    if partial:
-        state = replace(state, optimiser_state=job.optimiser_state())
+        state = _state_of(job, table, previous)
+        if partial:
+            state = replace(state, optimiser_state=job.optimiser_state())
     return FitResult(state, outcome)
 
 

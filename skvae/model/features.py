@@ -6,6 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from skvae.model.dtype import BUILD_DTYPE
+
 __all__ = ["ColumnKind", "RowFeatures", "Support"]
 
 Support = Literal["real", "binary", "count", "category"]
@@ -73,11 +75,12 @@ class RowFeatures(nn.Module):
             "code": [code for width in widths for code in range(width)],
             "category": [kind.support == "category" for kind in of_feature],
             "count": [kind.support == "count" for kind in of_feature],
-            "center": [kind.center for kind in of_feature],
-            "scale": [kind.scale for kind in of_feature],
         }
         for name, values in buffers.items():
             self.register_buffer(name, torch.tensor(values))
+        for name in ("center", "scale"):
+            numbers = [getattr(kind, name) for kind in of_feature]
+            self.register_buffer(name, torch.tensor(numbers, dtype=BUILD_DTYPE))
         self.n_features = len(owner)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from skvae.model.context import BuildContext, LinearStart
 from skvae.model.decoders import DecoderModule, DecoderSpec
 from skvae.model.distributions import LatentDistribution, SharedDistribution
 from skvae.model.draw import LatentDraw
+from skvae.model.dtype import BUILD_DTYPE
 from skvae.model.features import RowFeatures
 from skvae.model.likelihoods import LikelihoodModule, LikelihoodSpec
 from skvae.model.posteriors import PosteriorModule, PosteriorSpec
@@ -236,7 +237,7 @@ class VAE(nn.Module):
         rows = self._column_by_column(z[0], given, sample)
         if self.background is None:
             return rows
-        uniform = torch.empty(n_samples, 1, device=rows.device)
+        uniform = torch.empty(n_samples, 1, dtype=BUILD_DTYPE, device=rows.device)
         uniform.uniform_(generator=generator)
         others = self.background.sample(n_samples, generator)
         return torch.where(uniform < self.background.weight, others, rows)

@@ -13,6 +13,7 @@ from skvae.evidence import Budget, Evidence, RowNoise, row_hash
 from skvae.evidence.autoencoding import Autoencoding, autoencode_rows
 from skvae.model.features import Support
 from skvae.scoring.reader import RowReader
+from skvae.scoring.torch_state import reading_state
 from skvae.typing import Array
 
 __all__ = ["FitRecord", "diagnose_density"]
@@ -60,6 +61,7 @@ class FitRecord:
     best_iter: int
 
 
+@reading_state()
 def diagnose_density(
     reader: RowReader, rows: Array | None, budget: Budget, fit: FitRecord
 ) -> Diagnosis:

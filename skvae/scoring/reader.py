@@ -1,6 +1,7 @@
 """A fitted model as it reads rows: in the units of the table, a block at a time."""
 
 import copy
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ from skvae.evidence import (
 )
 from skvae.model import VAE
 from skvae.model.spec import resolve
+from skvae.scoring.torch_state import reading_state
 from skvae.tables.columns import RowMap
 from skvae.tables.large import ROWS_AT_ONCE, row_blocks
 from skvae.typing import Array
@@ -54,8 +56,13 @@ class RowReader:
     @classmethod
     def on(cls, device: torch.device, model: VAE, columns: RowMap) -> "RowReader":
         """Return a reader on a device, given a fitted model on the CPU."""
-        if device.type != "cpu":
-            model = copy.deepcopy(model).to(device)
+        # A model that was unpickled in inference mode has tensors of which torch
+        # computes no gradients; copies that are made outside that mode have none.
+        tensors = itertools.chain(model.parameters(), model.buffers())
+        inference = any(tensor.is_inference() for tensor in tensors)
+        if inference or device.type != "cpu":
+            with reading_state():
+                model = copy.deepcopy(model).to(device)
         return cls(model, columns, device)
 
     def stages(
@@ -78,6 +85,7 @@ class RowReader:
             return default_stages(budget, n_components)
         return [Stage(resolve(proposal, Proposal), budget)]
 
+    @reading_state()
     def evidence(self, rows: Array, stages: Sequence[Stage], seed: int) -> Evidence:
         """Return the evidence of every row; each seed has noise of its own."""
         parts = []
@@ -93,6 +101,7 @@ class RowReader:
             }
         )
 
+    @reading_state()
     def bounds(self, rows: Array, n_samples: Sequence[int], seed: int) -> Bounds:
         """Return the ELBO and the importance-weighted bounds of every row."""
         parts = []
@@ -111,7 +120,7 @@ class RowReader:
             u, log_jacobian = self.columns.to_model(block)
             yield self.tensor(u), log_jacobian, row_hash(block, seed)
 
-    @torch.no_grad()
+    @reading_state()
     def embed(self, rows: Array) -> Array:
         """Return the encoder's mean latents of rows, shape (n, L)."""
         parts = [
@@ -120,7 +129,7 @@ class RowReader:
         ]
         return torch.cat(parts).cpu().numpy()
 
-    @torch.no_grad()
+    @reading_state()
     def decode(self, latents: Array, given: Array | None = None) -> Array:
         """Return the decoder's mean rows, shape (n, D).
 
@@ -138,7 +147,7 @@ class RowReader:
         ]
         return self.columns.to_table(torch.cat(parts).cpu().numpy())
 
-    @torch.no_grad()
+    @reading_state()
     def draw(self, n_samples: int, seed: int, given: Array | None = None) -> Array:
         """Draw rows from the model, shape (n_samples, D).
 

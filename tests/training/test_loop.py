@@ -122,20 +122,20 @@ def test_weight_matrices_of_networks_decay_and_nothing_else_does(
     make_trainer: MakeTrainer,
 ) -> None:
     trainer = make_trainer(weight_decay=0.1)
-    decayed, others = trainer.optimiser.param_groups
-    assert (decayed["weight_decay"], others["weight_decay"]) == (0.1, 0.0)
+    decayed, others = trainer.optimiser.groups
+    assert (decayed.weight_decay, others.weight_decay) == (0.1, 0.0)
     sizes = {True: 0, False: 0}
     for name, parameter in trainer.model.named_parameters():
         is_matrix = name.endswith(("network.output", ".weight"))
         sizes[is_matrix] += parameter.numel()
-        (vector,) = (decayed if is_matrix else others)["params"]
+        vector = (decayed if is_matrix else others).parameter
         # Parameters are views of the optimiser's vectors.
         with torch.no_grad():
             parameter.fill_(7.5)
             assert (vector == 7.5).sum() == parameter.numel(), name
             parameter.fill_(0.25)
     for vector, size in ((decayed, sizes[True]), (others, sizes[False])):
-        assert vector["params"][0].numel() == size
+        assert vector.parameter.numel() == size
 
 
 def test_start_stays_where_training_only_harms(make_trainer: MakeTrainer) -> None:

@@ -73,9 +73,9 @@ class IndependentBackgroundModule(BackgroundModule):
         )
         allowed = torch.arange(int(n_values.max()))[:, None] < n_values
         floor = context.scale_floor
-        uniform = (-n_values.log()).expand(allowed.shape)
+        uniform = (-n_values.to(floor).log()).expand(allowed.shape)
         self.register_buffer("allowed", allowed)
-        self.register_buffer("log_mass", uniform.where(allowed, -torch.inf).to(floor))
+        self.register_buffer("log_mass", uniform.where(allowed, -torch.inf))
         is_count = torch.tensor([kind.support == "count" for kind in kinds])
         self.register_buffer("is_count", is_count)
         self.register_buffer("mean", torch.ones_like(floor))

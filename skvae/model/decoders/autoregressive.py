@@ -9,6 +9,7 @@ from torch import Tensor
 
 from skvae.model.context import BuildContext, LinearStart
 from skvae.model.decoders._base import DecoderModule, DecoderSpec
+from skvae.model.dtype import BUILD_DTYPE
 from skvae.model.networks import MaskedMLP
 from skvae.model.spec import layer_sizes
 
@@ -130,7 +131,7 @@ class AutoregressiveDecoderModule(DecoderModule):
         column_rank = torch.full((int(owner.max()) + 1,), -1)
         column_rank[order] = torch.arange(len(order))
         self.register_buffer("rank", column_rank[owner])
-        self.register_buffer("center", torch.zeros(len(owner)))
+        self.register_buffer("center", torch.zeros(len(owner), dtype=BUILD_DTYPE))
         self.register_buffer(
             "floor", context.scale_floor[owner.clamp(max=len(order) - 1)]
         )

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from skvae.model.context import BuildContext, LinearStart
+from skvae.model.dtype import BUILD_DTYPE
 
 __all__ = ["CountStart", "LogMean"]
 
@@ -53,8 +54,9 @@ class LogMean(nn.Module):
     def __init__(self, context: BuildContext) -> None:
         super().__init__()
         kinds = context.modelled_kinds
-        self.register_buffer("center", torch.tensor([kind.center for kind in kinds]))
-        self.register_buffer("scale", torch.tensor([kind.scale for kind in kinds]))
+        for name in ("center", "scale"):
+            values = [getattr(kind, name) for kind in kinds]
+            self.register_buffer(name, torch.tensor(values, dtype=BUILD_DTYPE))
         # Raw log-means are in units of the residual's spread on the logarithmic
         # scale, so that one learning rate suits every column.
         self.register_buffer("unit", torch.ones_like(self.scale))

@@ -89,7 +89,7 @@ class ModesModule(LikelihoodModule):
         quantile = (torch.arange(n_modes, dtype=bias.dtype) + 0.5) / n_modes
         spread = 0.7 * torch.special.ndtri(quantile)
         width = (1 - spread.square().mean()).sqrt()
-        offset = torch.zeros(self.n_parameters, bias.shape[0])
+        offset = bias.new_zeros(self.n_parameters, len(bias))
         offset[:n_modes] = bias / start.residual_scale + spread[:, None]
         offset[n_modes : 2 * n_modes] = width.log()
         slope = start.decoder_weight / start.residual_scale[:, None]

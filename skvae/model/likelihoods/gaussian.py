@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from skvae.model.context import BuildContext, LinearStart
 from skvae.model.distributions import HALF_LOG_2PI
+from skvae.model.dtype import BUILD_DTYPE
 from skvae.model.likelihoods._base import LikelihoodModule, LikelihoodSpec
 
 __all__ = ["GaussianLikelihood"]
@@ -189,7 +190,7 @@ class GaussianLikelihoodModule(LikelihoodModule):
         self.n_parameters = 1 + scale.n_parameters
         # Raw means are in units of the residual scale, so that one learning rate
         # suits columns that the latents explain well and columns that they do not.
-        self.register_buffer("unit", torch.ones(n_features))
+        self.register_buffer("unit", torch.ones(n_features, dtype=BUILD_DTYPE))
 
     def column_log_prob(self, x: Tensor, raw: Tensor) -> Tensor:
         """Return log N(x; μ, σ²)."""
@@ -216,7 +217,8 @@ class GaussianLikelihoodModule(LikelihoodModule):
         """Start at the linear map and its residual scale."""
         self.scale.initialise(start.residual_scale)
         self.unit.copy_(start.residual_scale)
-        offset = torch.zeros(self.n_parameters, start.decoder_bias.shape[0])
-        offset[0] = start.decoder_bias / start.residual_scale
+        bias = start.decoder_bias
+        offset = bias.new_zeros(self.n_parameters, len(bias))
+        offset[0] = bias / start.residual_scale
         slope = start.decoder_weight / start.residual_scale[:, None]
         return slope[None], offset

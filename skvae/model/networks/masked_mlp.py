@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from skvae.model.dtype import BUILD_DTYPE
 from skvae.model.networks._base import INPUT_BOUND, Network
 
 __all__ = ["MaskedMLP"]
@@ -83,12 +84,13 @@ class MaskedMLP(Network):
             _MaskedLinear(after[:, None] >= before, generator)
             for before, after in pairwise(degrees)
         )
-        skip_mask = (output_rank[:, None] > rank).float()
+        skip_mask = (output_rank[:, None] > rank).to(BUILD_DTYPE)
         self.register_buffer("skip_mask", skip_mask.repeat(n_linear, 1))
         self.skip = nn.Parameter(torch.zeros_like(self.skip_mask))
-        self.bias = nn.Parameter(torch.zeros(n_parameters * n_outputs))
+        n_numbers = n_parameters * n_outputs
+        self.bias = nn.Parameter(torch.zeros(n_numbers, dtype=BUILD_DTYPE))
         if degrees:
-            output_mask = (output_rank[:, None] >= degrees[-1]).float()
+            output_mask = (output_rank[:, None] >= degrees[-1]).to(BUILD_DTYPE)
             self.register_buffer("output_mask", output_mask.repeat(n_parameters, 1))
             self.output = nn.Parameter(torch.zeros_like(self.output_mask))
         else:
@@ -140,7 +142,7 @@ def _degrees(n_units: int, n_outputs: int, lowest: float) -> Tensor:
     lowest : float
         Where the even spacing begins, as a share of the highest degree.
     """
-    share = torch.linspace(lowest, 1, n_units)
+    share = torch.linspace(lowest, 1, n_units, dtype=BUILD_DTYPE)
     return ((n_outputs - 1) * share).clamp(min=0).round().long()
 
 
@@ -160,11 +162,12 @@ class _MaskedLinear(nn.Module):
 
     def __init__(self, mask: Tensor, generator: torch.Generator) -> None:
         super().__init__()
-        self.register_buffer("mask", mask.float())
-        bound = mask.sum(1).clamp(min=1).float().rsqrt()
+        self.register_buffer("mask", mask.to(BUILD_DTYPE))
+        bound = mask.sum(1).clamp(min=1).to(BUILD_DTYPE).rsqrt()
 
         def first(*shape: int) -> Tensor:
-            return torch.empty(shape).uniform_(-1, 1, generator=generator)
+            empty = torch.empty(shape, dtype=BUILD_DTYPE)
+            return empty.uniform_(-1, 1, generator=generator)
 
         self.weight = nn.Parameter(first(*mask.shape) * bound[:, None])
         self.bias = nn.Parameter(first(len(mask)) * bound)

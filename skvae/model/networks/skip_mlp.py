@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from skvae.model.dtype import BUILD_DTYPE
 from skvae.model.networks._base import INPUT_BOUND, Network
 
 __all__ = ["SkipMLP"]
@@ -51,12 +52,16 @@ class SkipMLP(Network):
         super().__init__(dropout)
         sizes = (n_inputs, *hidden_layer_sizes)
         self.hidden = nn.ModuleList(
-            _linear(a, b, generator) for a, b in pairwise(sizes)
+            _Linear(a, b, generator) for a, b in pairwise(sizes)
         )
-        self.skip = nn.Parameter(torch.zeros(n_linear, n_inputs))
-        self.bias = nn.Parameter(torch.zeros(n_outputs))
+
+        def zeros(*shape: int) -> nn.Parameter:
+            return nn.Parameter(torch.zeros(shape, dtype=BUILD_DTYPE))
+
+        self.skip = zeros(n_linear, n_inputs)
+        self.bias = zeros(n_outputs)
         if hidden_layer_sizes:
-            self.output = nn.Parameter(torch.zeros(n_outputs, sizes[-1]))
+            self.output = zeros(n_outputs, sizes[-1])
         else:
             self.register_parameter("output", None)
 
@@ -81,11 +86,32 @@ class SkipMLP(Network):
         return F.linear(torch.cat([h, x], -1), weight, self.bias)
 
 
-def _linear(n_inputs: int, n_outputs: int, generator: torch.Generator) -> nn.Linear:
-    """Return torch's linear layer, with first weights drawn from the generator."""
-    layer = torch.nn.utils.skip_init(nn.Linear, n_inputs, n_outputs)
-    bound = n_inputs**-0.5
-    with torch.no_grad():
-        layer.weight.uniform_(-bound, bound, generator=generator)
-        layer.bias.uniform_(-bound, bound, generator=generator)
-    return layer
+class _Linear(nn.Module):
+    """A linear layer.
+
+    Unlike torch's, it draws no first weights from the global generator.
+
+    Parameters
+    ----------
+    n_inputs, n_outputs : int
+        Sizes of input and output.
+    generator : torch.Generator
+        Source of the first weights, which are uniform up to 1 / √n_inputs.
+    """
+
+    def __init__(
+        self, n_inputs: int, n_outputs: int, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        bound = n_inputs**-0.5
+
+        def first(*shape: int) -> Tensor:
+            empty = torch.empty(shape, dtype=BUILD_DTYPE)
+            return empty.uniform_(-bound, bound, generator=generator)
+
+        self.weight = nn.Parameter(first(n_outputs, n_inputs))
+        self.bias = nn.Parameter(first(n_outputs))
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Map (..., n_inputs) to (..., n_outputs)."""
+        return F.linear(h, self.weight, self.bias)

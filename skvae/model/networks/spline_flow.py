@@ -1,10 +1,13 @@
 """Spline flows: invertible maps of the latents that start at the identity."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
+from skvae.model.dtype import BUILD_DTYPE
 from skvae.model.networks._base import INPUT_BOUND
 
 __all__ = ["SplineFlow"]
@@ -64,9 +67,9 @@ class SplineFlow(nn.Module):
     ) -> None:
         super().__init__()
         flows = _zuko_flows()
-        # zuko draws first weights from the global generator, whose state is restored;
-        # `_start` replaces these weights.
-        with torch.random.fork_rng(devices=[]):
+        # zuko would draw first weights from the global generator. `_start` draws them
+        # anew, from the generator that is given.
+        with _NoFirstWeights():
             flow = flows.NSF(
                 features=n_latents,
                 context=n_context,
@@ -77,7 +80,7 @@ class SplineFlow(nn.Module):
                 hidden_features=hidden_layer_sizes,
                 activation=nn.SiLU,
             )
-        self.chain = flow.transform
+        self.chain = flow.transform.to(BUILD_DTYPE)
         for transform in self.chain.transforms:
             _start(transform, generator)
 
@@ -96,6 +99,26 @@ class SplineFlow(nn.Module):
     def inverse(self, v: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return u and log |det du/dv|."""
         return self.chain(context).inv.call_and_ladj(v)
+
+
+class _NoFirstWeights(TorchFunctionMode):
+    """Leave out, in the present thread, what draws from the global generator."""
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if function is torch.randn:
+            return torch.zeros(*args, **kwargs)
+        if function in (Tensor.uniform_, Tensor.normal_):
+            return args[0]
+        if getattr(function, "__module__", None) == nn.init.__name__:
+            return args[0] if args else kwargs["tensor"]
+        return function(*args, **kwargs)
 
 
 def _zuko_flows() -> Any:

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from skvae.model.context import BuildContext, LinearStart
 from skvae.model.distributions import PulledBackNormal
+from skvae.model.dtype import BUILD_DTYPE
 from skvae.model.networks import SplineFlow
 from skvae.model.priors._base import PriorModule, PriorSpec
 from skvae.model.spec import layer_sizes, positive_int
@@ -76,7 +77,7 @@ class FlowPriorModule(PriorModule):
     def __init__(self, flow: SplineFlow, n_components: int) -> None:
         super().__init__()
         self.flow = flow
-        self.register_buffer("zero", torch.zeros(n_components))
+        self.register_buffer("zero", torch.zeros(n_components, dtype=BUILD_DTYPE))
 
     def forward(self) -> PulledBackNormal:
         """Return p(z)."""

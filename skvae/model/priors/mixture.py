@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from skvae.model.context import BuildContext, LinearStart
 from skvae.model.distributions import DiagonalGaussianMixture
+from skvae.model.dtype import BUILD_DTYPE
 from skvae.model.priors._base import PriorModule, PriorSpec
 from skvae.model.spec import positive_int
 
@@ -59,11 +60,12 @@ class MixturePriorModule(PriorModule):
 
     def __init__(self, n_modes: int, n_components: int) -> None:
         super().__init__()
-        self.logit = nn.Parameter(torch.zeros(n_modes))
+        self.logit = nn.Parameter(torch.zeros(n_modes, dtype=BUILD_DTYPE))
         # Distinct means, or every mode would get the same gradient for ever.
-        spread = torch.linspace(-1, 1, n_modes) if n_modes > 1 else torch.zeros(1)
+        end = 1 if n_modes > 1 else 0
+        spread = torch.linspace(-end, end, n_modes, dtype=BUILD_DTYPE)
         self.means = nn.Parameter(spread[:, None].repeat(1, n_components))
-        self.log_scale = nn.Parameter(torch.zeros(n_modes, n_components))
+        self.log_scale = nn.Parameter(torch.zeros_like(self.means))
 
     def forward(self) -> DiagonalGaussianMixture:
         """Return p(z)."""

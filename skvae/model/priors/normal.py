@@ -4,6 +4,7 @@ import torch
 
 from skvae.model.context import BuildContext, LinearStart
 from skvae.model.distributions import StandardNormal
+from skvae.model.dtype import BUILD_DTYPE
 from skvae.model.priors._base import PriorModule, PriorSpec
 
 __all__ = ["NormalPrior"]
@@ -37,7 +38,7 @@ class NormalPriorModule(PriorModule):
 
     def __init__(self, n_components: int) -> None:
         super().__init__()
-        self.register_buffer("zero", torch.zeros(n_components))
+        self.register_buffer("zero", torch.zeros(n_components, dtype=BUILD_DTYPE))
 
     def forward(self) -> StandardNormal:
         """Return p(z)."""

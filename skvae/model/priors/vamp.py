@@ -5,6 +5,7 @@ from torch import nn
 
 from skvae.model.context import BuildContext, LinearStart
 from skvae.model.distributions import MixtureOverRows
+from skvae.model.dtype import BUILD_DTYPE
 from skvae.model.posteriors import PosteriorModule
 from skvae.model.priors._base import PriorModule, PriorSpec
 from skvae.model.priors.mixture import farthest_first
@@ -56,8 +57,8 @@ class VampPriorModule(PriorModule):
 
     def __init__(self, n_pseudo_inputs: int, context: BuildContext) -> None:
         super().__init__()
-        self.logit = nn.Parameter(torch.zeros(n_pseudo_inputs))
-        first = torch.empty(n_pseudo_inputs, context.n_inputs)
+        self.logit = nn.Parameter(torch.zeros(n_pseudo_inputs, dtype=BUILD_DTYPE))
+        first = torch.empty(n_pseudo_inputs, context.n_inputs, dtype=BUILD_DTYPE)
         self.pseudo_inputs = nn.Parameter(first.normal_(generator=context.generator))
         # torch registers no module that is in a tuple: the encoder's parameters must
         # not count as the prior's, too.
