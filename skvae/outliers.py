@@ -153,8 +153,11 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
     `fit_threshold` on rows that were not in `fit`. With reference "training" they are
     too small: the density has seen its training rows and scores new rows lower.
 
-    *Weights.* With reference "training", integer `sample_weight` equal repeated rows
-    exactly, if they do so for the density.
+    *Weights.* Only their ratios matter for thresholds and p-values. With reference
+    "training", `sample_weight` in ratios of whole numbers equal repeated rows, if they
+    do so for the density: weights 1, 2 and 2, or 5, 10 and 10, are five rows. With
+    reference "held_out", and for weights in other ratios, the reference rows count
+    for their effective number :math:`n = (\sum w)^2 / \sum w^2` in p-values.
 
     References
     ----------
@@ -265,7 +268,9 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
                 used = held_out if self.reference == "held_out" else rows
                 used = _some(used, self.max_reference_rows, random)
                 scores = staged._score(take_rows(table, used))
-                reference = ReferenceScores.of(scores, weight[used])
+                reference = ReferenceScores.of(
+                    scores, weight[used], repeated=self.reference == "training"
+                )
             staged._choose_threshold(reference, exact=self.reference == "held_out")
         return self
 

@@ -390,6 +390,57 @@ def test_integer_weights_are_repeated_rows(normal_rows: Array) -> None:
     assert_allclose(weighted.p_values(normal_rows), repeated.p_values(normal_rows))
 
 
+@pytest.mark.parametrize("reference", ["training", "held_out"])
+@pytest.mark.parametrize("scale", [100.0, 1 / 60, 1e-3 / 7])
+@pytest.mark.parametrize("equal", [True, False])
+def test_scale_of_weights_changes_nothing(
+    reference: str, scale: float, equal: bool, normal_rows: Array
+) -> None:
+    rng = np.random.default_rng(0)
+    weight = np.ones(1000) if equal else rng.integers(0, 4, size=1000)
+    detector = DensityOutlierDetector(
+        KernelDensity(), reference=reference, contamination=0.1, random_state=0
+    )
+    one = clone(detector).fit(normal_rows, sample_weight=weight)
+    other = clone(detector).fit(normal_rows, sample_weight=scale * weight)
+    assert_allclose(other.offset_, one.offset_)
+    assert_allclose(other.p_values(normal_rows), one.p_values(normal_rows))
+    if equal:
+        without = clone(detector).fit(normal_rows)
+        assert_allclose(one.p_values(normal_rows), without.p_values(normal_rows))
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.7])
+def test_false_alarms_of_weighted_held_out_rows_come_at_the_rate(spread: float) -> None:
+    """Over 200 tables, at most four standard errors too many; weights of any scale."""
+    rng = np.random.default_rng(4)
+    alarms = []
+    for seed in range(200):
+        rows = rng.normal(size=(280, 1))
+        weight = 100 * np.exp(spread * rng.normal(size=80))
+        detector = DensityOutlierDetector(
+            KernelDensity(bandwidth=0.3),
+            reference="held_out",
+            calibration_fraction=0.5,
+            contamination=0.1,
+            random_state=seed,
+        ).fit(rows[:80], sample_weight=weight)
+        labels = detector.predict(rows[80:])
+        assert_array_equal(labels == -1, detector.p_values(rows[80:]) <= 0.1)
+        alarms.append(np.mean(labels == -1))
+    error = np.std(alarms) / np.sqrt(len(alarms))
+    assert np.mean(alarms) < 0.1 + 4 * error
+
+
+def test_uneven_weights_of_too_few_held_out_rows_are_explained() -> None:
+    rows = np.random.default_rng(0).normal(size=(60, 1))
+    detector = DensityOutlierDetector(
+        KernelDensity(), reference="held_out", contamination=0.1, random_state=0
+    )
+    with pytest.raises(ValueError, match=r"got 12, which count for .* by their"):
+        detector.fit(rows, sample_weight=np.exp(np.linspace(0, 9, 60)))
+
+
 def test_zero_density_is_below_the_threshold_and_finite_decisions_stay(
     normal_rows: Array,
 ) -> None:

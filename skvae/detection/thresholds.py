@@ -6,11 +6,12 @@ import numpy as np
 
 from skvae.typing import Array
 
-__all__ = ["ReferenceScores"]
+__all__ = ["ReferenceScores", "numbers_of_rows"]
 
 # Relative, of a rank. In floating point, a share of 0.29 of 100 rows is
 # 28.999999999999996, but it means 29.
 ROUNDING = 1e-9
+MAX_DENOMINATOR = 1000
 
 
 @dataclass(frozen=True)
@@ -22,34 +23,45 @@ class ReferenceScores:
     score : ndarray of shape (n,)
         Scores in ascending order.
     mass : ndarray of shape (n + 1,)
-        Total weight of the scores before each score; last, that of all scores.
+        For how many rows the scores before each score count; last, all scores. Only
+        the ratios of weights matter for this, not their scale.
     """
 
     score: Array
     mass: Array
 
     @classmethod
-    def of(cls, score: Array, weight: Array | None = None) -> "ReferenceScores":
-        """Return these scores, sorted.
+    def of(
+        cls, score: Array, weight: Array | None = None, *, repeated: bool = False
+    ) -> "ReferenceScores":
+        r"""Return these scores, sorted.
 
         Parameters
         ----------
         score : ndarray of shape (n,)
             Scores.
         weight : ndarray of shape (n,), default=None
-            How often each score counts; None is once.
+            Positive; None is one for each score.
+        repeated : bool, default=False
+            Whether weights say how often a row is there; see `numbers_of_rows`. If
+            not, all scores together count for :math:`(\sum w)^2 / \sum w^2` rows,
+            the effective number: rows of unequal weights say less than as many of
+            equal ones.
 
         Returns
         -------
         reference : ReferenceScores
         """
         order = np.argsort(score, kind="stable")
-        each = np.ones(len(score)) if weight is None else weight[order]
+        each = np.ones(len(score))
+        if weight is not None:
+            count = numbers_of_rows(weight) if repeated else None
+            each = (_effective(weight) if count is None else count)[order]
         return cls(score[order], np.concatenate([[0.0], np.cumsum(each)]))
 
     @property
     def total(self) -> float:
-        """The weight of all scores."""
+        """For how many rows all scores count."""
         return float(self.mass[-1])
 
     def share_below(self, threshold: float) -> float:
@@ -68,9 +80,11 @@ class ReferenceScores:
     def conformal_threshold(self, rate: float) -> float:
         """Return the threshold whose rate of false alarms is at most this one.
 
-        It is the k-th smallest score, with k = ⌊rate (n + 1)⌋. A row is below it if and
-        only if its p-value is at most the rate. For a new row from the same source, the
-        probability of that is at most the rate.
+        It is the k-th smallest score, with k = ⌊rate (n + 1)⌋; with weights, the
+        smallest one such that the scores up to and including it count for more than
+        rate (n + 1) − 1 rows. A row is below it if and only if its p-value is at most
+        the rate. For a new row from the same source, the probability of that is at most
+        the rate.
 
         Parameters
         ----------
@@ -89,11 +103,14 @@ class ReferenceScores:
         rank = rate * (self.total + 1)
         if rank < 1 - ROUNDING:
             least = int(np.ceil(1 / rate - 1 - ROUNDING))
-            raise ValueError(
+            message = (
                 f"A false-alarm rate of {rate:g} needs at least {least} reference "
-                f"rows, got {self.total:g}."
+                f"rows, got {len(self.score)}"
             )
-        return self._after(np.floor(rank + ROUNDING) - 1)
+            if not np.isclose(self.total, len(self.score)):
+                message += f", which count for {self.total:.4g} by their weights"
+            raise ValueError(f"{message}.")
+        return self._after(rank - 1)
 
     def p_values(self, score: Array) -> Array:
         """Return (1 + number of reference scores ≤ s) / (1 + n) for each score s."""
@@ -104,3 +121,31 @@ class ReferenceScores:
         """Return the smallest score with which the weights so far exceed a mass."""
         k = np.searchsorted(self.mass[1:], mass + ROUNDING * self.total, side="right")
         return float(self.score[min(int(k), len(self.score) - 1)])
+
+
+def numbers_of_rows(weight: Array) -> Array | None:
+    """Return how often each row is there, by weights in ratios of whole numbers.
+
+    Parameters
+    ----------
+    weight : ndarray of shape (n,)
+        Positive.
+
+    Returns
+    -------
+    count : ndarray of shape (n,) or None
+        The smallest whole numbers with the same ratios. None if there are none with a
+        smallest number of at most 1,000.
+    """
+    distinct, code = np.unique(weight / weight.min(), return_inverse=True)
+    for smallest in range(1, MAX_DENOMINATOR + 1):
+        count = smallest * distinct
+        if (np.abs(count - np.round(count)) <= ROUNDING * count).all():
+            return np.asarray(np.round(count)[code])
+    return None
+
+
+def _effective(weight: Array) -> Array:
+    """Return weights whose sum is the effective number of rows."""
+    share = weight / weight.max()
+    return share * (share.sum() / np.square(share).sum())
