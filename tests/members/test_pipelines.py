@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from sklearn.mixture import GaussianMixture
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
@@ -45,4 +46,18 @@ def test_last_step_scores_its_rows_as_the_pipeline_does(table: Array) -> None:
     assert_array_equal(rows, pipeline[:-1].transform(table))
     assert_array_equal(
         last_step(pipeline).score_samples(rows), pipeline.score_samples(table)
+    )
+
+
+def test_searches_and_pipelines_are_unwrapped_at_any_depth(table: Array) -> None:
+    inner = make_pipeline(MinMaxScaler(), GaussianMixture(random_state=0))
+    search = GridSearchCV(inner, {"gaussianmixture__n_components": [1, 2]}, cv=2)
+    nested = make_pipeline(StandardScaler(), search)
+    assert isinstance(last_step(nested), GaussianMixture)
+    assert changes_rows(search) and changes_rows(nested)
+    nested.fit(table)
+    assert last_step(nested) is search.best_estimator_[-1]
+    rows = rows_of_last_step(nested, table)
+    assert_array_equal(
+        last_step(nested).score_samples(rows), nested.score_samples(table)
     )
