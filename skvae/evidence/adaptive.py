@@ -27,6 +27,7 @@ __all__ = ["RowEvidence", "Stage", "default_stages", "estimate_evidence"]
 DOUBTFUL_SHARE = 0.1
 PRIOR_SHARE = 0.1  # of the draws for a single latent, in the first stage
 COARSE_GRID = 512  # points
+MIN_DRAWS = 100  # of pilot and estimate together, for their k̂ to be acted upon
 # If the latent part has a smaller share of a row, no search for its modes is made: it
 # lies thirty nats below the background.
 HOPELESS_SHARE = math.exp(-30)
@@ -140,7 +141,8 @@ def estimate_evidence(
             # A heavy tail may show only in pilot and fresh draws together. This is the
             # one decision that reads draws which are averaged; it is rare.
             share = closed_form[part].latent_share(estimate.log_density)
-            heavy = estimate.unreliable() & (share >= NEGLIGIBLE_SHARE)
+            heavy = estimate.heavy_tailed() & (share >= NEGLIGIBLE_SHARE)
+            heavy &= estimate.n_draws >= MIN_DRAWS
             following = torch.where(settled & heavy, number + 1, following)
             return _Staged(estimate, following)
 
