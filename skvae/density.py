@@ -105,8 +105,9 @@ None, default="auto"
     validation_fraction : float, default=0.1
         Share of the rows to hold out; at most 5,000 rows are.
     n_iter_no_change : int or "auto", default="auto"
-        Epochs without improvement before training stops. "auto" is a quarter of
-        `max_iter`, at least 10.
+        Epochs without improvement before training stops, judged where the validation
+        rows are scored: about 40 times in a fit, and not before two scores without
+        improvement. "auto" is a quarter of `max_iter`, at least 10.
     tol : float, default=1e-4
         Smallest gain of the validation score, in nats per row, that counts as one.
     warm_start : bool, default=False
@@ -167,7 +168,7 @@ None, default="auto"
     values invites infinitely narrow spikes. No standard deviation falls below 10⁻³ of
     the column's, nor, where values repeat, below the rounding error step/√12 of the
     smallest step between values. With a background, none is above 1.5 times the
-    column's: wider noise is the background's part.
+    column's plus that floor: wider noise is the background's part.
 
     *Weights.* Integer `sample_weight` equal repeated rows exactly.
 
