@@ -163,7 +163,8 @@ class PosteriorSearch:
         # are no wider than the posterior.
         mean, tril = fit.mean[:, None], fit.tril[:, None]
         centres = mean + math.sqrt(1 - KERNEL_WIDTH**2) * (centres - mean)
-        weight = torch.full((len(self.x), N_KERNELS + 1), KERNEL_SHARE / N_KERNELS)
+        each = KERNEL_SHARE / N_KERNELS
+        weight = torch.full((len(self.x), N_KERNELS + 1), each, dtype=torch.float32)
         weight[:, -1] = 1 - KERNEL_SHARE
         narrow = KERNEL_WIDTH * tril.expand(-1, N_KERNELS, -1, -1)
         return self.proposal(
