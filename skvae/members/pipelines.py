@@ -10,7 +10,7 @@ def steps_of(density: object) -> list[tuple[str, Any]]:
     return list(getattr(density, "steps", None) or [])
 
 
-def last_step(density: Any) -> Any:
+def last_step(density: object) -> Any:
     """Return the density that a pipeline ends in, or that a search has chosen.
 
     Pipelines and searches may be nested. A search that is not fitted has chosen the
