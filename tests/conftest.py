@@ -8,8 +8,11 @@ import torch
 
 from skvae import VAEDensity
 
-# Parameters of VAEDensity for tests that need a fitted model, not a good one.
+# Parameters of VAEDensity for tests that need a fitted model, not a good one. The
+# default decoder would be chosen by pilots, which take longer than the fit: tests that
+# such a choice may disturb say decoder="auto".
 QUICK = {
+    "decoder": "mlp",
     "max_iter": 3,
     "hidden_layer_sizes": (16,),
     "evidence_tol": 1.0,

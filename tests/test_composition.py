@@ -146,16 +146,16 @@ def test_cross_val_score_is_the_mean_log_density_of_the_held_out_rows(
 
 
 def test_clone_copies_parameters_and_components_but_no_fit(table: np.ndarray) -> None:
-    original = VAEDensity(
-        prior=MixturePrior(n_modes=3),
-        posterior=FullPosterior(hidden_layer_sizes=(4,)),
-        decoder=MLPDecoder(hidden_layer_sizes=()),
-        likelihood=GaussianLikelihood(scale="row"),
-        objective=ELBO(n_samples=2),
-        **QUICK,
-    ).fit(table)
+    components = {
+        "prior": MixturePrior(n_modes=3),
+        "posterior": FullPosterior(hidden_layer_sizes=(4,)),
+        "decoder": MLPDecoder(hidden_layer_sizes=()),
+        "likelihood": GaussianLikelihood(scale="row"),
+        "objective": ELBO(n_samples=2),
+    }
+    original = VAEDensity(**{**QUICK, **components}).fit(table)
     copied = clone(original)
-    for family in ("prior", "posterior", "decoder", "likelihood", "objective"):
+    for family in components:
         ours, theirs = getattr(original, family), getattr(copied, family)
         assert type(ours) is type(theirs)
         assert ours is not theirs

@@ -386,7 +386,7 @@ def test_one_bad_step_is_recovered_from_and_reported(
 ) -> None:
     settings = {**QUICK, "max_iter": 8, "early_stopping": early_stopping}
     # Without "auto", no pilot has the first steps.
-    density = VAEDensity(decoder="mlp", marginal_transform=None, **settings)
+    density = VAEDensity(marginal_transform=None, **settings)
     with (
         tampered_steps(monkeypatch, lambda: None, first=6, last=6),
         pytest.warns(ConvergenceWarning, match=r"non-finite values 1 time.*halved"),
