@@ -17,6 +17,7 @@ from skvae.fitting.components import specs_for_columns
 from skvae.fitting.fit import fit_model, specs_to_fit
 from skvae.fitting.parameters import Parameters
 from skvae.fitting.plan import WeightedRows
+from skvae.fitting.row_counts import row_counts
 from skvae.fitting.state import FittedState
 from skvae.model import VAE
 from skvae.model.backgrounds import BackgroundSpec
@@ -150,6 +151,7 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
         with staged_fit(self, warm=warm) as staged:
             raw = read_table(staged, X, reset=not warm, min_samples=2)
             weight = check_sample_weight(sample_weight, len(raw.numbers))
+            weight = row_counts(weight)
             if previous is None:
                 schema = fit_schema(staged, raw, weight, specs.likelihood)
                 specs = specs_for_columns(parameters, specs, schema.kinds)

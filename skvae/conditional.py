@@ -175,7 +175,8 @@ likelihood_, objective_, background_
             What each row is conditional on: numbers, text, truth values or
             categories, none missing; an array, a list or a data frame.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights, not all zero. Integers equal repeated rows.
+            Non-negative weights, not all zero. Whole numbers count rows; of other
+            weights, only the ratios matter (see the Notes of `VAEDensity`).
 
         Returns
         -------

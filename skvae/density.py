@@ -170,7 +170,11 @@ None, default="auto"
     smallest step between values. With a background, none is above 1.5 times the
     column's plus that floor: wider noise is the background's part.
 
-    *Weights.* Integer `sample_weight` equal repeated rows exactly.
+    *Weights.* Where all of `sample_weight` are whole numbers, they count rows: a row of
+    weight 3 equals that row three times, exactly, and weights of 100 for all rows are a
+    table with a hundred times as many rows. Any other weights are relative. Together
+    they count for as many rows as have a positive weight, and their scale changes
+    nothing: w and w / 7 give the same fit.
 
     *Large tables.* An array that is larger, as float64, than scikit-learn's
     `working_memory` (1 GiB unless set) is never copied whole, so that a NumPy memmap
@@ -217,7 +221,8 @@ None, default="auto"
         y : Ignored
             For scikit-learn's pipelines.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights, not all zero. Integers equal repeated rows.
+            Non-negative weights, not all zero. Whole numbers count rows; of other
+            weights, only the ratios matter (see the Notes of the class).
 
         Returns
         -------
