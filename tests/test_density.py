@@ -134,17 +134,23 @@ def test_rows_with_a_large_error_get_more_samples(
         return density.evidence(table, tol=tol, max_samples=1024, proposal="defensive")
 
     few = read(1e9)
-    assert (few.n_samples == 16).all()
+    # A heavy tail asks for more, whatever the tolerance.
+    light = few.pareto_k < 0.5
+    assert light.any()
+    assert (few.n_samples[light] == 16).all()
     many = read(1e-6)
     # The error of a row that is the background's matters little.
     latent = many.background_share < 0.5
     assert (many.n_samples[latent] == 1024).all()
-    middle = float(np.median(few.standard_error))
+    few_error = few.standard_error[light]
+    middle = float(np.median(few_error))
     mixed = read(middle)
-    assert len(set(mixed.n_samples)) > 1
-    assert (mixed.n_samples[few.standard_error <= middle] == 16).all()
-    assert (mixed.n_samples[few.standard_error > middle] > 16).all()
-    assert np.median(many.standard_error) < 0.5 * np.median(few.standard_error)
+    assert len(set(mixed.n_samples[light])) > 1
+    # Pilot draws decide, whose errors are others of about the same size.
+    large = few_error > middle
+    n_samples = mixed.n_samples[light]
+    assert n_samples[large].mean() > n_samples[~large].mean()
+    assert np.median(many.standard_error[light]) < 0.5 * middle
 
 
 def test_tolerance_decides_how_many_stages_a_row_goes_through(

@@ -129,10 +129,20 @@ def fit_member(
     n_rows = rows.shape[0]
     if n_rows == 1:
         rows = take_rows(rows, np.zeros(2, dtype=np.intp))
-        weight = None if weight is None else np.repeat(weight / 2, 2)
+        weight = None if weight is None else _halves(float(weight[0]))
     arguments = {} if weight_argument is None else {weight_argument: weight}
     with _naming(f"The density of {label} ({n_rows} rows) could not be fitted"):
         return density.fit(rows, **arguments)
+
+
+def _halves(weight: float) -> Array:
+    """Divide a weight; a whole number into whole numbers, so that it counts rows."""
+    first = (
+        np.ceil(weight / 2)
+        if weight >= 2 and weight == np.floor(weight)
+        else weight / 2
+    )
+    return np.array([first, weight - first])
 
 
 def score_member(density: Density, rows: Table, label: str) -> Array:
