@@ -205,7 +205,6 @@ def plain(one_latent: tuple[VAEDensity, np.ndarray]) -> Evidence:
         "defensive",
         "refined",
         "quadrature",
-        PriorProposal(),
         DefensiveProposal(prior_share=0.5),
         RefinedProposal(n_steps=2, n_rounds=1),
         QuadratureProposal(n_points=2048),

@@ -69,7 +69,7 @@ def test_file_array_and_frame_of_the_same_numbers_give_the_same_fit(
 
 
 def test_the_density_is_as_good_as_from_memory(fitted, table) -> None:
-    held_out = table[:400].astype(float)
+    held_out = table[:200].astype(float)
     in_memory = quick().fit(table)
     assert fitted.score(held_out) == pytest.approx(in_memory.score(held_out), abs=0.1)
 
