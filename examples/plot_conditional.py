@@ -32,10 +32,9 @@ from sklearn.preprocessing import StandardScaler
 from skvae import ConditionalVAEDensity, DensityClassifier, VAEDensity
 
 diabetes = load_diabetes(scaled=False)
-index = diabetes.data[:, diabetes.feature_names.index("bmi")]
-progression = diabetes.target[:, None]
+index = diabetes.data[:, [diabetes.feature_names.index("bmi")]]
 X_train, X_test, y_train, y_test = train_test_split(
-    progression, index, test_size=0.3, random_state=0
+    index, diabetes.target, test_size=0.3, random_state=0
 )
 
 settings = {
@@ -45,9 +44,9 @@ settings = {
     "random_state": 0,
 }
 conditional = ConditionalVAEDensity(**settings).fit(X_train, y_train)
-marginal = VAEDensity(**settings).fit(X_train)
+marginal = VAEDensity(**settings).fit(y_train[:, None])
 print(
-    f"Held-out log-density of progression: {marginal.score(X_test):.3f} nats, "
+    f"Held-out log-density of progression: {marginal.score(y_test[:, None]):.3f} nats, "
     f"given the index {conditional.score(X_test, y_test):.3f}"
 )
 
@@ -56,16 +55,17 @@ print(
 # the mean alone. ``sample`` draws from the whole distribution, so its quantiles can be
 # drawn, too.
 
-x = np.linspace(0, 400, 101)
+y = np.linspace(0, 400, 101)
 levels = np.linspace(19, 38, 39)
-at, given = np.meshgrid(x, levels)
-grid = at.reshape(-1, 1)
-density = np.exp(conditional.score_samples(grid, given.ravel())).reshape(at.shape)
-drawn = conditional.sample(levels, 400, random_state=0).reshape(len(levels), -1)
+at, given = np.meshgrid(y, levels)
+log_density = conditional.score_samples(given.reshape(-1, 1), at.ravel())
+density = np.exp(log_density).reshape(at.shape)
+drawn = conditional.sample(levels[:, None], 400, random_state=0)
+drawn = drawn.reshape(len(levels), -1)
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.8), layout="constrained")
-image = left.pcolormesh(levels, x, density.T, cmap="cividis", rasterized=True)
-left.plot(y_test, X_test, "o", color="white", markersize=2.5, alpha=0.7)
+image = left.pcolormesh(levels, y, density.T, cmap="cividis", rasterized=True)
+left.plot(X_test, y_test, "o", color="white", markersize=2.5, alpha=0.7)
 left.plot(levels, np.quantile(drawn, [0.1, 0.5, 0.9], axis=1).T, color="white", lw=1)
 left.set(
     xlabel="body mass index, kg/m²",

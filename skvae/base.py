@@ -25,17 +25,32 @@ from skvae.model.decoders import DecoderSpec
 from skvae.model.likelihoods import LikelihoodSpec
 from skvae.model.posteriors import PosteriorSpec
 from skvae.model.priors import PriorSpec
+from skvae.model.spec import ComponentSpec, open_aliases
 from skvae.scoring.reader import RowReader
 from skvae.tables.checks import check_sample_weight
 from skvae.tables.columns import merge_duplicates
 from skvae.tables.given import Given
 from skvae.tables.large import LargeTable, choose_rows, is_large
 from skvae.tables.names import seen_by
-from skvae.tables.schema import TableSchema, fit_schema, read_table
+from skvae.tables.output import asked_container
+from skvae.tables.raw import RawTable
+from skvae.tables.schema import TableSchema, fit_schema
 from skvae.training.objectives import ObjectiveSpec
 from skvae.typing import Array, RandomState
 
 __all__ = ["BaseVAEDensity"]
+
+FAMILIES: dict[str, type[ComponentSpec]] = {
+    family.family: family
+    for family in (
+        PriorSpec,
+        PosteriorSpec,
+        DecoderSpec,
+        LikelihoodSpec,
+        ObjectiveSpec,
+        BackgroundSpec,
+    )
+}
 
 Self = TypeVar("Self", bound="BaseVAEDensity")
 
@@ -78,6 +93,7 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
         n_importance_samples: int = 64,
         marginal_transform: str | None = "auto",
         smoothing: float | str = 0.0,
+        unknown_category: str = "error",
         learning_rate: float = 0.004,
         weight_decay: float | str = "auto",
         dropout: float | str = "auto",
@@ -105,6 +121,7 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
         self.n_importance_samples = n_importance_samples
         self.marginal_transform = marginal_transform
         self.smoothing = smoothing
+        self.unknown_category = unknown_category
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.dropout = dropout
@@ -121,6 +138,22 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
+    def set_params(self: Self, **params: Any) -> Self:
+        """Set parameters by name, also those of components.
+
+        Parameters
+        ----------
+        **params
+            Values by name. ``prior__n_modes=3`` sets a parameter of the prior; if
+            the prior is an alias, it becomes the object that the alias stands for.
+
+        Returns
+        -------
+        self : estimator
+            This estimator.
+        """
+        return super().set_params(**open_aliases(self, params, FAMILIES.get))
+
     def _fit(
         self: Self,
         X: ArrayLike,
@@ -129,44 +162,47 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
         *,
         warm: bool,
         partial: bool = False,
-        given: Given | None = None,
     ) -> Self:
         """Fit the density, or leave the estimator as it was.
 
         Parameters
         ----------
         X, y, sample_weight
-            As `VAEDensity.fit` takes them.
+            As `fit` takes them.
         warm : bool
             Whether to go on from the fitted model.
         partial : bool, default=False
             Whether to train for one epoch, as `VAEDensity.partial_fit` does.
-        given : Given, default=None
-            What the rows' density is conditional on, coded; None for nothing.
         """
         parameters = Parameters.of(self)
         previous = FittedState.of(self) if warm else None
         specs = specs_to_fit(parameters, previous)
         check_device(parameters.device)
         with staged_fit(self, warm=warm) as staged:
-            raw = read_table(staged, X, reset=not warm, min_samples=2)
+            raw, raw_given = staged._read_to_fit(X, y, reset=not warm)
             weight = check_sample_weight(sample_weight, len(raw.numbers))
             weight = row_counts(weight)
             if previous is None:
-                schema = fit_schema(staged, raw, weight, specs.likelihood)
+                schema = fit_schema(
+                    raw,
+                    weight,
+                    specs.likelihood.supports,
+                    with_other=parameters.unknown_category == "other",
+                )
                 specs = specs_for_columns(parameters, specs, schema.kinds)
             else:
                 schema = previous.schema
-            table = schema.encode(staged, raw, used=weight > 0)
-            if given is not None:
-                table = given.beside(table)
+            table = schema.encode(raw, used=weight > 0)
+            columns = None
+            if raw_given is not None:
+                given = staged._code_to_fit(raw_given, weight, warm=warm)
+                table, columns = given.beside(table), given.columns
             rows: Array | LargeTable
             if is_large(table):
                 # Perhaps on a disk: its rows are neither sorted nor merged.
                 rows, weight = choose_rows(table, weight)
             else:
                 rows, weight = merge_duplicates(table, weight)
-            columns = None if given is None else given.columns
             data = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
             callbacks = FitCallbacks(self, data, seen_by(staged))
             result = fit_model(
@@ -182,6 +218,34 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
         callbacks.finish()
         result.warn(parameters.learning_rate)
         return self
+
+    def _read_to_fit(
+        self, X: ArrayLike, y: ArrayLike | None, *, reset: bool
+    ) -> tuple[RawTable, RawTable | None]:
+        """Return the rows that get a density, and what they are given, if anything.
+
+        Parameters
+        ----------
+        X, y
+            As `fit` takes them.
+        reset : bool
+            Whether to set the columns of X, or to compare X with those of a fit.
+        """
+        raise NotImplementedError
+
+    def _code_to_fit(self, raw: RawTable, sample_weight: Array, *, warm: bool) -> Given:
+        """Return coded what the rows are given.
+
+        Parameters
+        ----------
+        raw : RawTable
+            The second table of `_read_to_fit`.
+        sample_weight : ndarray of shape (n,)
+            Weights.
+        warm : bool
+            Whether the coding is that of a fit.
+        """
+        raise NotImplementedError
 
     def _reader(self) -> RowReader:
         """Return the fitted model as it reads rows."""
@@ -243,7 +307,7 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
         """Draw rows in the units of the input; `given` is in model units."""
         state = self.random_state if random_state is None else random_state
         drawn = self._reader().draw(n_samples, seed_from(state), given)
-        return self.schema_.decode(drawn)
+        return self.schema_.decode(drawn, asked_container(self))
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")

@@ -1,13 +1,15 @@
-"""ConditionalVAEDensity: the density of a table's rows, given other columns."""
+"""ConditionalVAEDensity: the density of targets y, given the columns of X."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from skvae.arguments.checks import check_positive_int
+from skvae.arguments.checks import check_choice, check_positive_int
+from skvae.arguments.warnings import warn_caller
 from skvae.base import BaseVAEDensity
 from skvae.evidence import Bounds, Evidence, Proposal
 from skvae.fitting.callbacks import with_callbacks
@@ -18,7 +20,9 @@ from skvae.model.posteriors import PosteriorSpec
 from skvae.model.priors import PriorSpec
 from skvae.scoring.score import mean_log_density
 from skvae.tables.checks import check_latents
-from skvae.tables.given import Given, read_given
+from skvae.tables.given import ADVICE, Given, fit_given
+from skvae.tables.output import asked_container
+from skvae.tables.raw import RawTable, read_table, read_target
 from skvae.training.objectives import ObjectiveSpec
 from skvae.typing import Array, RandomState
 
@@ -26,34 +30,41 @@ __all__ = ["ConditionalVAEDensity"]
 
 
 class ConditionalVAEDensity(BaseVAEDensity):
-    r"""Conditional density of a table's rows by a variational autoencoder.
+    r"""Density of one target or several, given other columns, by a VAE.
 
-    .. math:: p(x \mid y) = (1 - \epsilon) \int p(x \mid z, y)\, p(z)\, dz
-              + \epsilon\, p_0(x)
+    .. math:: p(y \mid x) = (1 - \epsilon) \int p(y \mid z, x)\, p(z)\, dz
+              + \epsilon\, p_0(y)
 
-    Encoder and decoder read y, one column or several of numbers or categories, beside
-    row and latents. The prior of the latents does not: whatever it could say of y, a
-    decoder that reads y can say as well. The background p₀ does not, either: far from
-    all rows, the density no longer depends on y. Log-densities are in nats and in the
-    units of the columns of X, as for `VAEDensity`.
+    Encoder and decoder read x, one column or several of numbers or categories, beside
+    the targets and the latents. The prior of the latents does not: whatever it could
+    say of x, a decoder that reads x can say as well. The background p₀ does not,
+    either: far from all targets of the fit, the density no longer depends on x.
+    Log-densities are in nats and in the units of the targets, as for `VAEDensity`.
 
     Parameters
     ----------
     n_components : int, tuple of int or "auto", default="auto"
-        Number of latents, L. "auto" is the number of columns of X, at most 12 and at
-        most a tenth of the rows. A tuple has the numbers of several levels.
-    y_kind : {"auto", "numeric", "categorical"} or sequence of them, default="auto"
-        How y is read; a sequence has one entry for each of its columns. Numbers are
+        Number of latents, L. "auto" is the number of targets, at most 12 and at most
+        a tenth of the rows. A tuple has the numbers of several levels.
+    given_kind : {"auto", "numeric", "categorical"} or sequence of them, default="auto"
+        How X is read; a sequence has one entry for each of its columns. Numbers are
         standardised, categories are read as indicators. "auto" takes integers and
         floats as numeric; text, truth values, other objects and the categorical
         columns of a data frame as categorical. Say "categorical" for class labels
         that are coded as integers.
+    unknown_category : {"error", "other"}, default="error"
+        What to do with a category that `fit` has not seen. "error" raises an error
+        that names it. "other" gives it mass in a target, as for `VAEDensity`; in X,
+        the networks read it as none of the known categories, of which they have
+        learnt nothing.
     prior, posterior, decoder, likelihood, objective, background, \
 hidden_layer_sizes, n_importance_samples, marginal_transform, smoothing, \
 learning_rate, weight_decay, dropout, batch_size, max_iter, early_stopping, \
 validation_fraction, n_iter_no_change, tol, warm_start, evidence_tol, \
 max_evidence_samples, device, random_state, verbose
-        As for `VAEDensity`; `marginal_transform` is of the columns of X only.
+        As for `VAEDensity`; likelihood, background, `marginal_transform` and
+        `smoothing` are of the targets only. The targets of an array are named "y0",
+        "y1", … where a likelihood asks for names.
 
     Attributes
     ----------
@@ -62,9 +73,11 @@ max_evidence_samples, device, random_state, verbose
     n_features_in_ : int
         Number of columns of X seen by `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Column names, where `fit` saw a DataFrame with string names.
+        Column names of X, where `fit` saw a DataFrame with string names.
+    schema_ : TableSchema
+        What each target holds, and the known categories.
     columns_ : ConditionalColumns
-        Scaling and margins of the columns of X (`modelled`), coding of those of y
+        Scaling and margins of the targets (`modelled`), coding of the columns of X
         (`given`).
     n_iter_, best_iter_, history_, model_, prior_, posterior_, decoder_, \
 likelihood_, objective_, background_
@@ -77,10 +90,13 @@ likelihood_, objective_, background_
 
     Notes
     -----
-    A conditional density of X given classes shares networks between the classes;
-    one `VAEDensity` for each class does not. Between the values of a numeric y the
+    Given classes as X, one network is shared between them; with `DensityClassifier`,
+    each class has a density of its own. Between the values of a numeric column of X the
     density is interpolated; beyond them it is extrapolated, linearly from eight
     standard deviations on.
+
+    The latents of a row depend on X and y together. They are read by `encode` and
+    `decode`; there is no `transform`, which scikit-learn calls with X alone.
 
     References
     ----------
@@ -92,19 +108,21 @@ likelihood_, objective_, background_
     >>> import numpy as np
     >>> from skvae import ConditionalVAEDensity
     >>> rng = np.random.default_rng(0)
-    >>> y = rng.uniform(-2, 2, 400)
-    >>> X = (y**2 + 0.1 * rng.normal(size=400))[:, None]
+    >>> X = rng.uniform(-2, 2, (400, 1))
+    >>> y = X[:, 0] ** 2 + 0.1 * rng.normal(size=400)
     >>> density = ConditionalVAEDensity(max_iter=30, random_state=0).fit(X, y)
-    >>> at_zero, at_one = density.score_samples([[1.0], [1.0]], [0.0, 1.0])
+    >>> at_zero, at_one = density.score_samples([[0.0], [1.0]], [1.0, 1.0])
     >>> bool(at_one > at_zero)
     True
+    >>> density.sample([[0.0], [1.0]], n_samples=3).shape
+    (6,)
     """
 
     def __init__(
         self,
         n_components: int | str | tuple[int, ...] = "auto",
         *,
-        y_kind: str | Sequence[str] = "auto",
+        given_kind: str | Sequence[str] = "auto",
         prior: str | PriorSpec = "mixture",
         posterior: str | PosteriorSpec = "full",
         decoder: str | DecoderSpec = "auto",
@@ -115,6 +133,7 @@ likelihood_, objective_, background_
         n_importance_samples: int = 64,
         marginal_transform: str | None = "auto",
         smoothing: float | str = 0.0,
+        unknown_category: str = "error",
         learning_rate: float = 0.004,
         weight_decay: float | str = "auto",
         dropout: float | str = "auto",
@@ -143,6 +162,7 @@ likelihood_, objective_, background_
             n_importance_samples=n_importance_samples,
             marginal_transform=marginal_transform,
             smoothing=smoothing,
+            unknown_category=unknown_category,
             learning_rate=learning_rate,
             weight_decay=weight_decay,
             dropout=dropout,
@@ -159,21 +179,43 @@ likelihood_, objective_, background_
             random_state=random_state,
             verbose=verbose,
         )
-        self.y_kind = y_kind
+        self.given_kind = given_kind
+
+    def set_output(self, *, transform: str | None = None) -> "ConditionalVAEDensity":
+        """Set the container of the targets that `sample` and `decode` return.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"} or None, default=None
+            "default" is an array. "pandas" and "polars" are a DataFrame, or a Series
+            where `fit` has seen one target without a second axis, with the names and
+            dtypes that `fit` has seen. None leaves everything as it is. (The name is
+            that of scikit-learn's `set_output`.)
+
+        Returns
+        -------
+        self : ConditionalVAEDensity
+            This estimator.
+        """
+        if transform is not None:
+            check_choice(transform, "transform", ("default", "pandas", "polars"))
+            self._sklearn_output_config = {"transform": transform}
+        return self
 
     @with_callbacks
     def fit(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> "ConditionalVAEDensity":
-        """Fit the density of the rows of X, given those of y.
+        """Fit the density of the targets, given the rows of X.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Table of finite numbers, at least two rows.
-        y : array-like of shape (n_samples,) or (n_samples, n_columns)
-            What each row is conditional on: numbers, text, truth values or
+            What each target is conditional on: numbers, text, truth values or
             categories, none missing; an array, a list or a data frame.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets, whose density is learnt: finite numbers, and with the likelihoods
+            "auto" and "categorical" also text, categories and truth values.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights, not all zero. Whole numbers count rows; of other
             weights, only the ratios matter (see the Notes of `VAEDensity`).
@@ -184,42 +226,46 @@ likelihood_, objective_, background_
             The fitted estimator. If fitting fails, it stays as it was.
         """
         warm = self.warm_start and hasattr(self, "model_")
-        if warm:
-            columns = self.columns_.given
-            given = Given(columns, columns.code(y))
-        else:
-            given = read_given(y, self.y_kind, sample_weight)
-        return self._fit(X, y, sample_weight, warm=warm, given=given)
+        return self._fit(X, y, sample_weight, warm=warm)
 
-    def score_samples(self, X: ArrayLike, y: ArrayLike) -> Array:
-        """Return the conditional log-density of each row.
+    def score_samples(self, X: ArrayLike, y: ArrayLike | None = None) -> Array:
+        """Return the conditional log-density of each target.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows.
-        y : array-like of shape (n_samples,) or (n_samples, n_columns)
-            What each row is conditional on.
+            What each target is conditional on.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets. There is no density without them: None gives NaN for each row,
+            with a warning. (scikit-learn's checks call this method with X alone.)
 
         Returns
         -------
         log_density : ndarray of shape (n_samples,)
-            log p(x | y), nats, in the units of the columns of X. A row's value
-            depends on the fitted model, that row and its y alone.
+            log p(y | x), nats, in the units of the targets. A row's value depends on
+            the fitted model and that row alone.
         """
+        if y is None:
+            check_is_fitted(self)
+            n_rows = len(read_table(self, X, reset=False, advice=ADVICE).numbers)
+            warn_caller(
+                "score_samples got no y. ConditionalVAEDensity has the density of y "
+                "given X, so that all values are NaN: call score_samples(X, y)."
+            )
+            return np.full(n_rows, np.nan)
         return self.evidence(X, y).log_density
 
     def score(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> float:
-        """Return the mean conditional log-density of the rows.
+        """Return the mean conditional log-density of the targets.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows.
-        y : array-like of shape (n_samples,) or (n_samples, n_columns)
-            What each row is conditional on.
+            What each target is conditional on.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the mean.
 
@@ -228,7 +274,7 @@ likelihood_, objective_, background_
         score : float
             Nats per row.
         """
-        return mean_log_density(self.score_samples(X, y), sample_weight)
+        return mean_log_density(self.evidence(X, y).log_density, sample_weight)
 
     def evidence(
         self,
@@ -240,14 +286,14 @@ likelihood_, objective_, background_
         proposal: str | Proposal | None = None,
         random_state: int | None = None,
     ) -> Evidence:
-        """Return the conditional log-density of each row, and its error.
+        """Return the conditional log-density of each target, and its error.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows.
-        y : array-like of shape (n_samples,) or (n_samples, n_columns)
-            What each row is conditional on.
+            What each target is conditional on.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets.
         tol, max_samples, proposal, random_state
             As for `VAEDensity.evidence`.
 
@@ -273,14 +319,14 @@ likelihood_, objective_, background_
         *,
         random_state: int | None = None,
     ) -> Bounds:
-        """Return lower bounds on the conditional log-density of each row.
+        """Return lower bounds on the conditional log-density of each target.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows.
-        y : array-like of shape (n_samples,) or (n_samples, n_columns)
-            What each row is conditional on.
+            What each target is conditional on.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets.
         n_samples : sequence of int, default=(1, 5, 50)
             Numbers K of the importance-weighted bounds.
         random_state : int, default=None
@@ -289,88 +335,115 @@ likelihood_, objective_, background_
         Returns
         -------
         bounds : Bounds
-            ELBO and IWAE_K, nats, in the units of the columns of X.
+            ELBO and IWAE_K, nats, in the units of the targets.
         """
         return self._bounds(self._read(X, y), n_samples, random_state)
 
     def sample(
         self,
-        y: ArrayLike,
+        X: ArrayLike,
         n_samples: int = 1,
         random_state: RandomState = None,
-    ) -> Array:
-        """Draw rows from the densities given each row of y.
+    ) -> Any:
+        """Draw targets from the densities given each row of X.
 
         Parameters
         ----------
-        y : array-like of shape (n,) or (n, n_columns)
-            What the rows are conditional on.
+        X : array-like of shape (n, n_features)
+            What the targets are conditional on.
         n_samples : int, default=1
-            Number of rows for each row of y.
+            Number of targets for each row of X.
         random_state : int, RandomState instance or None, default=None
             Seed; None is the estimator's, and if that is None, too, every call draws
-            other rows.
+            other targets.
 
         Returns
         -------
-        X : ndarray of shape (n * n_samples, n_features)
-            Rows, in the units of the columns; those of one row of y follow one
-            another, in the order of ``np.repeat(y, n_samples, axis=0)``.
+        y : ndarray, Series or DataFrame of shape (n * n_samples,) or \
+(n * n_samples, n_targets)
+            Targets, in their units, with as many axes as `fit` has seen. Those of one
+            row of X follow one another, in the order of
+            ``np.repeat(X, n_samples, axis=0)``. `set_output` sets the container.
         """
         check_is_fitted(self)
         check_positive_int(n_samples, "n_samples")
-        given = self.columns_.given
-        coded = np.repeat(given.to_model(given.code(y)), n_samples, axis=0)
-        return self._draw(len(coded), random_state, coded)
+        given = np.repeat(self._given_in_model_units(X), n_samples, axis=0)
+        return self._draw(len(given), random_state, given)
 
-    def transform(self, X: ArrayLike, y: ArrayLike) -> Array:
+    def encode(self, X: ArrayLike, y: ArrayLike) -> Array:
         """Return the encoder's mean latents of each row.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows.
-        y : array-like of shape (n_samples,) or (n_samples, n_columns)
-            What each row is conditional on.
+            What each target is conditional on.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets.
 
         Returns
         -------
         Z : ndarray of shape (n_samples, n_components_)
-            Posterior means: what y does not say of the row.
+            Posterior means: what X does not say of the targets.
         """
         rows = self._read(X, y)
         return self._reader().embed(rows)
 
-    def inverse_transform(self, Z: ArrayLike, y: ArrayLike) -> Array:
-        """Return the decoder's mean row of each latent vector.
+    def decode(self, X: ArrayLike, Z: ArrayLike) -> Any:
+        """Return the decoder's mean targets of each latent vector.
 
         Parameters
         ----------
+        X : array-like of shape (n_samples, n_features)
+            What each target is conditional on.
         Z : array-like of shape (n_samples, n_components_)
             Latents.
-        y : array-like of shape (n_samples,) or (n_samples, n_columns)
-            What each row is conditional on.
 
         Returns
         -------
-        X : ndarray of shape (n_samples, n_features)
-            Rows, in the units of the columns. With margins mapped to normal scores,
-            the mean is taken there and mapped back.
+        y : ndarray, Series or DataFrame of shape (n_samples,) or \
+(n_samples, n_targets)
+            Targets, as from `sample`. With margins mapped to normal scores, the mean
+            is taken there and mapped back.
         """
         check_is_fitted(self)
         latents = check_latents(Z, self.n_components_)
-        columns = self.columns_.given
-        given = Given(columns, columns.code(y))
-        rows = given.beside(latents)
-        u = columns.to_model(rows[:, self.n_components_ :])
-        return self.schema_.decode(self._reader().decode(latents, u))
+        given = self._given_in_model_units(X)
+        check_consistent_length(given, latents)
+        decoded = self._reader().decode(latents, given)
+        return self.schema_.decode(decoded, asked_container(self))
+
+    def _read_to_fit(
+        self, X: ArrayLike, y: ArrayLike | None, *, reset: bool
+    ) -> tuple[RawTable, RawTable | None]:
+        given = read_table(self, X, reset=reset, min_samples=2, advice=ADVICE)
+        seen = None if reset else self.schema_.layout
+        raw = read_target(y, type(self).__name__, seen)
+        check_consistent_length(given.numbers, raw.numbers)
+        return raw, given
+
+    def _code_to_fit(self, raw: RawTable, sample_weight: Array, *, warm: bool) -> Given:
+        if warm:
+            return self.columns_.given.code(raw)
+        return fit_given(
+            raw,
+            self.given_kind,
+            sample_weight,
+            with_other=self.unknown_category == "other",
+        )
 
     def _read(self, X: ArrayLike, y: ArrayLike) -> Array:
-        """Return rows [x, coded y]; raise if they are not this model's."""
+        """Return rows [y, coded x]; raise if they are not this model's."""
         check_is_fitted(self)
-        table = self.schema_.read(self, X)
-        columns = self.columns_.given
-        return Given(columns, columns.code(y)).beside(table)
+        given = self._coded(X)
+        raw = read_target(y, type(self).__name__, self.schema_.layout)
+        return given.beside(self.schema_.encode(raw))
+
+    def _coded(self, X: ArrayLike) -> Given:
+        raw = read_table(self, X, reset=False, advice=ADVICE)
+        return self.columns_.given.code(raw)
+
+    def _given_in_model_units(self, X: ArrayLike) -> Array:
+        return self.columns_.given.to_model(self._coded(X).table)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -16,6 +16,8 @@ from skvae.scoring.health import FitRecord, diagnose_density
 from skvae.scoring.score import mean_log_density
 from skvae.tables.checks import check_latents
 from skvae.tables.names import column_names
+from skvae.tables.output import asked_container
+from skvae.tables.raw import RawTable, read_table
 from skvae.typing import Array, RandomState
 
 __all__ = ["VAEDensity"]
@@ -87,6 +89,12 @@ None, default="auto"
         per column)², at most 0.6: little detail where there are few rows to learn
         it from. It costs log-density on rows from the same source, and is for
         the ranking of rows from elsewhere.
+    unknown_category : {"error", "other"}, default="error"
+        What to do with a category that `fit` has not seen. "error" raises an error
+        that names it. "other" reads all such values of a column as one more category,
+        as frequent as if it had been in half a row of those that were fitted: its
+        mass is m = ½ / (n + ½ (K + 1)) for n rows and K known categories, whose masses
+        are multiplied by 1 − m. `sample` draws known categories alone.
     learning_rate : float, default=0.004
         Peak learning rate of AdamW, after a warm-up and before a cosine decay.
     weight_decay, dropout : float or "auto", default="auto"
@@ -400,9 +408,11 @@ Proposal or None, default=None
 
         Returns
         -------
-        X : ndarray of shape (n_samples, n_features)
-            Rows, in the units of the columns; of floats, or of objects where a column
-            holds text.
+        X : ndarray or DataFrame of shape (n_samples, n_features)
+            Rows, in the units of the columns: an array of floats, or of objects where
+            a column holds text. After ``set_output(transform="pandas")`` or "polars",
+            it is a DataFrame with the names and the dtypes of the columns that `fit`
+            has seen; numbers of an integer dtype are rounded.
         """
         check_is_fitted(self)
         check_positive_int(n_samples, "n_samples")
@@ -434,18 +444,24 @@ Proposal or None, default=None
 
         Returns
         -------
-        X : ndarray of shape (n_samples, n_features)
+        X : ndarray or DataFrame of shape (n_samples, n_features)
             Rows, as from `sample`. With margins mapped to normal scores, the mean is
             taken there and mapped back; of categories, it is the most probable one.
         """
         check_is_fitted(self)
         latents = check_latents(Z, self.n_components_)
-        return self.schema_.decode(self._reader().decode(latents))
+        rows = self._reader().decode(latents)
+        return self.schema_.decode(rows, asked_container(self))
 
     def _read(self, X: ArrayLike) -> Array:
         """Return the rows as numbers; raise if they are not this model's."""
         check_is_fitted(self)
-        return self.schema_.read(self, X)
+        return self.schema_.encode(read_table(self, X, reset=False))
+
+    def _read_to_fit(
+        self, X: ArrayLike, y: ArrayLike | None, *, reset: bool
+    ) -> tuple[RawTable, RawTable | None]:
+        return read_table(self, X, reset=reset, min_samples=2), None
 
     @property
     def _n_features_out(self) -> int:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import is_outlier_detector
+from sklearn.model_selection import GridSearchCV
 from sklearn.utils import get_tags
 
 import skvae
@@ -20,6 +21,8 @@ from skvae import (
     Bounds,
     DefensiveProposal,
     Evidence,
+    LadderPrior,
+    MixturePrior,
     NormalPrior,
     PriorProposal,
     Proposal,
@@ -573,3 +576,56 @@ def test_components_are_objects_with_parameters() -> None:
     assert NormalPrior().get_params() == {}
     density = VAEDensity(prior=NormalPrior())
     assert density.get_params(deep=False)["prior"] is density.prior
+
+
+# Parameters of components
+
+
+def test_an_alias_takes_parameters_of_its_component(table: np.ndarray) -> None:
+    density = VAEDensity(**QUICK).set_params(prior__n_modes=3, max_iter=2)
+    assert isinstance(density.prior, MixturePrior)
+    assert density.prior.n_modes == 3
+    assert density.max_iter == 2
+    assert density.fit(table).prior_.n_modes == 3
+    # What was set stays as other parameters are set.
+    density.set_params(prior__n_modes=4)
+    assert density.prior.n_modes == 4
+    density.set_params(prior="vamp", prior__n_pseudo_inputs=5)
+    assert density.prior.n_pseudo_inputs == 5
+    assert VAEDensity().prior == "mixture"
+
+
+def test_a_ladders_top_takes_parameters_too() -> None:
+    density = VAEDensity(prior=LadderPrior((2, 1), top="mixture"))
+    density.set_params(prior__top__n_modes=3)
+    assert density.prior.top.n_modes == 3
+
+
+def test_a_search_sets_parameters_of_aliases(table: np.ndarray) -> None:
+    search = GridSearchCV(
+        VAEDensity(**QUICK), {"prior__n_modes": [1, 2]}, cv=2, error_score="raise"
+    ).fit(table)
+    assert search.best_estimator_.prior.n_modes in (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        (
+            {"decoder__hidden_layer_sizes": (8,)},
+            "decoder='auto' is none. Set both: dec",
+        ),
+        ({"background": None, "background__weight": 0.1}, "background=None is none"),
+        ({"prior": "foo", "prior__n_modes": 3}, "prior='foo' is none.*'mixture'"),
+        ({"prior__colour": 3}, "Invalid parameter 'colour' for estimator MixturePrior"),
+        ({"colour__n_modes": 3}, "Invalid parameter 'colour' for estimator VAEDensity"),
+    ],
+    ids=repr,
+)
+def test_parameters_of_no_component_say_what_to_write(
+    parameters: dict[str, Any], message: str
+) -> None:
+    density = VAEDensity()
+    with pytest.raises(ValueError, match=message):
+        density.set_params(**parameters)
+    assert density.prior == "mixture"

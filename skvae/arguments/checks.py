@@ -6,6 +6,8 @@ import numpy as np
 
 __all__ = ["check_choice", "check_number", "check_positive_int"]
 
+MOST_BITS_SHOWN = 200
+
 
 def check_number(
     value: object,
@@ -44,14 +46,25 @@ def check_number(
     most = "" if np.isinf(high) else f" and at most {high:g}"
     others = "".join(f" or {other!r}" for other in also)
     message = (
-        f"{name} must be {number} {least} {low:g}{most}{others}{more}, got {value!r}."
+        f"{name} must be {number} {least} {low:g}{most}{others}{more}, got "
+        f"{_shown(value)}."
     )
     if isinstance(value, bool) or not isinstance(value, Integral if integer else Real):
         raise TypeError(message)
-    size = float(value)
+    try:
+        size = float(value)
+    except OverflowError:
+        raise ValueError(f"{message} Computers cannot count so far.") from None
     in_range = (low <= size if inclusive else low < size) and size <= high
     if not (in_range and np.isfinite(size)):
         raise ValueError(message)
+
+
+def _shown(value: object) -> str:
+    # Python itself refuses to print an integer of some thousand digits.
+    if isinstance(value, Integral) and int(value).bit_length() > MOST_BITS_SHOWN:
+        return f"an integer of {int(value).bit_length()} bits"
+    return repr(value)
 
 
 def _is_one_of(value: object, choices: tuple[object, ...]) -> bool:

@@ -44,6 +44,7 @@ class Parameters:
     n_importance_samples: int
     marginal_transform: str | None
     smoothing: float | str
+    unknown_category: str
     learning_rate: float
     weight_decay: float | str
     dropout: float | str
@@ -102,6 +103,7 @@ class Parameters:
         check_number(self.verbose, "verbose", low=0, integer=True, also=(True, False))
         check_choice(self.early_stopping, "early_stopping", (True, False, "auto"))
         check_choice(self.warm_start, "warm_start", (True, False))
+        check_choice(self.unknown_category, "unknown_category", ("error", "other"))
         check_choice(
             self.marginal_transform, "marginal_transform", ("auto", "normal", None)
         )

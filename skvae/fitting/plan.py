@@ -46,7 +46,7 @@ class WeightedRows:
     @property
     def n_given(self) -> int:
         """How many of the columns are given."""
-        return 0 if self.given is None else len(self.given.columns)
+        return 0 if self.given is None else len(self.given.kinds)
 
     @property
     def n_features(self) -> int:

@@ -25,12 +25,17 @@ class ColumnKind:
         log(1 + x), categories as indicators, the others as they are.
     n_values : int, default=0
         Number of categories.
+    other : float, default=0.0
+        Mass of all values that are none of the categories together. Their code is
+        n_values, and networks read it as no indicator at all. Zero where there are no
+        such values.
     center, scale : float, default=0.0, 1.0
         Mean and standard deviation of log(1 + x) of a count column.
     """
 
     support: Support = "real"
     n_values: int = 0
+    other: float = 0.0
     center: float = 0.0
     scale: float = 1.0
 

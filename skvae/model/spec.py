@@ -1,7 +1,8 @@
 """Component specs: the hyper-parameters of one part of the model."""
 
+from collections.abc import Callable, Mapping
 from numbers import Integral
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from sklearn.base import BaseEstimator, clone
 
@@ -9,6 +10,7 @@ __all__ = [
     "ComponentSpec",
     "layer_sizes",
     "level_sizes",
+    "open_aliases",
     "positive_int",
     "registered",
     "resolve",
@@ -33,6 +35,15 @@ class ComponentSpec(BaseEstimator):
 
     family: ClassVar[str]
     alias: ClassVar[str] = ""
+
+    def set_params(self, **params: Any) -> "ComponentSpec":
+        """Set parameters by name, also those of components inside this one.
+
+        A component inside, such as the `top` of a ladder, is of the same family. If it
+        is an alias, it becomes a spec: ``set_params(top__n_modes=8)``.
+        """
+        own = next(c for c in type(self).__mro__ if ComponentSpec in c.__bases__)
+        return super().set_params(**open_aliases(self, params, lambda name: own))
 
 
 SpecT = TypeVar("SpecT", bound=ComponentSpec)
@@ -99,6 +110,57 @@ def resolve(value: object, family: type[SpecT], *, also: str = "") -> SpecT:
         f"{family.family} must be a str or an instance of a {family.__name__} "
         f"subclass, got {value!r} of type {type(value).__name__}."
     )
+
+
+def open_aliases(
+    estimator: BaseEstimator,
+    params: Mapping[str, Any],
+    family_of: Callable[[str], type[ComponentSpec] | None],
+) -> dict[str, Any]:
+    """Return parameters to set, with specs for the aliases that some of them are of.
+
+    scikit-learn sets ``prior__n_modes`` on the object that is the parameter `prior`.
+    An alias is no object: here it becomes the spec that it stands for, with this
+    parameter set.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Whose parameters are to be set.
+    params : dict
+        What the user gave to its `set_params`.
+    family_of : callable
+        Returns the family of components that a parameter takes, by its name; None for
+        a parameter that takes no component.
+
+    Raises
+    ------
+    ValueError
+        If the parameter is one of a component that is not chosen yet, as for "auto".
+    """
+    opened = {name: value for name, value in params.items() if "__" not in name}
+    nested: dict[str, dict[str, Any]] = {}
+    for name, value in params.items():
+        outer, found, inner = name.partition("__")
+        if found:
+            nested.setdefault(outer, {})[inner] = value
+    current = estimator.get_params(deep=False)
+    for outer, inside in nested.items():
+        value = opened.get(outer, current.get(outer))
+        family = family_of(outer)
+        if family is None or outer not in current or hasattr(value, "set_params"):
+            opened.update({f"{outer}__{name}": each for name, each in inside.items()})
+            continue
+        if not isinstance(value, str) or value not in registered(family):
+            known = ", ".join(repr(alias) for alias in sorted(registered(family)))
+            (first, *_) = inside
+            raise ValueError(
+                f"{outer}__{first} is a parameter of a component, but "
+                f"{outer}={value!r} is none. Set both: {outer}=<one of {known}, or an "
+                f"instance of a {family.__name__} subclass>, {outer}__{first}=..."
+            )
+        opened[outer] = resolve(value, family).set_params(**inside)
+    return opened
 
 
 def positive_int(value: object, name: str, *, also: str = "") -> int:

@@ -1,5 +1,6 @@
 """Checks of tables, latents and weights, with errors that name row and column."""
 
+import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,12 +15,13 @@ from sklearn.utils.validation import (
 
 from skvae.model.features import ColumnKind, Support
 from skvae.tables.large import is_large, row_blocks
-from skvae.tables.names import KnowsColumns, column_label
+from skvae.tables.names import KnowsColumns, TableColumns
 from skvae.typing import Array, Mask
 
 __all__ = [
     "check_finite",
     "check_latents",
+    "check_mask",
     "check_sample_weight",
     "check_supports",
     "check_table",
@@ -59,18 +61,25 @@ def check_table(
     """
     if _is_array_of_numbers(X) and is_large(X):
         validate_data(estimator, X, reset=reset, skip_check_array=True)
-        check_finite(estimator, X)
+        if len(X) < min_samples:
+            raise ValueError(
+                f"Found array with {len(X)} sample(s) (shape={X.shape}) while a "
+                f"minimum of {min_samples} is required by {type(estimator).__name__}."
+            )
+        check_finite(TableColumns.of(estimator), X)
         return X
-    # NaN and infinity are left to check_finite, which names the columns.
-    table = validate_data(
-        estimator,
-        X,
-        reset=reset,
-        dtype=np.float64,
-        ensure_all_finite=False,
-        ensure_min_samples=min_samples,
-    )
-    check_finite(estimator, table)
+    # NaN and infinity are left to check_finite, which names the columns. A number of
+    # a longer type that float64 does not hold becomes infinity.
+    with np.errstate(over="ignore"):
+        table = validate_data(
+            estimator,
+            X,
+            reset=reset,
+            dtype=np.float64,
+            ensure_all_finite=False,
+            ensure_min_samples=min_samples,
+        )
+    check_finite(TableColumns.of(estimator), table)
     return table
 
 
@@ -78,26 +87,52 @@ def _is_array_of_numbers(X: Any) -> bool:
     return isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "fiu"
 
 
-def check_finite(estimator: KnowsColumns, table: NDArray[Any]) -> None:
+def check_mask(table: Any, name: str) -> None:
+    """Raise a ValueError for a masked array with masked cells.
+
+    Parameters
+    ----------
+    table : object
+        What the user gave.
+    name : str
+        The argument.
+    """
+    # NumPy's conversions drop the mask and keep the numbers below it.
+    n_masked = int(np.ma.getmaskarray(table).sum()) if np.ma.isMA(table) else 0
+    if n_masked:
+        raise ValueError(
+            f"{name} is a masked array with {n_masked} masked cells, which are missing "
+            f"values. Drop or impute them; {name}.data has what is below the mask."
+        )
+
+
+def check_finite(columns: TableColumns, table: NDArray[Any]) -> None:
     """Raise a ValueError that names the columns with NaN or infinity."""
     # A finite sum proves that all entries are; it needs no mask as large as X.
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(table.sum(dtype=np.float64)):
             return
-    bad_column = np.zeros(table.shape[1], dtype=bool)
+    bad = np.zeros(table.shape[1], dtype=bool)
+    first: dict[int, tuple[int, float]] = {}
+    n_before = 0
     for block in row_blocks(table):
-        bad_column |= ~np.isfinite(block).all(0)
-    if not bad_column.any():
+        finite = np.isfinite(block)
+        for j in np.flatnonzero(~finite.all(0) & ~bad):
+            row = int(finite[:, j].argmin())
+            first[int(j)] = n_before + row, float(block[row, j])
+            bad[j] = True
+        n_before += len(block)
+    if not first:
         return
-    columns = np.flatnonzero(bad_column)
-    where = ", ".join(column_label(estimator, j) for j in columns[:5])
-    row = int(np.flatnonzero(~np.isfinite(table[:, columns[0]]))[0])
-    what = "NaN" if np.isnan(table[row, columns[0]]) else "infinity"
-    more = f" and {len(columns) - 5} more" if len(columns) > 5 else ""
+    bad_columns = sorted(first)
+    where = ", ".join(columns.label(j) for j in bad_columns[:5])
+    row, value = first[bad_columns[0]]
+    what = "NaN" if np.isnan(value) else "infinity"
+    more = f" and {len(bad_columns) - 5} more" if len(bad_columns) > 5 else ""
     raise ValueError(
-        f"Input X contains {what} in {where}{more} (first in row {row}). "
-        f"{type(estimator).__name__} takes finite numbers only: drop or impute "
-        f"these cells."
+        f"Input {columns.table} contains {what} in {where}{more} (first in row "
+        f"{row}). {columns.owner} takes finite numbers only: drop or impute these "
+        f"cells."
     )
 
 
@@ -132,7 +167,7 @@ ALLOWED: dict[Support, _Allowed] = {
 
 
 def check_supports(
-    estimator: KnowsColumns, table: NDArray[Any], kinds: tuple[ColumnKind, ...]
+    columns: TableColumns, table: NDArray[Any], kinds: tuple[ColumnKind, ...]
 ) -> None:
     """Raise a ValueError for the first column with a value that it cannot have."""
     for j, kind in enumerate(kinds):
@@ -145,14 +180,16 @@ def check_supports(
         row = int(bad.argmax())
         raise ValueError(
             f"likelihood {allowed.likelihoods} takes columns of {allowed.values} "
-            f"only, but {column_label(estimator, j)} has {table[row, j]:g} in row "
+            f"only, but {columns.label(j)} has {table[row, j]:g} in row "
             f"{row}. Use likelihood='mixture' for real columns."
         )
 
 
 def check_latents(Z: Any, n_components: int) -> Array:
     """Return latents of shape (n_samples, n_components), all finite."""
-    latents = check_array(Z, dtype=np.float64, input_name="Z")
+    check_mask(Z, "Z")
+    # torch warns of arrays that it may not write to, such as those of a data frame.
+    latents = check_array(Z, dtype=np.float64, input_name="Z", force_writeable=True)
     if latents.shape[1] != n_components:
         raise ValueError(
             f"Z has {latents.shape[1]} columns, but the model has "
@@ -168,7 +205,14 @@ def check_sample_weight(sample_weight: Any, n_samples: int) -> Array:
     """
     if sample_weight is None:
         return np.ones(n_samples)
-    weight = np.asarray(sample_weight, dtype=np.float64)
+    check_mask(sample_weight, "sample_weight")
+    try:
+        weight = np.asarray(sample_weight, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(
+            f"sample_weight must hold one number for each row, got "
+            f"{reprlib.repr(sample_weight)}: {error}."
+        ) from error
     if weight.ndim == 0:
         weight = np.full(n_samples, float(weight))
     if weight.ndim != 1:

@@ -5,7 +5,7 @@ categorical dtype, or another object. The distinct labels of a column are its
 categories. Models read the place of a label among them, its code, as a number.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
@@ -24,6 +24,7 @@ __all__ = [
     "first_missing",
     "frame_columns",
     "holds_labels",
+    "is_categorical",
     "is_frame",
     "is_missing",
     "listed",
@@ -79,9 +80,9 @@ def holds_labels(column: Any) -> bool:
         True for text, truth values and categorical dtypes, and for a column of
         objects with a cell that is no number.
     """
-    dtype = column.dtype
-    if _dtype_name(dtype) in CATEGORICAL_DTYPES:
+    if is_categorical(column):
         return True
+    dtype = column.dtype
     # The decimals of polars are objects in NumPy, but they are numbers.
     if hasattr(dtype, "is_numeric") and dtype.is_numeric():
         return False
@@ -91,6 +92,11 @@ def holds_labels(column: Any) -> bool:
     if kind == "O":
         return not all(_is_number(value) for value in np.asarray(column).tolist())
     return kind in "USb"
+
+
+def is_categorical(column: Any) -> bool:
+    """Whether a column of a data frame has a categorical dtype."""
+    return _dtype_name(column.dtype) in CATEGORICAL_DTYPES
 
 
 def _dtype_name(dtype: Any) -> str:
@@ -146,11 +152,19 @@ def check_cells(cells: NDArray[Any], name: str, table: str) -> None:
         return
     for row, value in enumerate(cells.tolist()):
         # Categories are looked up by their hash.
-        if not isinstance(value, Hashable):
+        if not _can_be_looked_up(value):
             raise TypeError(
                 f"Input {table} contains {value!r} in {name} (first in row {row}): the "
                 f"argument must be a table of strings, truth values or numbers."
             )
+
+
+def _can_be_looked_up(value: object) -> bool:
+    try:
+        hash(value)
+    except TypeError:  # a list, or a tuple with a list inside
+        return False
+    return True
 
 
 # Categories and their codes
@@ -193,11 +207,15 @@ def distinct_values(cells: NDArray[Any]) -> tuple[object, ...]:
 
 
 def _sorted(values: list[Any]) -> list[Any]:
-    """Return values in order; equal ones stay in the order that they have."""
+    """Return values of one type in order, whatever their order was."""
+    if isinstance(values[0], Real):
+        return sorted(values)
+    # By their text first: sets can be compared, but are in no order.
+    values = sorted(values, key=str)
     try:
         return sorted(values)
-    except TypeError:
-        return sorted(values, key=str)
+    except Exception:  # whatever a type raises where it has no order
+        return values
 
 
 def as_codes(cells: NDArray[Any], categories: Sequence[object]) -> Array:

@@ -43,7 +43,10 @@ def is_large(table: NDArray[Any]) -> bool:
 def row_blocks(table: NDArray[Any]) -> Iterator[Array]:
     """Yield the rows of a table in order, at most 8,192 at a time, as float64."""
     for begin in range(0, len(table), ROWS_AT_ONCE):
-        yield np.asarray(table[begin : begin + ROWS_AT_ONCE], dtype=np.float64)
+        # A number of a longer type that float64 does not hold becomes infinity.
+        with np.errstate(over="ignore"):
+            block = np.asarray(table[begin : begin + ROWS_AT_ONCE], dtype=np.float64)
+        yield block
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,9 @@ MIN_ROWS = 50
 # The slope of a bin has a relative error of 1/√10, a third. With fewer rows, the map
 # would follow single rows.
 ROWS_PER_BIN = 10
+# Beside a number like 1e308, all others of a standardised column are nearly equal. The
+# slopes between them would be no floats.
+LEAST_GAP = 1e-100
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ def fit_normal_scores(x: Array, sample_weight: Array) -> MonotoneMap | None:
     -------
     map : MonotoneMap or None
         None where the column has fewer than 50 rows or fewer than four knots, since
-        too few of its values differ.
+        too few of its values differ, or differ by enough.
 
     References
     ----------
@@ -143,6 +146,8 @@ def fit_normal_scores(x: Array, sample_weight: Array) -> MonotoneMap | None:
     # Repeated values make quantiles coincide. Those that do, or nearly do, become one
     # knot at their mean score, because knots have to increase strictly.
     gap = 1e-4 * (knots_x[-1] - knots_x[0])
+    if gap < LEAST_GAP:
+        return None
     group = np.concatenate([[0], np.cumsum(np.diff(knots_x) > gap)])
     count = np.bincount(group)
     knots_x = np.bincount(group, knots_x) / count

@@ -5,149 +5,42 @@ as they are. The likelihood decides what a column holds: it may take numbers for
 categories, and text that reads like numbers, such as "1.5", for these numbers.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_array, validate_data
 
+from skvae.arguments.warnings import warn_caller
 from skvae.model.features import ColumnKind, Support
-from skvae.model.likelihoods import LikelihoodSpec
-from skvae.tables.checks import check_finite, check_supports, check_table
-from skvae.tables.labels import (
-    as_array,
-    as_codes,
-    as_python,
-    check_cells,
-    declared_values,
-    distinct_values,
-    first_missing,
-    frame_columns,
-    holds_labels,
-    is_frame,
-    listed,
-)
-from skvae.tables.names import KnowsColumns, column_label, column_names
+from skvae.tables.checks import check_finite, check_supports
+from skvae.tables.labels import as_codes, as_python, distinct_values, listed
+from skvae.tables.names import TableColumns
+from skvae.tables.output import Layout, frame_of
+from skvae.tables.raw import RawTable, check_labels
 from skvae.typing import Array, Mask
 
-__all__ = ["RawTable", "TableSchema", "fit_schema", "natural_support", "read_table"]
+__all__ = ["TableSchema", "fit_schema", "natural_support"]
 
 MAX_CATEGORIES = 1000
 MAX_NUMERIC_CATEGORIES = 10
 MIN_ROWS_PER_CATEGORY = 10
+# A column of labels with more different values than this share of its rows looks like
+# one that numbers or names the rows. In fewer rows, that may be chance.
+IDENTIFIER_SHARE = 0.9
+MIN_ROWS_OF_IDENTIFIERS = 30
+OTHER_COUNT = 0.5  # rows that all unknown categories together are taken to have had
 
 
-@dataclass(frozen=True)
-class RawTable:
-    """A table as the user gave it, checked for its shape and for finite numbers.
-
-    Attributes
-    ----------
-    names : tuple of str
-        Names of the columns; "x0", "x1", … where they have none.
-    numbers : ndarray of shape (n, D)
-        The cells of the columns of numbers; zero in the columns of labels.
-    labels : dict
-        The cells of each column of labels, as arrays of objects, by index of the
-        column.
-    declared : dict
-        The values that the dtypes of these columns allow; empty for any.
-    """
-
-    names: tuple[str, ...]
-    numbers: Array
-    labels: dict[int, NDArray[np.object_]]
-    declared: dict[int, tuple[object, ...]]
-
-
-def read_table(
-    estimator: KnowsColumns, X: Any, *, reset: bool, min_samples: int = 1
-) -> RawTable:
-    """Return a table with its columns of labels apart; raise if X is no table.
-
-    Parameters
-    ----------
-    estimator : KnowsColumns
-        Its number of columns and their names are set, or compared with those of X.
-    X : array-like of shape (n_samples, n_features)
-        What the user gave.
-    reset : bool
-        Whether to set them, as `fit` does.
-    min_samples : int, default=1
-        Smallest number of rows.
-    """
-    found = _label_columns(X)
-    if not found:
-        numbers = check_table(estimator, X, reset=reset, min_samples=min_samples)
-        return RawTable(column_names(estimator), numbers, {}, {})
-    X = X if hasattr(X, "columns") else np.asarray(X, dtype=object)
-    validate_data(estimator, X, reset=reset, skip_check_array=True)
-    n_columns = len(X.columns) if hasattr(X, "columns") else X.shape[1]
-    numeric = [j for j in range(n_columns) if j not in found]
-    numbers = np.zeros((len(X), n_columns))
-    if numeric:
-        part = X.iloc[:, numeric] if hasattr(X, "iloc") else X[:, numeric]
-        numbers[:, numeric] = check_array(
-            part,
-            dtype=np.float64,
-            ensure_all_finite=False,
-            ensure_min_samples=0,
-            estimator=estimator,
-        )
-    # Once more for all columns: a table of labels alone may have too few rows.
-    check_array(
-        numbers,
-        ensure_all_finite=False,
-        ensure_min_samples=min_samples,
-        estimator=estimator,
-    )
-    check_finite(estimator, numbers)
-    cells = {j: np.asarray(column, dtype=object) for j, column in found.items()}
-    declared = {j: declared_values(column) for j, column in found.items()}
-    return RawTable(column_names(estimator), numbers, cells, declared)
-
-
-def _label_columns(X: Any) -> dict[int, Any]:
-    """Return the columns of X that hold labels, by index."""
-    if is_frame(X):
-        columns = frame_columns(X)
-    elif isinstance(X, (np.ndarray, list, tuple)):
-        try:
-            array = as_array(X)
-        except ValueError:  # rows of different lengths, which check_table refuses
-            return {}
-        if array.ndim != 2 or array.dtype != object:
-            return {}
-        columns = list(array.T)
-    else:
-        return {}
-    return {j: column for j, column in enumerate(columns) if holds_labels(column)}
-
-
-def _check_labels(estimator: KnowsColumns, j: int, cells: NDArray[Any]) -> None:
-    """Raise for a cell of column j that is missing, or that cannot be a value."""
-    name = column_label(estimator, j)
-    check_cells(cells, name, "X")
-    row = first_missing(cells)
-    if row is not None:
-        raise ValueError(
-            f"Input X contains NaN, a missing value, in {name} (first in row {row}). "
-            f"Drop or impute these cells, or make them a category of their own."
-        )
-
-
-def _as_numbers(estimator: KnowsColumns, j: int, cells: NDArray[Any]) -> Array:
+def _as_numbers(columns: TableColumns, j: int, cells: NDArray[Any]) -> Array:
     """Return labels that read like numbers as these numbers; raise for others."""
-    _check_labels(estimator, j, cells)
+    check_labels(columns, j, cells)
     try:
         return cells.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{error} in {column_label(estimator, j)}. Use likelihood='auto' for "
-            f"text and categories."
-        ) from None
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{error} in {columns.label(j)}. {columns.advice}") from None
 
 
 @dataclass(frozen=True)
@@ -163,25 +56,20 @@ class TableSchema:
     categories : tuple
         The known values of each column of categories, in the order of their codes;
         None for the others.
+    layout : Layout
+        The container that `fit` has seen.
     """
 
     names: tuple[str, ...]
     kinds: tuple[ColumnKind, ...]
     categories: tuple[tuple[object, ...] | None, ...]
+    layout: Layout = field(compare=False, repr=False)
 
-    def read(self, estimator: KnowsColumns, X: Any) -> Array:
-        """Return a table as numbers and codes; raise for what `fit` has not seen."""
-        return self.encode(estimator, read_table(estimator, X, reset=False))
-
-    def encode(
-        self, estimator: KnowsColumns, raw: RawTable, used: Mask | None = None
-    ) -> Array:
+    def encode(self, raw: RawTable, used: Mask | None = None) -> Array:
         """Return numbers and codes; raise for values that a column cannot have.
 
         Parameters
         ----------
-        estimator : KnowsColumns
-            Has the names of the columns, for messages.
         raw : RawTable
             Rows.
         used : ndarray of bool of shape (n,), default=None
@@ -192,32 +80,45 @@ class TableSchema:
         table = raw.numbers.copy() if changes else raw.numbers
         for j, values in enumerate(self.categories):
             if values is None and j in raw.labels:
-                table[:, j] = _as_numbers(estimator, j, raw.labels[j])
+                table[:, j] = _as_numbers(raw.columns, j, raw.labels[j])
             elif values is not None:
-                table[:, j] = _encode_column(estimator, j, raw, values, used)
+                table[:, j] = _encode_column(raw, j, values, self.kinds[j], used)
         if raw.labels:
-            check_finite(estimator, table)
-        check_supports(estimator, table, self.kinds)
+            check_finite(raw.columns, table)
+        check_supports(raw.columns, table, self.kinds)
         return table
 
     @property
     def _has_categories(self) -> bool:
         return any(values is not None for values in self.categories)
 
-    def decode(self, table: Array) -> NDArray[Any]:
-        """Return the table with categories in place of their codes.
+    def decode(self, table: Array, container: str = "default") -> Any:
+        """Return rows with categories in place of their codes.
 
-        It is an array of floats if all categories are numbers or truth values, and
-        an array of objects otherwise.
+        Parameters
+        ----------
+        table : ndarray of shape (n, D)
+            Numbers and codes.
+        container : {"default", "pandas", "polars"}, default="default"
+            "default" is an array: of floats if all categories are numbers or truth
+            values, and of objects otherwise. The others are data frames with the
+            names and dtypes that `fit` has seen. Where `fit` has seen one column
+            without a second axis, the rows have none, either.
         """
-        if not self._has_categories:
-            return table
-        decoded = table.astype(object if self._has_text else float)
-        for j, values in enumerate(self.categories):
-            if values is not None:
-                known = np.fromiter(values, decoded.dtype, len(values))
-                decoded[:, j] = known[table[:, j].astype(int)]
-        return decoded
+        if container != "default":
+            columns = [
+                cells if values is None else _values_of(cells, values, object)
+                for cells, values in zip(table.T, self.categories, strict=True)
+            ]
+            return frame_of(
+                columns, self.categories, self.names, self.layout, container
+            )
+        if self._has_categories:
+            codes, table = table, table.astype(object if self._has_text else float)
+            for j, values in enumerate(self.categories):
+                if values is not None:
+                    table[:, j] = _values_of(codes[:, j], values, table.dtype)
+        return table[:, 0] if self.layout.one_dimensional else table
 
     @property
     def _has_text(self) -> bool:
@@ -228,24 +129,31 @@ class TableSchema:
         )
 
 
+def _values_of(codes: Array, values: tuple[object, ...], dtype: Any) -> NDArray[Any]:
+    known = np.fromiter(values, dtype, len(values))
+    return known[codes.astype(int)]
+
+
 def fit_schema(
-    estimator: KnowsColumns,
     raw: RawTable,
     sample_weight: Array,
-    likelihood: LikelihoodSpec,
+    choose: Callable[[tuple[str, ...], Callable[[int], Support]], tuple[Support, ...]],
+    *,
+    with_other: bool = False,
 ) -> TableSchema:
     """Decide what each column holds, and number the categories.
 
     Parameters
     ----------
-    estimator : KnowsColumns
-        Has the names of the columns, for messages.
     raw : RawTable
         What `fit` was given.
     sample_weight : ndarray of shape (n,)
         Weights; rows of weight zero do not count.
-    likelihood : LikelihoodSpec
-        Decides which kind of column each one is.
+    choose : callable
+        Decides which kind of column each one is, as `LikelihoodSpec.supports`: given
+        the names, and what a column looks like by its index.
+    with_other : bool, default=False
+        Whether the columns of categories have mass for values that `fit` has not seen.
     """
     used = sample_weight > 0
     weight = sample_weight[used]
@@ -255,48 +163,72 @@ def fit_schema(
             return "category"
         return natural_support(raw.numbers[used, j], weight)
 
-    supports = likelihood.supports(raw.names, natural)
     kinds: list[ColumnKind] = []
     categories: list[tuple[object, ...] | None] = []
-    for j, support in enumerate(supports):
+    for j, support in enumerate(choose(raw.columns.names, natural)):
         if support != "category":
             kinds.append(ColumnKind(support))
             categories.append(None)
             continue
-        if j in raw.labels:
-            # A missing cell would otherwise become a category.
-            _check_labels(estimator, j, raw.labels[j][used])
-        values = raw.declared.get(j) or distinct_values(
-            raw.labels.get(j, raw.numbers[:, j])[used]
-        )
-        if len(values) > MAX_CATEGORIES:
-            raise ValueError(
-                f"{column_label(estimator, j)} has {len(values)} categories; at most "
-                f"{MAX_CATEGORIES} are allowed. Join the rare ones, or drop the column."
+        values = _fitted_categories(raw, j, used)
+        other = 0.0
+        if with_other:
+            other = OTHER_COUNT / (
+                float(weight.sum()) + OTHER_COUNT * (len(values) + 1)
             )
-        kinds.append(ColumnKind(support, n_values=len(values)))
+        kinds.append(ColumnKind(support, n_values=len(values), other=other))
         categories.append(values)
-    return TableSchema(raw.names, tuple(kinds), tuple(categories))
+    return TableSchema(raw.columns.names, tuple(kinds), tuple(categories), raw.layout)
+
+
+def _fitted_categories(raw: RawTable, j: int, used: Mask) -> tuple[object, ...]:
+    """Return the known values of a column; warn if it looks like an identifier."""
+    label = raw.columns.label(j)
+    if j in raw.labels:
+        # A missing cell would otherwise become a category.
+        check_labels(raw.columns, j, raw.labels[j][used])
+    distinct = distinct_values(raw.cells(j)[used])
+    values = raw.declared.get(j) or distinct
+    if len(values) > MAX_CATEGORIES:
+        raise ValueError(
+            f"{label} has {len(values)} categories; at most {MAX_CATEGORIES} are "
+            f"allowed. Join the rare ones, or drop the column."
+        )
+    n_rows = int(used.sum())
+    if (
+        j in raw.labels
+        and n_rows >= MIN_ROWS_OF_IDENTIFIERS
+        and len(distinct) > IDENTIFIER_SHARE * n_rows
+    ):
+        warn_caller(
+            f"{label} looks like an identifier: its {n_rows} rows have "
+            f"{len(distinct)} different labels. There is nothing to learn from a value "
+            f"that does not come again; drop the column, or join its values to groups."
+        )
+    return values
 
 
 def _encode_column(
-    estimator: KnowsColumns,
-    j: int,
     raw: RawTable,
+    j: int,
     values: tuple[object, ...],
+    kind: ColumnKind,
     used: Mask | None,
 ) -> Array:
-    """Return the codes of one column; raise for an unknown category."""
-    cells: NDArray[Any] = raw.labels.get(j, raw.numbers[:, j])
+    """Return the codes of one column; raise for an unknown category without mass."""
+    cells = raw.cells(j)
     if j in raw.labels:
-        _check_labels(estimator, j, cells)
+        check_labels(raw.columns, j, cells)
     codes = as_codes(cells, values)
+    if kind.other:
+        return np.where(codes < 0, kind.n_values, codes)
     unknown = codes < 0 if used is None else (codes < 0) & used
     if unknown.any():
         row = int(unknown.argmax())
         raise ValueError(
-            f"{column_label(estimator, j)} has {as_python(cells[row])!r} in row {row}, "
-            f"a category that fit has not seen. Known ones: {listed(values)}."
+            f"{raw.columns.label(j)} has {as_python(cells[row])!r} in row {row}, "
+            f"a category that fit has not seen. Known ones: {listed(values)}. To score "
+            f"such rows, fit with unknown_category='other'."
         )
     return codes.clip(min=0)
 
@@ -313,6 +245,7 @@ def natural_support(column: Array, sample_weight: Array) -> Support:
     weight = weight * max(1.0, len(column) / weight.sum())
     if len(values) <= MAX_NUMERIC_CATEGORIES and weight.min() >= MIN_ROWS_PER_CATEGORY:
         return "category"
-    mean = np.average(values, weights=weight)
-    variance = np.average(np.square(values - mean), weights=weight)
+    with np.errstate(over="ignore", invalid="ignore"):  # squares of far numbers
+        mean = np.average(values, weights=weight)
+        variance = np.average(np.square(values - mean), weights=weight)
     return "count" if values[0] == 0 and variance >= mean else "real"

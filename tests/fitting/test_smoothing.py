@@ -69,5 +69,5 @@ def test_integer_weights_are_repeated_rows() -> None:
 def test_conditional_densities_are_smoothed_too() -> None:
     rng = np.random.default_rng(0)
     table, given = rng.normal(size=(300, 2)), rng.normal(size=300)
-    density = ConditionalVAEDensity(smoothing=0.25, **PLAIN).fit(table, given)
+    density = ConditionalVAEDensity(smoothing=0.25, **PLAIN).fit(given[:, None], table)
     assert_allclose(density.columns_.modelled.floor, 0.25, rtol=0.1)

@@ -1,6 +1,7 @@
 """Bad input raises an error that names what is wrong and what is allowed."""
 
 import copy
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import scipy.sparse
+import sklearn
 import torch
 from numpy.testing import assert_array_equal
 from sklearn.exceptions import NotFittedError
@@ -159,6 +161,95 @@ def test_text_columns_are_an_error() -> None:
         VAEDensity(**QUICK).fit(frame)
 
 
+@pytest.mark.skipif(
+    np.finfo(np.longdouble).max == np.finfo(float).max, reason="no longer floats here"
+)
+@pytest.mark.parametrize("working_memory", [0, 1024])
+def test_long_doubles_beyond_float64_are_located(
+    working_memory: int, table: np.ndarray
+) -> None:
+    bad = table.astype(np.longdouble)
+    bad[7, 1] = np.longdouble(10) ** 400
+    message = r"contains infinity in column 1 \(first in row 7\)"
+    density = VAEDensity(**QUICK).fit(table)
+    with sklearn.config_context(working_memory=working_memory):
+        for method in (VAEDensity(**QUICK).fit, density.score_samples):
+            with pytest.raises(ValueError, match=message):
+                method(bad)
+
+
+@pytest.mark.parametrize("working_memory", [0, 1024])
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_one_row_is_too_few_whatever_the_working_memory(
+    method: str, working_memory: int
+) -> None:
+    with sklearn.config_context(working_memory=working_memory):
+        with pytest.raises(ValueError, match=r"1 sample.*minimum of 2"):
+            getattr(VAEDensity(**QUICK), method)(np.zeros((1, 2)))
+
+
+@pytest.mark.parametrize("likelihood", ["mixture", "auto"])
+@pytest.mark.parametrize("cell", [10**400, -(10**400)], ids=["+", "-"])
+def test_integers_beyond_floats_are_located(cell: int, likelihood: str) -> None:
+    rows = [[1, 2.0], [2, 3.0], [cell, 4.0], [5, 6.0]]
+    message = r"beyond float64, .* in column {} \(first in row 2\)"
+    density = VAEDensity(likelihood=likelihood, **QUICK)
+    with pytest.raises(ValueError, match=message.format(0)):
+        density.fit(rows)
+    with pytest.raises(ValueError, match=message.format("'a'")):
+        density.fit(pd.DataFrame(rows, columns=["a", "b"], dtype=object))
+    text = [["x", *row] for row in rows]
+    with pytest.raises(ValueError, match=message.format(1)):
+        density.fit(text)
+
+
+@pytest.mark.parametrize("name", ["max_iter", "learning_rate", "n_components"])
+@pytest.mark.parametrize("value", [10**400, 10**5000], ids=["400", "5000"])
+def test_parameters_beyond_floats_are_errors(
+    name: str, value: int, table: np.ndarray
+) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        VAEDensity(**{name: value}).fit(table)
+
+
+@pytest.mark.parametrize("method", ["fit", *METHODS])
+def test_masked_cells_are_errors(
+    method: str, table: np.ndarray, density: VAEDensity
+) -> None:
+    masked = np.ma.masked_greater(table, table.max() - 1e-9)
+    with pytest.raises(ValueError, match="X is a masked array with 1 masked cell"):
+        getattr(VAEDensity(**QUICK) if method == "fit" else density, method)(masked)
+    if method != "fit":
+        whole = getattr(density, method)(np.ma.masked_array(table))
+        assert type(whole) is type(getattr(density, method)(table))
+
+
+def test_masked_latents_are_an_error(density: VAEDensity) -> None:
+    with pytest.raises(ValueError, match="Z is a masked array with 3 masked cells"):
+        density.inverse_transform(np.ma.masked_array(np.zeros((1, 3)), mask=True))
+
+
+@pytest.mark.parametrize("settings", [{}, {"marginal_transform": "normal"}], ids=str)
+def test_far_rows_give_no_warnings_of_overflow(
+    settings: dict[str, Any], table: np.ndarray
+) -> None:
+    far = np.array([1e308, -1e308, 1e155, 1e-308])[:, None] * np.ones(3)
+    density = VAEDensity(**settings, **QUICK).fit(table)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", category=RuntimeWarning)
+        warnings.filterwarnings("ignore", "The log-density of")
+        density.score_samples(far)
+        density.transform(far)
+        density.inverse_transform(np.full((2, 3), 1e300))
+        for factor in (1e300, 1e-300):
+            scaled = VAEDensity(likelihood="auto", **settings, **QUICK)
+            scaled.fit(np.round(factor * table) if factor > 1 else factor * table)
+            assert np.isfinite(scaled.sample(5)).all()
+        with_far = np.vstack([table, far])
+        VAEDensity(likelihood="auto", **settings, **QUICK).fit(with_far)
+        VAEDensity(smoothing=0.2, **settings, **QUICK).fit(with_far)
+
+
 def test_values_other_than_zero_and_one_do_not_fit_bernoulli(
     binary_table: np.ndarray,
 ) -> None:
@@ -189,6 +280,9 @@ def test_values_other_than_zero_and_one_do_not_fit_bernoulli(
         (lambda n: np.ones(n - 1), "inconsistent numbers of samples"),
         (lambda n: np.ones((n, 1)), "sample_weight must be 1D"),
         (lambda n: ["heavy"] * n, "could not convert string"),
+        (lambda n: "x", "sample_weight must hold .*got 'x'.*could not convert"),
+        (lambda n: [10**400] * n, "sample_weight must hold one number .*too large"),
+        (lambda n: np.ma.masked_less(np.arange(n), 2), "sample_weight is a masked"),
     ],
 )
 def test_bad_weights_are_an_error(

@@ -1,6 +1,5 @@
 """Numbers and labels are told apart alike in X and y, and categories get one order."""
 
-import datetime
 import decimal
 import itertools
 from fractions import Fraction
@@ -13,7 +12,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from skvae import VAEDensity
-from skvae.tables.given import read_given
+from skvae.tables.given import Given, fit_given
 from skvae.tables.labels import (
     as_array,
     as_codes,
@@ -28,7 +27,7 @@ from skvae.tables.labels import (
     is_missing,
     listed,
 )
-from skvae.tables.schema import read_table
+from skvae.tables.raw import RawTable, read_table, read_target
 
 
 def objects(*values: object) -> np.ndarray:
@@ -47,7 +46,6 @@ LABELS: dict[str, Any] = {
     "objects: Python's truth values": objects(True, False),
     "objects: NumPy's truth values": objects(np.True_, np.False_),
     "objects: a truth value and numbers": objects(True, 2.5),
-    "objects: dates": objects(datetime.date(2020, 1, 1), datetime.date(2021, 1, 1)),
     "pandas text": pd.Series(["a", "b"]),
     "pandas text with missing cells": pd.Series(["a", None]),
     "pandas string": pd.Series(["a", None], dtype="string"),
@@ -63,7 +61,6 @@ LABELS: dict[str, Any] = {
     "polars Categorical": pl.Series(["a", "b"], dtype=pl.Categorical),
     "polars Enum": pl.Series(["a", "b"], dtype=pl.Enum(["b", "a"])),
     "polars objects of any kind": pl.Series([1, "a"], dtype=pl.Object),
-    "polars times": pl.Series([datetime.time(1), datetime.time(2)]),
 }
 
 NUMBERS: dict[str, Any] = {
@@ -119,9 +116,16 @@ def table_of(column: Any) -> Any:
 def test_columns_of_x_and_y_hold_the_same(name: str) -> None:
     table, labels = table_of(COLUMNS[name]), name in LABELS
     raw = read_table(VAEDensity(), table, reset=True)
-    assert list(raw.labels) == ([0, 1] if labels else [])
-    given = read_given(table, "auto").columns.columns
-    assert [column.categories is not None for column in given] == [labels] * 2
+    for each in (raw, read_target(table, "Density")):
+        assert list(each.labels) == ([0, 1] if labels else [])
+    assert_array_equal(raw.numbers, read_target(table, "Density").numbers)
+    given = coded(raw).columns.schema.categories
+    assert [values is not None for values in given] == [labels] * 2
+
+
+def coded(raw: RawTable) -> Given:
+    """Return a table as what a density is given."""
+    return fit_given(raw, "auto", np.ones(len(raw.numbers)))
 
 
 # Tables and their columns
@@ -144,8 +148,8 @@ def test_columns_of_a_frame_have_their_own_dtypes() -> None:
 def test_columns_of_one_name_are_told_apart() -> None:
     frame = pd.DataFrame([[1, "a"], [2, "b"]], columns=["same", "same"])
     assert [holds_labels(column) for column in frame_columns(frame)] == [False, True]
-    given = read_given(frame, "auto")
-    assert [c.categories for c in given.columns.columns] == [None, ("a", "b")]
+    given = coded(read_target(frame, "Density"))
+    assert given.columns.schema.categories == (None, ("a", "b"))
 
 
 def test_numbers_beside_text_stay_numbers() -> None:
@@ -203,13 +207,15 @@ def test_first_missing_cell(cells: np.ndarray, row: int | None) -> None:
     assert first_missing(cells) == row
 
 
-@pytest.mark.parametrize("value", [[1], {"a": 1}, {1}, np.zeros(1)], ids=repr)
+@pytest.mark.parametrize(
+    "value", [[1], {"a": 1}, {1}, np.zeros(1), ("a", [1])], ids=repr
+)
 def test_cell_that_cannot_be_a_value_is_named(value: object) -> None:
     cells = objects("a", "b", value)
     with pytest.raises(TypeError, match=r"Input y contains .* in column 'c' .*row 2"):
         check_cells(cells, "column 'c'", "y")
     with pytest.raises(TypeError, match=r"Input y contains .* in y .*row 2"):
-        read_given(cells, "auto")
+        coded(read_target(cells, "Density"))
     check_cells(cells[:2], "column 'c'", "y")
 
 
@@ -264,6 +270,34 @@ def test_order_of_values_does_not_depend_on_the_rows() -> None:
     orders = itertools.islice(itertools.permutations(cells), 0, None, 97)
     found = {repr(distinct_values(objects(*order))) for order in orders}
     assert found == {"(True, 2.0, 'a', 'b')"}
+
+
+class Unordered:
+    """A value whose comparison fails with an error of its own."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def __lt__(self, other: object) -> bool:
+        raise ArithmeticError
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        (frozenset("ab"), frozenset("c"), frozenset("a")),
+        (complex(1, 2), complex(0, 1), 3j),
+        ((1, "a"), ("a", 1), (2.5, None)),
+        (Unordered("b"), Unordered("a")),
+    ],
+)
+def test_values_that_cannot_be_sorted_have_an_order(values: tuple[object, ...]) -> None:
+    orders = itertools.permutations(values)
+    found = {tuple(map(id, distinct_values(objects(*order)))) for order in orders}
+    assert len(found) == 1
 
 
 def test_codes_are_places_among_the_categories() -> None:

@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.utils.validation import validate_data
 
 from skvae import VAEDensity
-from skvae.tables.names import column_label, column_names
+from skvae.tables.names import TableColumns, column_names
 from skvae.tables.scaling import location_and_scale, standardise
 
 UNITS = [1e-300, 1e-150, 1.0, 1e150, 1e300]
@@ -61,11 +61,11 @@ def test_columns_without_names_are_numbered() -> None:
     density = VAEDensity()
     validate_data(density, np.zeros((2, 3)))
     assert column_names(density) == ("x0", "x1", "x2")
-    assert column_label(density, 2) == "column 2"
+    assert TableColumns.of(density).label(2) == "column 2"
 
 
 def test_columns_have_the_names_of_the_frame() -> None:
     density = VAEDensity()
     validate_data(density, pd.DataFrame({"a": [1, 2], "b": [3, 4]}))
     assert column_names(density) == ("a", "b")
-    assert column_label(density, 1) == "column 'b'"
+    assert TableColumns.of(density).label(1) == "column 'b'"

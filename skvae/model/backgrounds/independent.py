@@ -25,9 +25,10 @@ class IndependentBackground(BackgroundSpec):
     .. math:: p_0(x) = \prod_d p_d(x_d)
 
     The probabilities of zeros and ones and of categories are their frequencies, after
-    one half has been added to the number of rows of each. The distribution of a column
-    of counts is a mixture. Nine tenths are a negative binomial distribution with the
-    column's mean and variance. One tenth has a tail that falls as a power,
+    one half has been added to the number of rows of each. Values that are none of the
+    categories have the mass that `ColumnKind.other` states. The distribution of a
+    column of counts is a mixture. Nine tenths are a negative binomial distribution
+    with the column's mean and variance. One tenth has a tail that falls as a power,
     :math:`P(X \ge x) = c / (c + x)` with c the mean, so that also a count far from
     all others has a log-mass that is not hugely negative.
 
@@ -60,6 +61,8 @@ class IndependentBackgroundModule(BackgroundModule):
 
     log_mass: Tensor
     allowed: Tensor
+    n_values: Tensor
+    other: Tensor
     is_count: Tensor
     mean: Tensor
     size: Tensor
@@ -75,6 +78,8 @@ class IndependentBackgroundModule(BackgroundModule):
         floor = context.scale_floor
         uniform = (-n_values.to(floor).log()).expand(allowed.shape)
         self.register_buffer("allowed", allowed)
+        self.register_buffer("n_values", n_values)
+        self.register_buffer("other", floor.new_tensor([kind.other for kind in kinds]))
         self.register_buffer("log_mass", uniform.where(allowed, -torch.inf))
         is_count = torch.tensor([kind.support == "count" for kind in kinds])
         self.register_buffer("is_count", is_count)
@@ -83,11 +88,14 @@ class IndependentBackgroundModule(BackgroundModule):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return the sum of the columns' log-masses."""
-        code = x.where(~self.is_count, 0.0).long()
+        known = self.is_count | (x < self.n_values)
+        code = x.where(known & ~self.is_count, 0.0).long()
         cells = torch.take_along_dim(self.log_mass[None], code.unsqueeze(1), 1)
+        of_categories = cells.squeeze(1) + (-self.other).log1p()
+        of_categories = of_categories.where(known, self.other.log())
         count = x.where(self.is_count, 0.0).double().clamp(min=0)
         of_counts = self._log_mass_of_counts(count).to(x.dtype)
-        return torch.where(self.is_count, of_counts, cells.squeeze(1)).sum(-1)
+        return torch.where(self.is_count, of_counts, of_categories).sum(-1)
 
     def _log_mass_of_counts(self, x: Tensor) -> Tensor:
         mean, size = self.mean.double(), self.size.double()

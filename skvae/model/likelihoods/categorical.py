@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from skvae.model.context import BuildContext, LinearStart
+from skvae.model.dtype import BUILD_DTYPE
 from skvae.model.features import Support
 from skvae.model.likelihoods._base import LikelihoodModule, LikelihoodSpec
 
@@ -20,7 +21,10 @@ class CategoricalLikelihood(LikelihoodSpec):
 
     .. math:: p(x_d = k \mid z) = \frac{\exp f_{dk}(z)}{\sum_{j=1}^{P_d} \exp f_{dj}(z)}
 
-    Every column has its own number of categories P_d. Scores are log-masses.
+    Every column has its own number of categories P_d. Scores are log-masses. Where a
+    column has mass m for values that are none of the categories
+    (`ColumnKind.other`), m is the mass of such a value whatever the latents, and those
+    of the categories are multiplied by 1 − m.
 
     References
     ----------
@@ -33,33 +37,41 @@ class CategoricalLikelihood(LikelihoodSpec):
 
     def build(self, context: BuildContext) -> "CategoricalLikelihoodModule":
         """Return the module, which has no parameters of its own."""
-        n_values = [kind.n_values for kind in context.modelled_kinds]
+        kinds = context.modelled_kinds
+        n_values = [kind.n_values for kind in kinds]
         if not all(n_values):
             raise ValueError(
                 "CategoricalLikelihood takes columns of categories only, but column "
                 f"{n_values.index(0)} is none."
             )
-        return CategoricalLikelihoodModule(torch.tensor(n_values))
+        other = torch.tensor([kind.other for kind in kinds], dtype=BUILD_DTYPE)
+        return CategoricalLikelihoodModule(torch.tensor(n_values), other)
 
 
 class CategoricalLikelihoodModule(LikelihoodModule):
     """As many logits per column as the column with the most categories needs."""
 
     allowed: Tensor
+    n_values: Tensor
+    other: Tensor
 
-    def __init__(self, n_values: Tensor) -> None:
+    def __init__(self, n_values: Tensor, other: Tensor) -> None:
         super().__init__()
         self.n_parameters = self.n_linear = int(n_values.max())
         codes = torch.arange(self.n_parameters)
         self.register_buffer("allowed", codes[:, None] < n_values)
+        self.register_buffer("n_values", n_values)
+        self.register_buffer("other", other)
 
     def _log_mass(self, raw: Tensor) -> Tensor:
         return raw.masked_fill(~self.allowed, -torch.inf).log_softmax(-2)
 
     def column_log_prob(self, x: Tensor, raw: Tensor) -> Tensor:
         """Return the log-mass of each cell's category."""
-        code = x.long()[None, :, None, :]
-        return torch.take_along_dim(self._log_mass(raw), code, -2).squeeze(-2)
+        known = x < self.n_values
+        code = x.where(known, 0.0).long()[None, :, None, :]
+        cells = torch.take_along_dim(self._log_mass(raw), code, -2).squeeze(-2)
+        return (cells + (-self.other).log1p()).where(known, self.other.log())
 
     def sample(self, raw: Tensor, generator: torch.Generator) -> Tensor:
         """Draw codes by the Gumbel trick."""

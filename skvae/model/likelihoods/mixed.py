@@ -51,7 +51,8 @@ class MixedLikelihood(LikelihoodSpec):
     Notes
     -----
     Scoring a row raises an error if a categorical column has a value that it never had
-    in `fit`. For whole numbers that may take new values, choose a likelihood of counts:
+    in `fit`, unless the density has ``unknown_category="other"``. For whole numbers
+    that may take new values, choose a likelihood of counts:
     ``MixedLikelihood({"n_children": "poisson"})``.
 
     References

@@ -1,0 +1,214 @@
+"""Rows in the container that the user asks for: an array, or a data frame.
+
+A data frame gets the names and the dtypes of the columns that `fit` has seen. pandas
+and polars are imported only where a user asks for their frames.
+"""
+
+import importlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn import get_config
+
+from skvae.tables.labels import as_array, is_frame
+
+__all__ = ["Layout", "asked_container", "frame_of", "layout_of"]
+
+# A dtype without its library's peculiarities, as "int64", "uint8" or "float32".
+NUMBER = re.compile(r"(u?int|float)(8|16|32|64)")
+TRUTH = ("bool", "boolean")
+CATEGORIES = ("category", "categorical", "enum")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The container of a table and the dtypes of its columns.
+
+    Attributes
+    ----------
+    n_columns : int
+        Number of columns.
+    library : {"pandas", "polars"} or None, default=None
+        Whose data frame or Series it was; None for arrays and lists.
+    labels : tuple or None, default=None
+        Labels of a frame's columns, or the name of a Series.
+    dtypes : tuple of str, default=()
+        Names of the columns' dtypes in a frame or Series.
+    ordered : tuple of bool, default=()
+        Whether each of these dtypes is of ordered categories.
+    one_dimensional : bool, default=False
+        Whether the table was a single column without a second axis.
+    truth : bool, default=False
+        Whether the table was an array of truth values.
+    """
+
+    n_columns: int
+    library: str | None = None
+    labels: tuple[object, ...] | None = None
+    dtypes: tuple[str, ...] = ()
+    ordered: tuple[bool, ...] = ()
+    one_dimensional: bool = False
+    truth: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """Names of a frame's columns as text; None for arrays and for one column."""
+        if self.labels is None or self.one_dimensional:
+            return None
+        return tuple(str(label) for label in self.labels)
+
+
+def layout_of(table: Any) -> Layout:
+    """Return the layout of what a user gave."""
+    if not is_frame(table) and not hasattr(table, "name"):
+        array = as_array(table)
+        return Layout(
+            array.shape[1] if array.ndim > 1 else 1,
+            one_dimensional=array.ndim == 1,
+            truth=array.dtype == bool,
+        )
+    frame = is_frame(table)
+    dtypes = list(table.dtypes) if frame else [table.dtype]
+    return Layout(
+        len(dtypes),
+        "polars" if type(table).__module__.startswith("polars") else "pandas",
+        tuple(table.columns) if frame else (table.name,),
+        tuple(str(dtype).partition("(")[0] for dtype in dtypes),
+        tuple(bool(getattr(dtype, "ordered", False)) for dtype in dtypes),
+        one_dimensional=not frame,
+    )
+
+
+def asked_container(estimator: Any) -> str:
+    """Return "default", "pandas" or "polars", as `set_output` has been told.
+
+    Where it has not, scikit-learn's global setting ``transform_output`` decides.
+    """
+    own = getattr(estimator, "_sklearn_output_config", {})
+    return own.get("transform", get_config()["transform_output"])
+
+
+def frame_of(
+    columns: Sequence[NDArray[Any]],
+    categories: Sequence[tuple[object, ...] | None],
+    names: Sequence[str],
+    layout: Layout,
+    container: str,
+) -> Any:
+    """Return columns as a data frame, or as a Series where `fit` saw one column.
+
+    Parameters
+    ----------
+    columns : sequence of ndarray of shape (n,)
+        Numbers, or the values of categories.
+    categories : sequence
+        The known values of each column of categories; None for columns of numbers.
+    names : sequence of str
+        Names of the columns where the layout has none.
+    layout : Layout
+        What `fit` has seen.
+    container : {"pandas", "polars"}
+        Whose data frame.
+
+    Notes
+    -----
+    Numbers are rounded where the dtype is one of integers. A dtype of another library
+    becomes the most similar one; where there is none, values decide.
+    """
+    library = _imported(container)
+    make = _pandas_series if container == "pandas" else _polars_series
+    labels = names if layout.labels is None else layout.labels
+    dtypes = layout.dtypes or ("",) * len(columns)
+    ordered = layout.ordered or (False,) * len(columns)
+    own = layout.library == container
+    series = [
+        make(library, *each, own)
+        for each in zip(columns, categories, dtypes, ordered, strict=True)
+    ]
+    if layout.one_dimensional:
+        (single,) = series
+        name = None if layout.labels is None else labels[0]
+        if container == "polars":
+            return single.alias("" if name is None else str(name))
+        return single.rename(name)
+    if container == "polars":
+        pairs = zip(labels, series, strict=True)
+        return library.DataFrame({str(label): each for label, each in pairs})
+    # By number, because labels may repeat.
+    frame = library.concat(series, axis=1)
+    frame.columns = list(labels)
+    return frame
+
+
+def _imported(container: str) -> ModuleType:
+    try:
+        return importlib.import_module(container)
+    except ImportError as error:
+        raise ImportError(
+            f"set_output(transform={container!r}) needs the package {container}: pip "
+            f"install {container}."
+        ) from error
+
+
+def _as_integers(values: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """Return numbers rounded to the integers that a dtype can hold."""
+    info = np.iinfo(dtype)
+    # The largest integers of 64 bits are no floats: below them is as far as it goes.
+    high = np.nextafter(float(info.max), 0) if info.bits == 64 else info.max
+    return np.clip(np.round(values.astype(float)), info.min, high).astype(dtype)
+
+
+def _pandas_series(
+    pandas: ModuleType,
+    values: NDArray[Any],
+    categories: tuple[object, ...] | None,
+    dtype: str,
+    ordered: bool,
+    own: bool,
+) -> Any:
+    name = dtype.lower().partition("[")[0]
+    number = NUMBER.fullmatch(name)
+    if name in CATEGORIES and categories is not None:
+        kind = pandas.CategoricalDtype(list(categories), ordered=ordered)
+        return pandas.Series(values.tolist(), dtype=kind)
+    if number and number[1] != "float":
+        values = _as_integers(values, name)
+    if number:
+        return pandas.Series(values).astype(dtype if own else name)
+    if name in TRUTH:
+        truth = values.astype(float).astype(bool)
+        return pandas.Series(truth).astype(dtype if own else "bool")
+    series = pandas.Series(values.tolist())
+    plain = name in CATEGORIES or not own or not name or categories is None
+    return series if plain else series.astype(dtype)
+
+
+def _polars_series(
+    polars: ModuleType,
+    values: NDArray[Any],
+    categories: tuple[object, ...] | None,
+    dtype: str,
+    ordered: bool,
+    own: bool,
+) -> Any:
+    name = dtype.lower().partition("[")[0]
+    number = NUMBER.fullmatch(name)
+    if number and number[1] != "float":
+        return polars.Series(_as_integers(values, name))
+    if number:
+        half = name == "float16"  # which is new in polars
+        return polars.Series(values.astype("float32" if half else name))
+    if name in TRUTH:
+        return polars.Series(values.astype(float).astype(bool).tolist())
+    text = categories is not None and all(isinstance(v, str) for v in categories)
+    if text and own and name == "categorical":
+        return polars.Series(values.tolist(), dtype=polars.Categorical)
+    if text and name in CATEGORIES:
+        return polars.Series(values.tolist(), dtype=polars.Enum(list(categories or ())))
+    mixed = len({type(value) for value in values.tolist()}) > 1
+    return polars.Series(values.tolist(), dtype=polars.Object if mixed else None)
