@@ -1,6 +1,7 @@
 """The architecture, read from the source."""
 
 import ast
+import functools
 import gc
 import importlib
 import os
@@ -85,7 +86,8 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def imports_of(path: Path, *, at_once: bool = False) -> set[str]:
+@functools.cache
+def imports_of(path: Path, *, at_once: bool = False) -> frozenset[str]:
     """Return the full names of all that a module imports, at any depth or at once."""
     names: set[str] = set()
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -95,7 +97,7 @@ def imports_of(path: Path, *, at_once: bool = False) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{name_of(path)} has a relative import"
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
+    return frozenset(names)
 
 
 # Which rooms each room may import. A file directly under skvae/ is a room of its own.
@@ -121,10 +123,15 @@ def room_of(imported: str) -> str:
     return rest[0] if package == "skvae" and rest else package
 
 
-every_module = pytest.mark.parametrize("path", MODULES, ids=name_of)
-engine_modules = pytest.mark.parametrize(
-    "path", [p for p in MODULES if p.relative_to(ROOT).parts[0] in ENGINE], ids=name_of
-)
+def room_of_file(path: Path) -> str:
+    return path.relative_to(ROOT).with_suffix("").parts[0]
+
+
+ENGINE_MODULES = [path for path in MODULES if room_of_file(path) in ENGINE]
+
+
+def packages_of(path: Path, *, at_once: bool = False) -> set[str]:
+    return {name.split(".")[0] for name in imports_of(path, at_once=at_once)}
 
 
 def test_every_folder_is_a_room_with_known_neighbours() -> None:
@@ -140,62 +147,68 @@ def test_rooms_stand_above_one_another() -> None:
     assert placed == BELOW.keys()
 
 
-@every_module
-def test_room_imports_only_rooms_below(path: Path) -> None:
-    room = path.relative_to(ROOT).with_suffix("").parts[0]
-    if room not in BELOW:
-        return  # a public estimator, which stands above all rooms
-    inside = {room_of(name) for name in imports_of(path) if name.startswith("skvae.")}
-    assert inside <= BELOW[room] | {room}
+def test_rooms_import_only_rooms_below() -> None:
+    for path in MODULES:
+        room = room_of_file(path)
+        if room not in BELOW:
+            continue  # a public estimator, which stands above all rooms
+        names = {name for name in imports_of(path) if name.startswith("skvae.")}
+        assert {room_of(name) for name in names} <= BELOW[room] | {room}, name_of(path)
 
 
-@every_module
-def test_no_room_imports_private_names_of_another(path: Path) -> None:
-    for name in imports_of(path):
-        if name.startswith("skvae."):
-            *modules, last = name.split(".")
-            private = [part for part in modules[1:] if part.startswith("_")]
-            own_folder = path.parent.relative_to(ROOT.parent).parts
-            assert not last.startswith("_") or tuple(modules) == own_folder, name
-            assert not private or tuple(modules[: len(own_folder)]) == own_folder, name
+def test_no_room_imports_private_names_of_another() -> None:
+    for path in MODULES:
+        own_folder = path.parent.relative_to(ROOT.parent).parts
+        for name in imports_of(path):
+            if name.startswith("skvae."):
+                *modules, last = name.split(".")
+                private = [part for part in modules[1:] if part.startswith("_")]
+                where = f"{name_of(path)} imports {name}"
+                assert not last.startswith("_") or tuple(modules) == own_folder, where
+                inside = tuple(modules[: len(own_folder)]) == own_folder
+                assert not private or inside, where
 
 
-@engine_modules
-def test_engine_reads_only_parameter_objects_from_scikit_learn(path: Path) -> None:
-    for imported in imports_of(path):
-        if imported.split(".")[0] == "sklearn":
-            assert imported.startswith("sklearn.base."), imported
+def test_engine_reads_only_parameter_objects_from_scikit_learn() -> None:
+    for path in ENGINE_MODULES:
+        for imported in imports_of(path):
+            if imported.split(".")[0] == "sklearn":
+                where = f"{name_of(path)} imports {imported}"
+                assert imported.startswith("sklearn.base."), where
 
 
-@engine_modules
-def test_engine_knows_no_tables_figures_or_progress_bars(path: Path) -> None:
-    packages = {imported.split(".")[0] for imported in imports_of(path)}
-    assert not packages & {"pandas", "polars", "matplotlib", "tqdm", "joblib", "scipy"}
+def test_engine_knows_no_tables_figures_or_progress_bars() -> None:
+    unknown = {"pandas", "polars", "matplotlib", "tqdm", "joblib", "scipy"}
+    for path in ENGINE_MODULES:
+        assert not packages_of(path) & unknown, name_of(path)
 
 
-@every_module
-def test_heavy_optional_packages_are_imported_only_where_used(path: Path) -> None:
-    packages = {name.split(".")[0] for name in imports_of(path, at_once=True)}
-    assert not packages & {"pandas", "polars", "zuko"}
+def test_heavy_optional_packages_are_imported_only_where_used() -> None:
+    heavy = {"pandas", "polars", "zuko"}
+    for path in MODULES:
+        assert not packages_of(path, at_once=True) & heavy, name_of(path)
 
 
-@every_module
-def test_module_is_short(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+def test_modules_are_short() -> None:
+    for path in MODULES:
+        n_lines = len(path.read_text(encoding="utf-8").splitlines())
+        assert n_lines <= MAX_LINES, name_of(path)
 
 
-@every_module
-def test_module_says_what_it_is_for_and_what_it_offers(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    assert ast.get_docstring(tree)
-    assigned = {
-        target.id
-        for node in tree.body
-        if isinstance(node, (ast.Assign, ast.AnnAssign))
-        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
-        if isinstance(target, ast.Name)
-    }
-    assert "__all__" in assigned
+def test_modules_say_what_they_are_for_and_what_they_offer() -> None:
+    for path in MODULES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        assert ast.get_docstring(tree), name_of(path)
+        assigned = {
+            target.id
+            for node in tree.body
+            if isinstance(node, (ast.Assign, ast.AnnAssign))
+            for target in (
+                node.targets if isinstance(node, ast.Assign) else [node.target]
+            )
+            if isinstance(target, ast.Name)
+        }
+        assert "__all__" in assigned, name_of(path)
 
 
 @pytest.mark.parametrize("estimator", [VAEDensity, ConditionalVAEDensity])
