@@ -391,10 +391,9 @@ def test_integer_weights_are_repeated_rows(normal_rows: Array) -> None:
 
 
 @pytest.mark.parametrize("reference", ["training", "held_out"])
-@pytest.mark.parametrize("scale", [100.0, 1 / 60, 1e-3 / 7])
 @pytest.mark.parametrize("equal", [True, False])
 def test_scale_of_weights_changes_nothing(
-    reference: str, scale: float, equal: bool, normal_rows: Array
+    reference: str, equal: bool, normal_rows: Array
 ) -> None:
     rng = np.random.default_rng(0)
     weight = np.ones(1000) if equal else rng.integers(0, 4, size=1000)
@@ -402,12 +401,14 @@ def test_scale_of_weights_changes_nothing(
         KernelDensity(), reference=reference, contamination=0.1, random_state=0
     )
     one = clone(detector).fit(normal_rows, sample_weight=weight)
-    other = clone(detector).fit(normal_rows, sample_weight=scale * weight)
-    assert_allclose(other.offset_, one.offset_)
-    assert_allclose(other.p_values(normal_rows), one.p_values(normal_rows))
+    p_values = one.p_values(normal_rows)
+    for scale in (100.0, 1 / 60, 1e-3 / 7):
+        other = clone(detector).fit(normal_rows, sample_weight=scale * weight)
+        assert_allclose(other.offset_, one.offset_)
+        assert_allclose(other.p_values(normal_rows), p_values)
     if equal:
         without = clone(detector).fit(normal_rows)
-        assert_allclose(one.p_values(normal_rows), without.p_values(normal_rows))
+        assert_allclose(p_values, without.p_values(normal_rows))
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.7])
