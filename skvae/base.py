@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator, DensityMixin
 
 from skvae.arguments.checks import check_number, check_positive_int
 from skvae.arguments.devices import check_device
+from skvae.arguments.memory import check_memory
 from skvae.arguments.seeds import seed_from
 from skvae.arguments.staging import staged_fit
 from skvae.arguments.warnings import warn_caller
@@ -54,6 +55,8 @@ FAMILIES: dict[str, type[ComponentSpec]] = {
 
 Self = TypeVar("Self", bound="BaseVAEDensity")
 
+BYTES_PER_DRAW = 16  # of one row: a log-weight, and its place in order
+
 
 class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
     """Parameters, fit and fitted model of a density by a variational autoencoder.
@@ -68,6 +71,7 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
     n_iter_: int
     best_iter_: int
     history_: list[dict[str, float]]
+    pilots_: list[dict[str, Any]]
     model_: VAE
     schema_: TableSchema
     columns_: Any  # Columns, or ConditionalColumns
@@ -259,6 +263,7 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
         check_number(tol, "tol", low=0, inclusive=False, also=(None,))
         check_positive_int(max_samples, "max_samples", None)
         most = parameters.max_evidence_samples if max_samples is None else max_samples
+        check_memory(BYTES_PER_DRAW * most, f"{most} samples of each row's latents")
         return Budget(
             n_samples=min(parameters.n_importance_samples, most),
             max_samples=most,
@@ -299,6 +304,7 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
             )
         for number in n_samples:
             check_positive_int(number, "each of n_samples")
+            check_memory(BYTES_PER_DRAW * number, f"n_samples={n_samples!r}")
         return self._reader().bounds(rows, n_samples, _noise_seed(random_state))
 
     def _draw(
@@ -306,6 +312,8 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
     ) -> Any:
         """Draw rows in the units of the input; `given` is in model units."""
         state = self.random_state if random_state is None else random_state
+        n_numbers = n_samples * len(self.schema_.names)
+        check_memory(8 * n_numbers, f"n_samples={n_samples}")
         drawn = self._reader().draw(n_samples, seed_from(state), given)
         return self.schema_.decode(drawn, asked_container(self))
 

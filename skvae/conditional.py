@@ -79,7 +79,7 @@ max_evidence_samples, device, random_state, verbose
     columns_ : ConditionalColumns
         Scaling and margins of the targets (`modelled`), coding of the columns of X
         (`given`).
-    n_iter_, best_iter_, history_, model_, prior_, posterior_, decoder_, \
+    n_iter_, best_iter_, history_, pilots_, model_, prior_, posterior_, decoder_, \
 likelihood_, objective_, background_
         As for `VAEDensity`.
 

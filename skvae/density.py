@@ -156,6 +156,13 @@ None, default="auto"
         validation rows, nan where not computed), "reconstruction" (log p(x | z)) and
         "kl", all in nats per row and in the units of the input; "learning_rate" and
         "seconds".
+    pilots_ : list of dict
+        One record per short training by which "auto" chose decoder or margins; empty
+        where there was no choice. "decoder" (its alias) and "margins" (None or
+        "normal") say what was tried; "evidence" and "error" are the mean bound of the
+        validation rows, as in `history_`, and its standard error; "lead" and
+        "lead_error" are the paired difference from the best pilot before it, nan for
+        the first; then "n_epochs", "seconds" and whether it was "chosen".
     model_ : VAE
         The trained torch module, in float64 on the CPU.
     schema_ : TableSchema
@@ -236,6 +243,16 @@ None, default="auto"
         -------
         self : VAEDensity
             The fitted estimator. If fitting fails, it stays as it was.
+
+        Notes
+        -----
+        *Ctrl-C* during the training ends it: the estimator keeps the best weights so
+        far, and a ConvergenceWarning says so. Before the first epoch has ended, as
+        during the pilots, there is nothing to keep: KeyboardInterrupt is raised, and
+        the estimator stays as it was. Therefore a Ctrl-C in a grid search or a
+        cross-validation may end the present fit alone, and the search goes on with the
+        next one. A second Ctrl-C soon after, before an epoch of the next fit has ended,
+        ends the search.
         """
         warm = self.warm_start and hasattr(self, "model_")
         return self._fit(X, y, sample_weight, warm=warm)

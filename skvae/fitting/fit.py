@@ -149,4 +149,5 @@ def _state_of(
             *(vars(replace(r, epoch=len(before) + r.epoch)) for r in records),
         ],
         best_iter=len(before) + outcome.best_epoch,
+        pilots=job.pilots,
     )

@@ -1,7 +1,7 @@
 """A model that is ready to train, with the rows that it is trained on."""
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,7 +11,7 @@ from skvae.fitting.build import new_model
 from skvae.fitting.components import Specs
 from skvae.fitting.plan import FitPlan
 from skvae.fitting.split import MappedRows, SplitRows
-from skvae.fitting.state import FittedState, OptimiserState
+from skvae.fitting.state import FittedState, OptimiserState, Pilots
 from skvae.model import VAE
 from skvae.tables.columns import RowMap
 from skvae.training import EpochRecord, Trainer
@@ -34,12 +34,15 @@ class FitJob:
         Number of latents of every level, bottom first.
     specs : Specs
         The model's components.
+    pilots : list of dict
+        One record per pilot that chose these components or margins.
     """
 
     trainer: Trainer
     rows: MappedRows
     latent_levels: tuple[int, ...]
     specs: Specs
+    pilots: Pilots = field(default_factory=list)
 
     def in_input_units(self, record: EpochRecord) -> EpochRecord:
         """Return the record with log-densities in the units of the input."""
@@ -105,4 +108,4 @@ def resumed_job(
         generator,
         fitted.optimiser_state,
     )
-    return FitJob(trainer, rows, fitted.latent_levels, plan.specs)
+    return FitJob(trainer, rows, fitted.latent_levels, plan.specs, fitted.pilots)

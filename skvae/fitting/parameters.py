@@ -16,6 +16,8 @@ __all__ = ["Parameters"]
 
 Levels: TypeAlias = int | str | tuple[int, ...]
 
+MOST_LAYERS = 100
+
 
 class Parametrised(Protocol):
     """An estimator, as scikit-learn knows its parameters."""
@@ -111,6 +113,11 @@ class Parameters:
         if not isinstance(sizes, (tuple, list)):
             raise TypeError(
                 f"hidden_layer_sizes must be a tuple of int, got {sizes!r}."
+            )
+        if len(sizes) > MOST_LAYERS:
+            raise ValueError(
+                f"hidden_layer_sizes must have at most {MOST_LAYERS} layers, got "
+                f"{len(sizes)}."
             )
         for size in sizes:
             check_positive_int(size, "each of hidden_layer_sizes")

@@ -2,8 +2,9 @@
 
 import itertools
 import math
-from collections.abc import Iterable
-from dataclasses import replace
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,6 +13,9 @@ from skvae.fitting.components import has_real
 from skvae.fitting.job import FitJob, new_job
 from skvae.fitting.plan import FitPlan
 from skvae.fitting.split import SplitRows
+from skvae.fitting.state import Pilots
+from skvae.tables.columns import RowMap
+from skvae.typing import Array
 
 __all__ = ["choose_job"]
 
@@ -19,6 +23,40 @@ __all__ = ["choose_job"]
 # to show what the columns that it reads are worth.
 PILOT_SHARE = 0.1
 AUTOREGRESSIVE_PILOT_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """What one pilot trains.
+
+    Attributes
+    ----------
+    plan : FitPlan
+        With the candidate's decoder.
+    margins : {"normal"} or None
+        What happens to the margins of real columns.
+    columns : RowMap
+        The rows' map to model units, with these margins.
+    """
+
+    plan: FitPlan
+    margins: str | None
+    columns: RowMap
+
+    def job(self, split: SplitRows, seed: int) -> FitJob:
+        """Prepare the whole training of a new model."""
+        return new_job(self.plan, split, self.columns, _generator(seed))
+
+    def pilot(self, split: SplitRows, seed: int, share: float) -> FitJob:
+        """Prepare a training of a share of the epochs."""
+        plan = self.plan.pilot(share)
+        return new_job(plan, split, self.columns, _generator(seed))
+
+    @property
+    def decoder(self) -> str:
+        """The decoder's alias, or its class where it has none."""
+        spec = self.plan.specs.decoder
+        return spec.alias or type(spec).__name__
 
 
 def choose_job(plan: FitPlan, split: SplitRows, generator: torch.Generator) -> FitJob:
@@ -35,30 +73,31 @@ def choose_job(plan: FitPlan, split: SplitRows, generator: torch.Generator) -> F
         Rows to train and to validate on.
     generator : torch.Generator
         Source of the seed.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If ^C ends a pilot: the model itself has not been trained at all.
     """
     seed = int(torch.randint(2**62, (), generator=generator))
     others = (replace(plan.specs, decoder=other) for other in plan.other_decoders)
     plans = [plan, *(replace(plan, specs=specs) for specs in others)]
     tables = [
-        split.columns(
-            normal_margins=margin == "normal", smoothing=plan.settings.smoothing
+        (
+            margins,
+            split.columns(
+                normal_margins=margins == "normal", smoothing=plan.settings.smoothing
+            ),
         )
-        for margin in _margins(plan, split)
+        for margins in _margins(plan, split)
     ]
-    candidates = list(itertools.product(plans, tables))
-    best, interrupted = 0, False
-    if len(candidates) > 1:
-        some_read = any(plan.specs.decoder.autoregressive for plan in plans)
-        share = AUTOREGRESSIVE_PILOT_SHARE if some_read else PILOT_SHARE
-        best, interrupted = _best_pilot(
-            new_job(plan.pilot(share), split, columns, _generator(seed))
-            for plan, columns in candidates
-        )
-    plan, columns = candidates[best]
-    job = new_job(plan, split, columns, _generator(seed))
-    if interrupted:
-        job.trainer.interrupt()
-    return job
+    candidates = [
+        _Candidate(plan, *table) for plan, table in itertools.product(plans, tables)
+    ]
+    if len(candidates) == 1:
+        return candidates[0].job(split, seed)
+    best, pilots = _best_pilot(candidates, split, seed)
+    return replace(candidates[best].job(split, seed), pilots=pilots)
 
 
 def _generator(seed: int) -> torch.Generator:
@@ -73,26 +112,55 @@ def _margins(plan: FitPlan, split: SplitRows) -> tuple[str | None, ...]:
     return (None, "normal") if plan.settings.n_valid else (None,)
 
 
-def _best_pilot(pilots: Iterable[FitJob]) -> tuple[int, bool]:
-    """Train pilots; return the best one's number, and whether ^C ended one of them.
+def _best_pilot(
+    candidates: Sequence[_Candidate], split: SplitRows, seed: int
+) -> tuple[int, Pilots]:
+    """Train all candidates for a short while; return the best one's number, and all.
 
-    The simplest pilot comes first. A later one has to win by one standard error of
+    The simplest candidate comes first. A later one has to win by one standard error of
     the paired difference over validation rows, for two reasons: chance should not
     choose the more flexible model, and a short training favours the model that learns
     faster, which need not be the better one in the end.
     """
+    some_read = any(c.plan.specs.decoder.autoregressive for c in candidates)
+    share = AUTOREGRESSIVE_PILOT_SHARE if some_read else PILOT_SHARE
+    pilots: Pilots = []
     best, best_log_p = 0, np.empty(0)
-    for number, job in enumerate(pilots):
-        if job.trainer.run().interrupted:
-            return best, True
-        log_p = job.validation_log_p()
+    for number, candidate in enumerate(candidates):
+        began = time.perf_counter()
+        job = candidate.pilot(split, seed, share)
+        outcome = job.trainer.run()
+        if outcome.interrupted:
+            raise KeyboardInterrupt
+        log_p, weight = job.validation_log_p(), job.validation_weight
+        evidence, error = _mean_and_error(log_p, weight)
+        lead, lead_error = math.nan, math.nan
         if number == 0:
             best_log_p = log_p
         elif np.isfinite([log_p, best_log_p]).all():
-            lead = log_p - best_log_p
-            weight = job.validation_weight
-            mean = float(np.average(lead, weights=weight))
-            variance = float(np.average(np.square(lead - mean), weights=weight))
-            if mean > math.sqrt(variance / weight.sum()):
+            lead, lead_error = _mean_and_error(log_p - best_log_p, weight)
+            if lead > lead_error:
                 best, best_log_p = number, log_p
-    return best, False
+        pilots.append(
+            {
+                "decoder": candidate.decoder,
+                "margins": candidate.margins,
+                "evidence": evidence,
+                "error": error,
+                "lead": lead,
+                "lead_error": lead_error,
+                "n_epochs": len(outcome.history),
+                "seconds": time.perf_counter() - began,
+                "chosen": False,
+            }
+        )
+    pilots[best]["chosen"] = True
+    return best, pilots
+
+
+def _mean_and_error(values: Array, weight: Array) -> tuple[float, float]:
+    """Return a weighted mean over rows and its standard error."""
+    with np.errstate(invalid="ignore"):  # a pilot may have diverged
+        mean = float(np.average(values, weights=weight))
+        variance = float(np.average(np.square(values - mean), weights=weight))
+    return mean, math.sqrt(variance / weight.sum())

@@ -14,9 +14,10 @@ from skvae.tables.columns import RowMap
 from skvae.tables.schema import TableSchema
 from skvae.training.objectives import ObjectiveSpec
 
-__all__ = ["Fitted", "FittedState", "History", "OptimiserState"]
+__all__ = ["Fitted", "FittedState", "History", "OptimiserState", "Pilots"]
 
 History: TypeAlias = list[dict[str, float]]
+Pilots: TypeAlias = list[dict[str, Any]]  # numbers, names and truth values
 OptimiserState: TypeAlias = dict[str, Any]  # torch's, of tensors and numbers
 
 
@@ -28,6 +29,7 @@ class Fitted(Protocol):
     columns_: RowMap
     latent_levels_: tuple[int, ...]
     history_: History
+    pilots_: Pilots
     best_iter_: int
     prior_: PriorSpec
     posterior_: PosteriorSpec
@@ -58,6 +60,8 @@ class FittedState:
         One record per epoch, in the units of the input.
     best_iter : int
         Epoch whose weights the model has.
+    pilots : list of dict
+        One record per pilot that chose margins or decoder.
     optimiser_state : dict or None
         For a training that goes on; None where it does not.
     """
@@ -69,6 +73,7 @@ class FittedState:
     specs: Specs
     history: History
     best_iter: int
+    pilots: Pilots
     optimiser_state: OptimiserState | None = None
 
     @classmethod
@@ -89,6 +94,7 @@ class FittedState:
             ),
             history=estimator.history_,
             best_iter=estimator.best_iter_,
+            pilots=estimator.pilots_,
             optimiser_state=estimator._optimiser_state,
         )
 
@@ -104,5 +110,6 @@ class FittedState:
             "history_": self.history,
             "n_iter_": len(self.history),
             "best_iter_": self.best_iter,
+            "pilots_": self.pilots,
             "_optimiser_state": self.optimiser_state,
         }

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from skvae.arguments.memory import check_memory
 from skvae.model import VAE
 from skvae.model.networks import Network, dropout_from
 from skvae.training.adamw import AdamW, ParameterGroup
@@ -25,6 +26,7 @@ MAX_RECOVERIES = 10  # undone steps after which training gives up
 MIN_IDLE_CHECKS = 2  # validations without a gain before training stops
 N_TERMS = 4  # of a step: objective, bound, reconstruction, kl
 VALIDATION_DRAWS = 8  # per row, unless training ends with more
+N_PROBES = 64  # rows on which the last weights are tried
 
 
 class Trainer:
@@ -36,7 +38,9 @@ class Trainer:
     Where there are none, the best weights are the average at the end.
 
     A step with a non-finite loss or gradient ends its epoch. The weights go back to
-    the end of the last good epoch, and the learning rate is halved.
+    the end of the last good epoch, and the learning rate is halved. At the end, the
+    best weights are tried on some rows. If they give no numbers, or draw none, the
+    weights of the last good epoch are kept, or else those of the start.
 
     Parameters
     ----------
@@ -71,6 +75,12 @@ class Trainer:
         self.noise_generator = torch.Generator(self.device).manual_seed(seed)
         first = data.x[torch.zeros(1, dtype=torch.int64, device=self.device)]
         self.noise_dim = model.encode(first).noise_dim
+        n_draws = max(objective.n_draws(0.0), objective.n_draws(1.0))
+        n_rows = max(min(schedule.batch_size, data.n_draws), len(data.x_valid))
+        check_memory(
+            4 * n_draws * n_rows * self.noise_dim,
+            f"An objective with {n_draws} draws for each of {n_rows} rows",
+        )
         self.validation = self._validation()
         self.cumulative_weight = data.weight.cpu().cumsum(0)
         self.flat = FlatParameters(model, _decayed_weights(model).__contains__)
@@ -82,6 +92,7 @@ class Trainer:
         self.n_steps = 0
         self.steps_per_epoch = -(-data.n_draws // schedule.batch_size)
         self.best_evidence = -math.inf
+        self._final: dict[str, Tensor] | None = None
         self.outcome = TrainingOutcome()
 
     def run(
@@ -99,24 +110,30 @@ class Trainer:
         -------
         outcome : TrainingOutcome
             How the training went. The model has its best weights.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            On ^C before the first epoch has ended: there is no training to speak of.
         """
         outcome = self.outcome
+        self._final = None
         self._remember_good()
+        start = self._good
         self._validate(epoch=0)
         try:
-            if not outcome.interrupted:
-                self._run_epochs(on_epoch)
+            self._run_epochs(on_epoch)
         except KeyboardInterrupt:
-            self.interrupt()
-        self.model.load_state_dict(self.best_state())
+            if not outcome.history:
+                raise
+            outcome.interrupted = True
+        self._settle(start)
         return outcome
-
-    def interrupt(self) -> None:
-        """Mark the training as interrupted, so that a later `run` trains no epoch."""
-        self.outcome.interrupted = True
 
     def best_state(self) -> dict[str, Tensor]:
         """Return the best weights so far; they share no memory with the model."""
+        if self._final is not None:
+            return self._final
         if self.best_evidence > -math.inf:
             return self._best
         with self.average.swapped_in():
@@ -238,13 +255,44 @@ class Trainer:
 
     def _recover(self) -> None:
         """Go back to the last good weights, with half the learning rate."""
-        with torch.no_grad():
-            torch._foreach_copy_(list(self.model.parameters()), self._good)
+        self._set_parameters(self._good)
         self.outcome.n_recoveries += 1
         self.rate_factor *= 0.5
         # The old optimiser's moments belong to steps that are undone.
         self.optimiser = self._new_optimiser()
         self.average.reset()
+
+    def _settle(self, start: list[Tensor]) -> None:
+        """Give the model its best weights; earlier ones if these cannot be used."""
+        outcome, good = self.outcome, self._good
+        self.model.load_state_dict(self.best_state())
+        if not self._gives_numbers():
+            outcome.n_recoveries += 1
+            outcome.best_epoch = len(outcome.history)
+            self._set_parameters(good)
+            if not self._gives_numbers():
+                outcome.best_epoch = 0
+                self._set_parameters(start)
+        self._final = copy.deepcopy(self.model.state_dict())
+
+    def _set_parameters(self, values: list[Tensor]) -> None:
+        with torch.no_grad():
+            torch._foreach_copy_(list(self.model.parameters()), values)
+
+    @torch.no_grad()
+    def _gives_numbers(self) -> bool:
+        """Whether some rows have a log-density, and rows can be drawn."""
+        generator = torch.Generator(self.device).manual_seed(0)
+        n_rows = min(N_PROBES, len(self.data.x))
+        x = self.data.x[torch.arange(n_rows, device=self.device)]
+        noise = x.new_empty(1, len(x), self.noise_dim).normal_(generator=generator)
+        draw = self.model.draw(x, noise)
+        given = x[:, self.model.n_features :]
+        drawn = self.model.generate(
+            len(x), generator, given if given.shape[1] else None
+        )
+        log_p = draw.closed_form.mix(draw.log_mean_w)
+        return not log_p.isnan().any() and bool(drawn.isfinite().all())
 
     def _validate(self, epoch: int) -> float:
         """Score live and averaged weights; return the better score.

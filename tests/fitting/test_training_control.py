@@ -1,18 +1,13 @@
 """How a fit starts, goes on, stops, is watched and recovers."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.exceptions import ConvergenceWarning
 
-from skvae import ELBO, VAEDensity
-from skvae.training.loop import Trainer
+from skvae import VAEDensity
 from tests.conftest import QUICK
 
 RECORD = {
@@ -160,10 +155,10 @@ def test_a_warm_start_goes_on_where_the_last_fit_ended(ring: np.ndarray) -> None
 
 def test_without_a_warm_start_a_fit_forgets(ring: np.ndarray) -> None:
     density = VAEDensity(**QUICK).fit(ring)
-    first = density.score_samples(ring)
+    first = density.score_samples(ring[:40])
     density.fit(ring)
     assert density.n_iter_ == 3
-    assert_array_equal(density.score_samples(ring), first)
+    assert_array_equal(density.score_samples(ring[:40]), first)
 
 
 def test_a_warm_start_keeps_its_units_on_other_rows(ring: np.ndarray) -> None:
@@ -178,7 +173,7 @@ def test_a_warm_start_keeps_its_units_on_other_rows(ring: np.ndarray) -> None:
 def test_a_first_warm_fit_is_a_cold_one(ring: np.ndarray) -> None:
     warm = VAEDensity(warm_start=True, **QUICK).fit(ring)
     cold = VAEDensity(**QUICK).fit(ring)
-    assert_array_equal(warm.score_samples(ring), cold.score_samples(ring))
+    assert_array_equal(warm.score_samples(ring[:40]), cold.score_samples(ring[:40]))
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
@@ -227,17 +222,17 @@ def test_partial_fit_goes_on_with_the_optimisers_state(ring: np.ndarray) -> None
 
 def test_partial_fit_goes_on_from_a_fit(ring: np.ndarray) -> None:
     density = VAEDensity(**QUICK).fit(ring)
-    columns, before = density.columns_, density.score_samples(ring)
+    columns, before = density.columns_, density.score_samples(ring[:40])
     density.partial_fit(ring)
     assert density.columns_ is columns
     assert density.n_iter_ == 4
-    assert not np.array_equal(density.score_samples(ring), before)
+    assert not np.array_equal(density.score_samples(ring[:40]), before)
 
 
 def test_fit_after_partial_fit_starts_anew(ring: np.ndarray) -> None:
     density = VAEDensity(**QUICK).partial_fit(ring).fit(ring)
     fresh = VAEDensity(**QUICK).fit(ring)
-    assert_array_equal(density.score_samples(ring), fresh.score_samples(ring))
+    assert_array_equal(density.score_samples(ring[:40]), fresh.score_samples(ring[:40]))
     assert density.n_iter_ == 3
 
 
@@ -293,174 +288,6 @@ def test_nothing_is_printed_by_default(
     VAEDensity(**QUICK).fit(ring).score(ring)
     shown = capsys.readouterr()
     assert (shown.out, shown.err) == ("", "")
-
-
-# Interruption and divergence
-
-
-@contextmanager
-def tampered_steps(
-    monkeypatch: pytest.MonkeyPatch, tamper: Any, first: int, last: float = math.inf
-) -> Iterator[None]:
-    """Let training steps number `first` to `last` return what `tamper` returns."""
-    step, count = Trainer._step, 0
-
-    def tampered(self: Trainer, x: torch.Tensor) -> torch.Tensor | None:
-        nonlocal count
-        count += 1
-        return tamper() if first <= count <= last else step(self, x)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_step", tampered)
-        yield
-
-
-def interrupt() -> None:
-    raise KeyboardInterrupt
-
-
-@pytest.mark.parametrize("early_stopping", [True, False])
-@pytest.mark.parametrize("after", [1, 2, 9])
-def test_an_interrupted_fit_keeps_the_best_weights_and_says_so(
-    after: int, early_stopping: bool, ring: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = {**QUICK, "max_iter": 20, "early_stopping": early_stopping}
-    density = VAEDensity(marginal_transform=None, **settings)
-    with (
-        tampered_steps(monkeypatch, interrupt, first=after),
-        pytest.warns(ConvergenceWarning, match="interrupted.*best weights") as caught,
-    ):
-        density.fit(ring)
-    assert len(caught) == 1
-    assert density.n_iter_ < 20
-    assert density.best_iter_ <= density.n_iter_
-    assert np.isfinite(density.score(ring))
-    assert density.sample(3).shape == (3, 2)
-
-
-@pytest.mark.parametrize("method", ["fit", "partial_fit"])
-def test_warnings_point_at_the_callers_line(
-    method: str, ring: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for tamper in (interrupt, lambda: None):
-        density = VAEDensity(marginal_transform=None, **QUICK)
-        with (
-            tampered_steps(monkeypatch, tamper, first=1),
-            pytest.warns(ConvergenceWarning) as caught,
-        ):
-            getattr(density, method)(ring)
-        assert caught[0].filename == __file__
-
-
-def test_an_interruption_while_margins_are_compared_is_reported(
-    ring: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = {**QUICK, "max_iter": 20, "early_stopping": True}
-    density = VAEDensity(marginal_transform="auto", **settings)
-    with (
-        tampered_steps(monkeypatch, interrupt, first=2, last=2),
-        pytest.warns(ConvergenceWarning, match="interrupted"),
-    ):
-        density.fit(ring)
-    assert density.n_iter_ < 20
-    assert np.isfinite(density.score(ring))
-
-
-def test_a_fit_goes_on_after_an_interruption(
-    ring: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    density = VAEDensity(warm_start=True, marginal_transform=None, **QUICK)
-    with (
-        tampered_steps(monkeypatch, interrupt, first=3),
-        pytest.warns(ConvergenceWarning, match="interrupted"),
-    ):
-        density.fit(ring)
-    n_before = density.n_iter_
-    density.fit(ring)
-    assert density.n_iter_ == n_before + 3
-
-
-@pytest.mark.parametrize("early_stopping", [True, False])
-def test_one_bad_step_is_recovered_from_and_reported(
-    early_stopping: bool, ring: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = {**QUICK, "max_iter": 8, "early_stopping": early_stopping}
-    # Without "auto", no pilot has the first steps.
-    density = VAEDensity(marginal_transform=None, **settings)
-    with (
-        tampered_steps(monkeypatch, lambda: None, first=6, last=6),
-        pytest.warns(ConvergenceWarning, match=r"non-finite values 1 time.*halved"),
-    ):
-        density.fit(ring)
-    bad = [i for i, r in enumerate(density.history_) if math.isnan(r["objective"])]
-    assert len(bad) == 1
-    assert density.n_iter_ == 8
-    assert np.isfinite(density.score(ring))
-    assert all(torch.isfinite(p).all() for p in density.model_.parameters())
-
-
-def test_the_learning_rate_is_halved_after_a_bad_step(
-    ring: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = {**QUICK, "max_iter": 8, "early_stopping": False}
-    plain = VAEDensity(**settings).fit(ring)
-    with (
-        tampered_steps(monkeypatch, lambda: None, first=1, last=1),
-        pytest.warns(ConvergenceWarning),
-    ):
-        hurt = VAEDensity(**settings).fit(ring)
-    rates = [
-        max(record["learning_rate"] for record in density.history_)
-        for density in (plain, hurt)
-    ]
-    assert rates[1] == pytest.approx(rates[0] / 2, rel=0.2)
-
-
-class NanNow(ELBO):
-    """The ELBO, but nan whenever `is_bad` says so."""
-
-    alias = ""
-    is_bad: Any = staticmethod(lambda: True)
-
-    def bound(self, draw: Any, progress: float) -> torch.Tensor:
-        bound = super().bound(draw, progress)
-        return bound * torch.nan if type(self).is_bad() else bound
-
-
-def test_an_objective_that_is_nan_once_is_recovered_from(
-    ring: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls = iter(range(10_000))
-    monkeypatch.setattr(NanNow, "is_bad", staticmethod(lambda: next(calls) == 4))
-    density = VAEDensity(objective=NanNow(), early_stopping=False, **QUICK)
-    with pytest.warns(ConvergenceWarning, match="non-finite values 1 time"):
-        density.fit(ring)
-    assert np.isfinite(density.score(ring))
-
-
-@pytest.mark.parametrize("early_stopping", [True, False])
-def test_training_that_is_never_finite_keeps_the_start_and_is_reported(
-    early_stopping: bool, ring: np.ndarray
-) -> None:
-    settings = {**QUICK, "max_iter": 30, "early_stopping": early_stopping}
-    density = VAEDensity(objective=NanNow(), marginal_transform=None, **settings)
-    with pytest.warns(ConvergenceWarning, match="non-finite values") as caught:
-        density.fit(ring)
-    assert len(caught) == 1
-    assert density.n_iter_ <= 30
-    assert density.best_iter_ == 0
-    assert np.isfinite(density.score_samples(ring)).all()
-    assert all(torch.isfinite(p).all() for p in density.model_.parameters())
-
-
-def test_a_far_too_large_learning_rate_leaves_a_finite_density(
-    ring: np.ndarray,
-) -> None:
-    settings = {**QUICK, "max_iter": 10, "early_stopping": False}
-    density = VAEDensity(learning_rate=1e6, **settings)
-    with pytest.warns(ConvergenceWarning, match="learning_rate"):
-        density.fit(ring)
-    assert np.isfinite(density.score_samples(ring)).all()
 
 
 # scikit-learn's callbacks
@@ -523,7 +350,7 @@ def test_callbacks_see_every_epoch_with_a_usable_estimator(
 def test_callbacks_do_not_change_the_fit(callback: Any, ring: np.ndarray) -> None:
     watched = VAEDensity(**QUICK).set_callbacks(Recorder()).fit(ring)
     alone = VAEDensity(**QUICK).fit(ring)
-    assert_array_equal(watched.score_samples(ring), alone.score_samples(ring))
+    assert_array_equal(watched.score_samples(ring[:40]), alone.score_samples(ring[:40]))
 
 
 def test_a_callback_stops_the_fit(callback: Any, ring: np.ndarray) -> None:
@@ -533,7 +360,7 @@ def test_a_callback_stops_the_fit(callback: Any, ring: np.ndarray) -> None:
     assert density.n_iter_ == 2
     assert recorder.tasks[-1] == ("end", "fit", 0)
     assert recorder.torn_down == 1
-    assert np.isfinite(density.score(ring))
+    assert np.isfinite(density.score(ring[:40]))
 
 
 def test_callbacks_watch_partial_fit(callback: Any, ring: np.ndarray) -> None:

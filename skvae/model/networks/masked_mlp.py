@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from skvae.arguments.memory import check_weights
 from skvae.model.dtype import BUILD_DTYPE
 from skvae.model.networks._base import INPUT_BOUND, Network
 
@@ -73,6 +74,13 @@ class MaskedMLP(Network):
         everyone = torch.full((n_latents,), -1)
         rank = torch.cat([everyone, input_rank])
         n_outputs = len(output_rank)
+        sizes = (len(rank), *hidden_layer_sizes)
+        n_hidden = sum(a * b for a, b in pairwise(sizes))
+        check_weights(
+            n_hidden + n_outputs * (n_linear * len(rank) + n_parameters * sizes[-1]),
+            f"A network with {len(rank)} inputs, hidden_layer_sizes="
+            f"{hidden_layer_sizes} and {n_parameters * n_outputs} outputs",
+        )
         # Degree 0 needs latents or inputs of rank −1: a unit that reads nothing is a
         # constant.
         lowest = -LATENT_SHARE if (rank < 0).any() else 1 / max(1, n_outputs - 1)

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from skvae.arguments.memory import check_weights
 from skvae.model.dtype import BUILD_DTYPE
 from skvae.model.networks._base import INPUT_BOUND, Network
 
@@ -51,6 +52,12 @@ class SkipMLP(Network):
     ) -> None:
         super().__init__(dropout)
         sizes = (n_inputs, *hidden_layer_sizes)
+        n_hidden = sum(a * b for a, b in pairwise(sizes))
+        check_weights(
+            n_hidden + n_linear * n_inputs + n_outputs * sizes[-1],
+            f"A network with {n_inputs} inputs, hidden_layer_sizes="
+            f"{hidden_layer_sizes} and {n_outputs} outputs",
+        )
         self.hidden = nn.ModuleList(
             _Linear(a, b, generator) for a, b in pairwise(sizes)
         )

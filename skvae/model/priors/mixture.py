@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from skvae.arguments.memory import check_weights
 from skvae.model.context import BuildContext, LinearStart
 from skvae.model.distributions import DiagonalGaussianMixture
 from skvae.model.dtype import BUILD_DTYPE
@@ -60,6 +61,10 @@ class MixturePriorModule(PriorModule):
 
     def __init__(self, n_modes: int, n_components: int) -> None:
         super().__init__()
+        check_weights(
+            n_modes * (1 + 2 * n_components),
+            f"MixturePrior with n_modes={n_modes} and {n_components} latents",
+        )
         self.logit = nn.Parameter(torch.zeros(n_modes, dtype=BUILD_DTYPE))
         # Distinct means, or every mode would get the same gradient for ever.
         end = 1 if n_modes > 1 else 0

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from skvae.arguments.memory import check_weights
 from skvae.model.context import BuildContext, LinearStart
 from skvae.model.distributions import MixtureOverRows
 from skvae.model.dtype import BUILD_DTYPE
@@ -57,6 +58,10 @@ class VampPriorModule(PriorModule):
 
     def __init__(self, n_pseudo_inputs: int, context: BuildContext) -> None:
         super().__init__()
+        check_weights(
+            n_pseudo_inputs * (1 + context.n_inputs),
+            f"VampPrior with n_pseudo_inputs={n_pseudo_inputs}",
+        )
         self.logit = nn.Parameter(torch.zeros(n_pseudo_inputs, dtype=BUILD_DTYPE))
         first = torch.empty(n_pseudo_inputs, context.n_inputs, dtype=BUILD_DTYPE)
         self.pseudo_inputs = nn.Parameter(first.normal_(generator=context.generator))
