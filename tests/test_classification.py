@@ -1,7 +1,6 @@
 """DensityClassifier: Bayes' rule over any density."""
 
 import pickle
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,6 @@ from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skvae import DensityClassifier, VAEDensity
 from tests.conftest import QUICK
@@ -37,20 +35,6 @@ FAST = {
     "background": None,
     "random_state": None,
 }
-
-
-@pytest.mark.filterwarnings("ignore:There is one row of class")
-@parametrize_with_checks(
-    [
-        DensityClassifier(KernelDensity()),
-        DensityClassifier(VAEDensity(**FAST)),
-        DensityClassifier(make_pipeline("passthrough", KernelDensity())),
-    ]
-)
-def test_estimator_checks_pass(
-    estimator: DensityClassifier, check: Callable[[Any], None]
-) -> None:
-    check(estimator)
 
 
 def test_tags_are_those_of_a_classifier_and_of_its_density() -> None:

@@ -2,7 +2,6 @@
 
 import inspect
 import pickle
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
-from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 
 from skvae import (
     ConditionalVAEDensity,
@@ -31,35 +29,6 @@ from tests.conftest import QUICK
 Array = np.ndarray
 
 FAST = {**QUICK, "max_iter": 2, "hidden_layer_sizes": (8,), "random_state": None}
-
-
-# The checks call score_samples with X alone.
-@pytest.mark.filterwarnings("ignore:score_samples got no y")
-@parametrize_with_checks(
-    [
-        ConditionalVAEDensity(**FAST),
-        ConditionalVAEDensity(
-            prior="normal",
-            posterior="diagonal",
-            likelihood="gaussian",
-            objective="elbo",
-            marginal_transform="normal",
-            background=None,
-            **FAST,
-        ),
-    ]
-)
-def test_estimator_checks_pass(
-    estimator: ConditionalVAEDensity, check: Callable[[Any], None]
-) -> None:
-    check(estimator)
-
-
-@pytest.mark.filterwarnings("ignore:score_samples got no y")
-def test_check_estimator_passes_without_expected_failures() -> None:
-    results = check_estimator(ConditionalVAEDensity(**FAST), on_skip=None)
-    states = {result["status"] for result in results}
-    assert states <= {"passed", "skipped"}
 
 
 def test_tags_say_that_y_is_needed() -> None:
@@ -229,7 +198,7 @@ def test_density_integrates_to_one_for_every_x(
     y = np.linspace(-5, 5, 151)
     density = np.exp(wave.score_samples(np.full((len(y), 1), x), y))
     # The background has a thousandth of its weight beyond.
-    assert np.trapezoid(density, y) == pytest.approx(1, abs=0.01)
+    assert integrate.trapezoid(density, y) == pytest.approx(1, abs=0.01)
 
 
 @pytest.mark.filterwarnings("ignore:The log-density of")

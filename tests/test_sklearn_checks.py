@@ -4,10 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
+from sklearn.neighbors import KernelDensity
+from sklearn.pipeline import make_pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import (
     check_dataframe_column_names_consistency,
+    check_estimator,
     check_get_feature_names_out_error,
     check_global_output_transform_pandas,
     check_global_set_output_transform_polars,
@@ -21,13 +24,18 @@ from sklearn.utils.estimator_checks import (
     parametrize_with_checks,
 )
 
+import skvae
 from skvae import (
     ELBO,
     IWAE,
+    ConditionalVAEDensity,
+    DensityClassifier,
+    DensityOutlierDetector,
     FullPosterior,
     GaussianLikelihood,
     MixtureLikelihood,
     MixturePrior,
+    StackedDensity,
     VAEDensity,
 )
 from tests.conftest import QUICK
@@ -35,6 +43,8 @@ from tests.conftest import QUICK
 # The checks set random_state themselves.
 FAST = {**QUICK, "max_iter": 2, "hidden_layer_sizes": (8,), "random_state": None}
 PILOTED = {**FAST, "decoder": "auto"}
+# Rows that a background explains better than barely trained latents take many samples.
+WITHOUT_BACKGROUND = {**FAST, "background": None}
 
 CONFIGURATIONS = [
     VAEDensity(**PILOTED),
@@ -83,6 +93,45 @@ CONFIGURATIONS = [
     ),
 ]
 
+CONDITIONAL = [
+    ConditionalVAEDensity(**FAST),
+    ConditionalVAEDensity(
+        prior="normal",
+        posterior="diagonal",
+        likelihood="gaussian",
+        objective="elbo",
+        marginal_transform="normal",
+        background=None,
+        **FAST,
+    ),
+]
+CLASSIFIERS = [
+    DensityClassifier(KernelDensity()),
+    DensityClassifier(VAEDensity(**WITHOUT_BACKGROUND)),
+    DensityClassifier(make_pipeline("passthrough", KernelDensity())),
+]
+DETECTORS = [
+    DensityOutlierDetector(KernelDensity()),
+    DensityOutlierDetector(VAEDensity(**FAST)),
+    DensityOutlierDetector(make_pipeline("passthrough", KernelDensity())),
+]
+KERNELS = [("narrow", KernelDensity(bandwidth=0.3)), ("wide", KernelDensity())]
+STACKS = [
+    StackedDensity([("kernel", KernelDensity())]),
+    StackedDensity(KERNELS, cv=3),
+    StackedDensity(
+        [("vae", VAEDensity(**WITHOUT_BACKGROUND)), ("kernel", KernelDensity())],
+        refit=False,
+    ),
+    StackedDensity(
+        [
+            ("pipe", make_pipeline("passthrough", KernelDensity())),
+            ("wide", KernelDensity(bandwidth=3)),
+            ("gone", "drop"),
+        ]
+    ),
+]
+
 NOT_YIELDED = [
     check_set_output_transform,
     check_set_output_transform_pandas,
@@ -110,6 +159,64 @@ def test_estimator_checks_pass(
     estimator: VAEDensity, check: Callable[[Any], None]
 ) -> None:
     check(estimator)
+
+
+# The checks call score_samples with X alone.
+@pytest.mark.filterwarnings("ignore:score_samples got no y")
+@parametrize_with_checks(CONDITIONAL)
+def test_estimator_checks_of_conditional_densities_pass(
+    estimator: ConditionalVAEDensity, check: Callable[[Any], None]
+) -> None:
+    check(estimator)
+
+
+@pytest.mark.filterwarnings("ignore:There is one row of class")
+@parametrize_with_checks(CLASSIFIERS)
+def test_estimator_checks_of_classifiers_pass(
+    estimator: DensityClassifier, check: Callable[[Any], None]
+) -> None:
+    check(estimator)
+
+
+@parametrize_with_checks(DETECTORS)
+def test_estimator_checks_of_outlier_detectors_pass(
+    estimator: DensityOutlierDetector, check: Callable[[Any], None]
+) -> None:
+    check(estimator)
+
+
+@parametrize_with_checks(STACKS)
+def test_estimator_checks_of_stacks_pass(
+    estimator: StackedDensity, check: Callable[[Any], None]
+) -> None:
+    check(estimator)
+
+
+def test_every_public_estimator_is_checked() -> None:
+    public = {
+        value
+        for value in (getattr(skvae, name) for name in skvae.__all__)
+        if isinstance(value, type)
+        and issubclass(value, BaseEstimator)
+        and hasattr(value, "fit")
+    }
+    checked = [*CONFIGURATIONS, *CONDITIONAL, *CLASSIFIERS, *DETECTORS, *STACKS]
+    assert {type(estimator) for estimator in checked} == public
+
+
+# The same checks, through the function that users call.
+@pytest.mark.filterwarnings("ignore:score_samples got no y")
+@pytest.mark.filterwarnings("ignore:There is one row of class")
+@pytest.mark.parametrize(
+    "estimator",
+    [CONDITIONAL[0], CLASSIFIERS[0], DETECTORS[0], STACKS[0]],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_check_estimator_passes_without_expected_failures(
+    estimator: BaseEstimator,
+) -> None:
+    results = check_estimator(estimator, on_skip=None)
+    assert {result["status"] for result in results} <= {"passed", "skipped"}
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 import pickle
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,10 +17,7 @@ from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import get_tags
-from sklearn.utils.estimator_checks import (
-    check_dataframe_column_names_consistency,
-    parametrize_with_checks,
-)
+from sklearn.utils.estimator_checks import check_dataframe_column_names_consistency
 
 from skvae import Evidence, StackedDensity, VAEDensity
 from tests.conftest import QUICK
@@ -38,28 +34,6 @@ FAST = {
 }
 
 KERNELS = [("narrow", KernelDensity(bandwidth=0.3)), ("wide", KernelDensity())]
-
-
-@parametrize_with_checks(
-    [
-        StackedDensity([("kernel", KernelDensity())]),
-        StackedDensity(KERNELS, cv=3),
-        StackedDensity(
-            [("vae", VAEDensity(**FAST)), ("kernel", KernelDensity())], refit=False
-        ),
-        StackedDensity(
-            [
-                ("pipe", make_pipeline("passthrough", KernelDensity())),
-                ("wide", KernelDensity(bandwidth=3)),
-                ("gone", "drop"),
-            ]
-        ),
-    ]
-)
-def test_estimator_checks_pass(
-    estimator: StackedDensity, check: Callable[[Any], None]
-) -> None:
-    check(estimator)
 
 
 @pytest.mark.filterwarnings("ignore:X does not have valid feature names:UserWarning")
