@@ -1,5 +1,6 @@
 """DensityOutlierDetector: rows of low density are outliers, below a threshold."""
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -7,16 +8,17 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_array, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from skvae.arguments.checks import check_choice, check_number, check_positive_int
 from skvae.arguments.seeds import generator_from
 from skvae.arguments.staging import staged_fit
+from skvae.arguments.warnings import warn_caller
 from skvae.density import VAEDensity
 from skvae.detection.decisions import ThresholdMixin
 from skvae.detection.explain import Explanation, explain_rows
 from skvae.detection.thresholds import ReferenceScores
-from skvae.detection.trimming import typical_rows
+from skvae.detection.trimming import numbers_and_codes, typical_rows
 from skvae.members.drawing import draw_from
 from skvae.members.evidence import knows_errors, loose_scores
 from skvae.members.member import (
@@ -28,24 +30,42 @@ from skvae.members.member import (
     weight_argument,
 )
 from skvae.members.pipelines import last_step, rows_of_last_step
-from skvae.members.rows import check_member_table, take_rows
+from skvae.members.rows import check_member_table, in_container_of, take_rows
+from skvae.model.likelihoods import LikelihoodSpec, MixedLikelihood
 from skvae.tables.checks import check_sample_weight
 from skvae.tables.names import column_names
+from skvae.tables.raw import read_table
 from skvae.typing import Array, Density, Index, Mask, RandomState, Table
 
 __all__ = ["DensityOutlierDetector"]
 
 REFERENCES = ("training", "held_out", "model")
-AUTO_RATE = 0.01
 MAX_BACKGROUND_ROWS = 256
 
 
-def density_for_ranking() -> VAEDensity:
-    """Return the default density of a detector, not fitted; its Notes say why."""
+def density_for_ranking(n_columns: int = 0, labels: Collection[int] = ()) -> VAEDensity:
+    """Return the default density of a detector, not fitted; its Notes say why.
+
+    Parameters
+    ----------
+    n_columns : int, default=0
+        Number of columns of the table; it matters only if there are labels.
+    labels : collection of int, default=()
+        The columns that hold text, categories or truth values. All other columns are
+        real, as they are in a table of numbers alone: whole numbers, too, because a
+        detector has to score values that `fit` has not seen.
+    """
+    likelihood: str | LikelihoodSpec = "mixture"
+    if labels:
+        likelihood = MixedLikelihood(
+            {j: "categorical" if j in labels else "mixture" for j in range(n_columns)}
+        )
     return VAEDensity(
         decoder="mlp",
+        likelihood=likelihood,
         marginal_transform=None,
         smoothing="auto",
+        unknown_category="other",
         evidence_tol=0.3,
         max_evidence_samples=1024,
     )
@@ -72,7 +92,8 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
     ----------
     density : estimator, default=None
         Density to clone and fit. None is a `VAEDensity` with settings that suit the
-        ranking of rows; see Notes.
+        ranking of rows, and that reads data frames with text and categories; see
+        Notes.
     contamination : float or "auto", default="auto"
         Share of the reference rows to put below the threshold, in (0, 0.5]. "auto" is
         0.01. With reference "held_out", n held-out rows allow no rate below 1/(n + 1):
@@ -95,9 +116,9 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
     trim_fraction : float or "auto", default="auto"
         Share of the training rows that the density is not fitted to, in [0, 0.5]: those
         that are strangest to two simple models. Any share but 0 needs a table of
-        finite numbers. "auto" is four times `contamination`, at most 0.4, if
-        `contamination` is a number, the reference is "training" and the table is one
-        of finite numbers; else it is 0.
+        finite numbers and of labels, without missing cells. "auto" is four times
+        `contamination`, at most 0.4, if `contamination` is a number and the reference
+        is "training"; else it is 0. If "auto" cannot trim a table, a warning says so.
     max_reference_rows : int, default=10_000
         Largest number of reference rows. If there are more, a random part of them is
         scored. With reference "model", this many rows are drawn.
@@ -134,20 +155,24 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
     Notes
     -----
     *The default density* is ``VAEDensity(decoder="mlp", marginal_transform=None,
-    smoothing="auto", evidence_tol=0.3, max_evidence_samples=1024)``. Outliers differ
-    from inliers by more than fine detail. Detail that is finer than the number of rows
-    can support, such as a spike on a repeated value, only disturbs the order of the
-    rows: hence the smoothing and the plain margins. The order does not need precise
-    log-densities either: hence the larger tolerance.
+    smoothing="auto", unknown_category="other", evidence_tol=0.3,
+    max_evidence_samples=1024)``. Outliers differ from inliers by more than fine detail.
+    Detail that is finer than the number of rows can support, such as a spike on a
+    repeated value, only disturbs the order of the rows: hence the smoothing and the
+    plain margins. The order does not need precise log-densities either: hence the
+    larger tolerance. If columns hold text, categories or truth values, the likelihood
+    is a `MixedLikelihood` that takes them as categories and all numbers as real. A
+    category that the training rows do not have is rare; it is no error.
 
     *Outliers in the training rows.* A flexible density learns outliers that are alike
     as one more cluster. If there may be outliers among the training rows, set
-    `contamination` to their share. The density is then not fitted to the rows that
-    have a low density under a multivariate Student-t distribution, or that are far
-    out in several columns. Such simple models do not rank all outliers first, so four
-    times as many rows are trimmed as there may be outliers. The threshold is still a
-    quantile of the scores of all training rows. ``docs/benchmarks.md`` shows what
-    trimming costs if all rows are inliers, and what it saves if they are not.
+    `contamination` to their share. The density is then not fitted to the rows whose
+    numbers have a low density under a multivariate Student-t distribution, or that
+    are far out or rare in several columns. Such simple models do not rank all outliers
+    first, so four times as many rows are trimmed as there may be outliers. The
+    threshold is still a quantile of the scores of all training rows.
+    ``docs/benchmarks.md`` shows what trimming costs if all rows are inliers, and what
+    it saves if they are not.
 
     *p-values* of new rows are valid with reference "held_out", and after
     `fit_threshold` on rows that were not in `fit`. With reference "training" they are
@@ -240,16 +265,16 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
                 )
             weighted = sample_weight is not None
             weight = check_sample_weight(sample_weight, n_rows)
-            density = clone(self._density())
+            rows = np.flatnonzero(weight > 0)
+            density = staged._new_density(table, rows)
             argument = weight_argument(density) if weighted else None
             random = generator_from(self.random_state)
             if self.random_state is not None:
                 seed_members([density], random)
-            rows = np.flatnonzero(weight > 0)
             held_out = rows[:0]
             if self.reference == "held_out":
                 rows, held_out = self._split(rows, random)
-            fitted_to = self._trim(table, rows, weight)
+            fitted_to = staged._trim(table, rows, weight)
             staged.support_ = np.zeros(n_rows, dtype=bool)
             staged.support_[fitted_to] = True
             staged.density_ = fit_member(
@@ -271,7 +296,9 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
                 reference = ReferenceScores.of(
                     scores, weight[used], repeated=self.reference == "training"
                 )
-            staged._choose_threshold(reference, exact=self.reference == "held_out")
+            staged._choose_threshold(
+                reference, self.contamination, exact=self.reference == "held_out"
+            )
         return self
 
     def score_samples(self, X: ArrayLike) -> Array:
@@ -356,6 +383,13 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
     def _density(self) -> Density:
         return density_for_ranking() if self.density is None else self.density
 
+    def _new_density(self, table: Table, rows: Index) -> Density:
+        """Return the density to fit to rows of a table, not fitted."""
+        if self.density is not None:
+            return clone(self.density)
+        raw = read_table(self, take_rows(table, rows), reset=False)
+        return density_for_ranking(self.n_features_in_, raw.labels)
+
     def _check_parameters(self) -> None:
         check_density(self._density(), "density")
         check_number(
@@ -400,14 +434,28 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
         if not share:
             return rows
         try:
-            numbers = check_array(take_rows(table, rows), dtype=np.float64)
+            raw = read_table(self, take_rows(table, rows), reset=False)
+            numbers, codes = numbers_and_codes(raw)
         except (TypeError, ValueError) as error:
-            if is_auto:
-                return rows
-            raise ValueError(
-                f"trim_fraction={share} needs a table of finite numbers: {error}"
-            ) from error
-        return rows[typical_rows(numbers, weight[rows], float(share))]
+            if not is_auto:
+                raise ValueError(
+                    f"trim_fraction={share} needs a table of finite numbers and "
+                    f"labels: {error}"
+                ) from error
+            warn_caller(
+                f"The density is fitted to all training rows, outliers included: "
+                f"contamination={self.contamination} asks for trimming, which needs a "
+                f"table of finite numbers and labels. {error} With trim_fraction=0 "
+                f"there is no trimming, and no warning."
+            )
+            return rows
+        # The default density knows what to do with a category that it was not fitted
+        # to. Others may fail.
+        every = self.density is not None
+        typical = typical_rows(
+            numbers, weight[rows], float(share), codes, every_category=every
+        )
+        return rows[typical]
 
     def _score(self, table: Table) -> Array:
         return score_member(self.density_, table, "the detector")
@@ -425,20 +473,11 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
                 f"reference='model' needs a density with sample; {density!r} has none."
             )
         drawn = draw_from(density, self.max_reference_rows, seed)
-        return score_member(density, drawn, "the detector")
-
-    def _choose_threshold(self, reference: ReferenceScores, *, exact: bool) -> None:
-        rate = self.contamination
-        if rate == "auto":
-            rate = AUTO_RATE
-            if exact:
-                rate = min(max(rate, 1 / (reference.total + 1)), 0.5)
-        threshold = (
-            reference.conformal_threshold(float(rate))
-            if exact
-            else reference.quantile(float(rate))
+        # In the container that the last step was fitted to, as its column names say.
+        drawn = in_container_of(
+            rows_of_last_step(self.density_, self._background), drawn
         )
-        self._set_threshold(reference, threshold, float(rate))
+        return score_member(density, drawn, "the detector")
 
     def __sklearn_tags__(self) -> Tags:
         return allow_what_members_allow(super().__sklearn_tags__(), [self._density()])

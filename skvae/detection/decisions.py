@@ -15,6 +15,8 @@ __all__ = ["ThresholdMixin"]
 
 Self = TypeVar("Self", bound="ThresholdMixin")
 
+AUTO_RATE = 0.01
+
 
 class ThresholdMixin:
     """The methods of a detector whose threshold is a quantile of reference scores."""
@@ -148,6 +150,29 @@ class ThresholdMixin:
         found = scores[~inlier] < self.offset_
         self.true_positive_rate_ = float(found.mean()) if len(found) else np.nan
         return self
+
+    def _choose_threshold(
+        self, reference: ReferenceScores, contamination: float | str, *, exact: bool
+    ) -> None:
+        """Put a share of the reference rows below the threshold.
+
+        Parameters
+        ----------
+        reference : ReferenceScores
+            Their scores.
+        contamination : float or "auto"
+            The share; "auto" is 0.01.
+        exact : bool
+            Whether the share bounds the rate of false alarms. "auto" is then the
+            smallest rate that the rows allow, if that is larger than 0.01.
+        """
+        rate = AUTO_RATE if isinstance(contamination, str) else float(contamination)
+        if exact and isinstance(contamination, str):
+            rate = min(max(rate, 1 / (reference.total + 1)), 0.5)
+        threshold = (
+            reference.conformal_threshold(rate) if exact else reference.quantile(rate)
+        )
+        self._set_threshold(reference, threshold, rate)
 
     def _set_threshold(
         self, reference: ReferenceScores, threshold: float, rate: float

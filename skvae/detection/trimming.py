@@ -8,36 +8,84 @@ from skvae.model.backgrounds.student_t import StudentTBackgroundModule
 from skvae.model.features import ColumnKind
 from skvae.model.threads import one_thread
 from skvae.tables.columns import MIN_FLOOR, fit_columns
+from skvae.tables.labels import as_codes, distinct_values
+from skvae.tables.raw import RawTable, check_labels
 from skvae.typing import Array, Mask
 
-__all__ = ["typical_rows"]
+__all__ = ["numbers_and_codes", "typical_rows"]
 
 ROUNDING = 1e-9  # of a share
 
 
-@one_thread()
-def typical_rows(table: Array, weight: Array, share: float) -> Mask:
-    r"""Return which rows are left when the strangest are trimmed.
-
-    Rows are ranked by two scores, and a row is as strange as the stranger of its two
-    ranks. One score is the log-density of a multivariate Student-t distribution, which
-    sees the columns together. The other one is
-
-    .. math:: \sum_j \log \min(1, 2 F_j(x_j), 2 (1 - F_j(x_j^-))),
-
-    with the distribution function :math:`F_j` of column j. It sees that a row is far
-    out in several columns, whatever their distributions are. Both are too stiff to
-    learn a cluster of outliers, as flexible densities do.
+def numbers_and_codes(raw: RawTable) -> tuple[Array, Array]:
+    """Return the columns of numbers, and those of labels as codes of categories.
 
     Parameters
     ----------
-    table : ndarray of shape (n, D)
-        Finite numbers.
+    raw : RawTable
+        n rows.
+
+    Returns
+    -------
+    numbers : ndarray of shape (n, D)
+        The columns of numbers.
+    codes : ndarray of shape (n, C)
+        The columns of labels; equal labels have equal codes.
+
+    Raises
+    ------
+    ValueError
+        If a label is missing.
+    """
+    numbers = np.asarray(raw.numbers, dtype=np.float64)
+    if raw.labels:
+        numbers = np.delete(numbers, list(raw.labels), axis=1)
+    codes = np.empty((len(numbers), len(raw.labels)))
+    for k, (j, cells) in enumerate(raw.labels.items()):
+        check_labels(raw.columns, j, cells)
+        codes[:, k] = as_codes(cells, distinct_values(cells))
+    return numbers, codes
+
+
+@one_thread()
+def typical_rows(
+    numbers: Array,
+    weight: Array,
+    share: float,
+    codes: Array | None = None,
+    *,
+    every_category: bool = False,
+) -> Mask:
+    r"""Return which rows are left when the strangest are trimmed.
+
+    Rows are ranked by two scores, and a row is as strange as the stranger of its two
+    ranks. One score is the log-density of a multivariate Student-t distribution of the
+    numbers, which sees these columns together. The other one is
+
+    .. math:: \sum_j \log \min(1, 2 F_j(x_j), 2 (1 - F_j(x_j^-)))
+              + \sum_k \log P(f_k(C_k) \le f_k(c_k)),
+
+    with the distribution function :math:`F_j` of a column of numbers and the
+    frequencies :math:`f_k` of a column of categories. The last probability is the
+    share of the rows whose category is at most as frequent as that of this row. The
+    score sees that a row is far out, or rare, in several columns, whatever their
+    distributions are. Both scores are too stiff to learn a cluster of outliers, as
+    flexible densities do.
+
+    Parameters
+    ----------
+    numbers : ndarray of shape (n, D)
+        Finite numbers. If there are no such columns, only the second score counts.
     weight : ndarray of shape (n,)
         Positive weights; equal to repeated rows where they are integers.
     share : float
         Share of the weight to trim at most, in [0, 1). Of equally strange rows, either
         all are trimmed or none.
+    codes : ndarray of shape (n, C), default=None
+        Columns of categories, as numbers that have no order. None if there are none.
+    every_category : bool, default=False
+        Whether each category has to be left in some row. If all of its rows are to be
+        trimmed, the least strange of them is kept.
 
     Returns
     -------
@@ -53,9 +101,22 @@ def typical_rows(table: Array, weight: Array, share: float) -> Mask:
     modeling using the t distribution.
     """
     share_of_row = weight / weight.sum()
-    views = (_tail_score(table, share_of_row), _joint_score(table, share_of_row))
+    tails = _tail_score(numbers, share_of_row)
+    if codes is not None:
+        tails += _rarity_score(codes, share_of_row)
+    views = [tails]
+    if numbers.shape[1]:
+        views.append(_joint_score(numbers, share_of_row))
     typicality = np.min([_rank(view, share_of_row) for view in views], axis=0)
-    return np.asarray(_rank(typicality, share_of_row, right=True) > share + ROUNDING)
+    rank = _rank(typicality, share_of_row, right=True)
+    typical = np.asarray(rank > share + ROUNDING)
+    if codes is not None and every_category:
+        for column in codes.T:
+            _, place = np.unique(column, return_inverse=True)
+            highest = np.zeros(place.max() + 1)
+            np.maximum.at(highest, place, rank)
+            typical |= rank == highest[place]
+    return typical
 
 
 def _rank(value: Array, mass: Array, *, right: bool = False) -> Array:
@@ -71,6 +132,17 @@ def _tail_score(table: Array, mass: Array) -> Array:
     for column in table.T:
         below, above = _rank(column, mass, right=True), _rank(-column, mass, right=True)
         score += np.log(np.minimum(1.0, 2 * np.minimum(below, above)))
+    return score
+
+
+def _rarity_score(codes: Array, mass: Array) -> Array:
+    """Return the sum of the columns' log probabilities of categories this rare."""
+    score = np.zeros(len(codes))
+    for column in codes.T:
+        _, place = np.unique(column, return_inverse=True)
+        # Frequencies that are equal differ by the rounding of their sums.
+        frequency = np.bincount(place, mass).round(12)[place].astype(np.float64)
+        score += np.log(np.minimum(1.0, _rank(frequency, mass, right=True)))
     return score
 
 

@@ -8,7 +8,7 @@ from scipy.sparse import issparse
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_array, validate_data
 
-from skvae.tables.labels import frame_columns, is_frame
+from skvae.tables.labels import as_array, frame_columns, is_frame
 from skvae.typing import Estimator, Index, Table
 
 __all__ = ["check_member_table", "in_container_of", "take_rows"]
@@ -45,7 +45,8 @@ def check_member_table(
     table: Any = X
     if not is_frame(X):
         table = check_array(
-            X,
+            # Of a list with text, NumPy alone would make text of its numbers.
+            as_array(X) if isinstance(X, (list, tuple)) else X,
             accept_sparse=get_tags(estimator).input_tags.sparse,
             dtype=None,
             ensure_all_finite=False,

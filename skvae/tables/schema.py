@@ -31,16 +31,19 @@ MIN_ROWS_PER_CATEGORY = 10
 # one that numbers or names the rows. In fewer rows, that may be chance.
 IDENTIFIER_SHARE = 0.9
 MIN_ROWS_OF_IDENTIFIERS = 30
+FITTED_NUMBERS = "The column held numbers in fit."
 OTHER_COUNT = 0.5  # rows that all unknown categories together are taken to have had
 
 
-def _as_numbers(columns: TableColumns, j: int, cells: NDArray[Any]) -> Array:
+def _as_numbers(
+    columns: TableColumns, j: int, cells: NDArray[Any], advice: str
+) -> Array:
     """Return labels that read like numbers as these numbers; raise for others."""
     check_labels(columns, j, cells)
     try:
         return cells.astype(np.float64)
     except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{error} in {columns.label(j)}. {columns.advice}") from None
+        raise ValueError(f"{error} in {columns.label(j)}. {advice}") from None
 
 
 @dataclass(frozen=True)
@@ -73,14 +76,15 @@ class TableSchema:
         raw : RawTable
             Rows.
         used : ndarray of bool of shape (n,), default=None
-            The rows whose categories have to be known, all for None. In the other
-            rows, an unknown category gets the code 0.
+            In `fit`, the rows that count. In the other rows, an unknown category gets
+            the code 0. None after `fit`: all categories have to be known.
         """
+        advice = raw.columns.advice if used is not None else FITTED_NUMBERS
         changes = self._has_categories or raw.labels
         table = raw.numbers.copy() if changes else raw.numbers
         for j, values in enumerate(self.categories):
             if values is None and j in raw.labels:
-                table[:, j] = _as_numbers(raw.columns, j, raw.labels[j])
+                table[:, j] = _as_numbers(raw.columns, j, raw.labels[j], advice)
             elif values is not None:
                 table[:, j] = _encode_column(raw, j, values, self.kinds[j], used)
         if raw.labels:

@@ -1,5 +1,7 @@
 """Trimming: the rows that a detector's density is not fitted to."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -126,22 +128,93 @@ def test_held_out_rows_are_not_trimmed(correlated) -> None:
     assert len(detector.reference_scores_) == 0.2 * 950
 
 
-class LongTexts(KernelDensity):
-    """A density of the lengths of texts."""
+class FirstColumn(KernelDensity):
+    """A density of the first column, whatever is in the others."""
 
     def fit(self, X, y=None, sample_weight=None):
-        return super().fit(X.map(len), y, sample_weight)
+        return super().fit(np.asarray(X)[:, :1].astype(float), y, sample_weight)
 
     def score_samples(self, X):
-        return super().score_samples(X.map(len))
+        return super().score_samples(np.asarray(X)[:, :1].astype(float))
 
 
-def test_only_numbers_can_be_trimmed() -> None:
-    frame = pd.DataFrame({"a": ["x", "xx", "xxx"] * 10})
-    detector = DensityOutlierDetector(LongTexts(), contamination=0.1).fit(frame)
+def test_tables_that_cannot_be_trimmed_are_named(correlated) -> None:
+    frame = pd.DataFrame(correlated).astype({3: object})
+    frame.iloc[5, 3] = None
+    detector = DensityOutlierDetector(FirstColumn(), contamination=0.1)
+    with pytest.warns(UserWarning, match=r"all training rows.*in column 3") as caught:
+        detector.fit(frame)
+    assert [Path(warning.filename) for warning in caught] == [Path(__file__)]
+    assert detector.support_.all()
+    detector.set_params(trim_fraction=0).fit(frame)
     assert detector.support_.all()
     with pytest.raises(ValueError, match=r"trim_fraction=0\.2 needs a table of finite"):
         detector.set_params(trim_fraction=0.2).fit(frame)
+
+
+# Categories
+
+
+@pytest.fixture(scope="module")
+def categories() -> Array:
+    """950 rows of three columns of five categories, rare ones together."""
+    rng = np.random.default_rng(5)
+    column = rng.choice(5, 950, p=[0.5, 0.3, 0.15, 0.04, 0.01])
+    others = rng.choice(3, (950, 2), p=[0.6, 0.3, 0.1])
+    return np.c_[column, np.where(column[:, None] == 4, 4, others)]
+
+
+def test_rows_with_several_rare_categories_are_trimmed(correlated, categories) -> None:
+    typical = typical_rows(correlated, ones(correlated), 0.1, categories)
+    assert not typical[categories[:, 0] == 4].any()
+    assert typical.mean() == pytest.approx(0.9, abs=2e-3)
+
+
+def test_equally_frequent_categories_say_nothing_of_a_row(correlated) -> None:
+    equal = np.arange(950)[:, None] % 95
+    assert_array_equal(
+        typical_rows(correlated, ones(correlated), 0.1, equal),
+        typical_rows(correlated, ones(correlated), 0.1),
+    )
+
+
+def test_categories_alone_are_trimmed_the_rarest_first(categories) -> None:
+    nothing = np.empty((950, 0))
+    typical = typical_rows(nothing, ones(nothing), 0.1, categories[:, :1])
+    assert_array_equal(typical, categories[:, 0] < 3)
+
+
+def test_codes_of_categories_have_no_order(correlated, categories) -> None:
+    other = np.array([[3.0, 7.0, -1.0, 0.0, 2.5]])[0][categories[:, 0].astype(int)]
+    assert_array_equal(
+        typical_rows(correlated, ones(correlated), 0.1, other[:, None]),
+        typical_rows(correlated, ones(correlated), 0.1, categories[:, :1]),
+    )
+
+
+def test_weights_are_repetitions_of_categories(correlated, categories) -> None:
+    weight = np.random.default_rng(2).integers(1, 4, len(correlated))
+    weighted = typical_rows(correlated, weight.astype(float), 0.13, categories)
+    table, codes = (
+        np.repeat(part, weight, axis=0) for part in (correlated, categories)
+    )
+    assert_array_equal(
+        np.repeat(weighted, weight), typical_rows(table, ones(table), 0.13, codes)
+    )
+
+
+def test_every_category_can_be_kept_by_its_least_strange_row(
+    correlated, categories
+) -> None:
+    def trimmed(**settings: bool) -> Array:
+        weight = ones(correlated)
+        return typical_rows(correlated, weight, 0.1, categories, **settings)
+
+    before, after = trimmed(), trimmed(every_category=True)
+    rare = categories[:, 0] == 4
+    assert not before[rare].any()
+    assert after[rare].sum() == 1
+    assert_array_equal(after[~rare], before[~rare])
 
 
 @pytest.mark.parametrize(("value", "error"), [(0.6, ValueError), ("some", TypeError)])
