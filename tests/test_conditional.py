@@ -144,7 +144,7 @@ def test_training_starts_at_the_regression_on_x(pair: tuple[Array, Array]) -> No
         **QUICK,
     ).fit(X, y)
     design = np.c_[X, np.ones(len(X))]
-    residual = y - design @ np.linalg.lstsq(design, y)[0]
+    residual = y - design @ np.linalg.lstsq(design, y, rcond=None)[0]
     best = stats.multivariate_normal(np.zeros(3), np.cov(residual.T))
     assert start.score(X, y) > best.logpdf(residual).mean() - 0.15
     correlation = np.corrcoef(np.c_[start.encode(X, y), X].T)

@@ -80,7 +80,7 @@ NUMBERS: dict[str, Any] = {
     "polars Int64": pl.Series([1, 2]),
     "polars Int64 with missing cells": pl.Series([1, None]),
     "polars Float32": pl.Series([1.0, 2.0], dtype=pl.Float32),
-    "polars Decimal": pl.Series([decimal.Decimal("1.5"), decimal.Decimal(2)]),
+    "polars Decimal": pl.Series([decimal.Decimal("1.5"), decimal.Decimal("2.0")]),
     "polars objects of numbers": pl.Series([1, 2.5], dtype=pl.Object),
     "polars nothing": pl.Series([None, None]),
 }
