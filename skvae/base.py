@@ -8,7 +8,6 @@ from sklearn.base import BaseEstimator, DensityMixin
 
 from skvae.arguments.checks import check_number, check_positive_int
 from skvae.arguments.devices import check_device
-from skvae.arguments.memory import check_memory
 from skvae.arguments.seeds import seed_from
 from skvae.arguments.staging import staged_fit
 from skvae.arguments.warnings import warn_caller
@@ -24,6 +23,7 @@ from skvae.model import VAE
 from skvae.model.backgrounds import BackgroundSpec
 from skvae.model.decoders import DecoderSpec
 from skvae.model.likelihoods import LikelihoodSpec
+from skvae.model.memory import check_memory
 from skvae.model.posteriors import PosteriorSpec
 from skvae.model.priors import PriorSpec
 from skvae.model.spec import ComponentSpec, open_aliases
@@ -108,7 +108,7 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
         n_iter_no_change: int | str = "auto",
         tol: float = 1e-4,
         warm_start: bool = False,
-        evidence_tol: float = 0.03,
+        evidence_tol: float = 0.1,
         max_evidence_samples: int = 4096,
         device: str = "auto",
         random_state: RandomState = None,

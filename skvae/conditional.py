@@ -144,7 +144,7 @@ likelihood_, objective_, background_
         n_iter_no_change: int | str = "auto",
         tol: float = 1e-4,
         warm_start: bool = False,
-        evidence_tol: float = 0.03,
+        evidence_tol: float = 0.1,
         max_evidence_samples: int = 4096,
         device: str = "auto",
         random_state: RandomState = None,

@@ -75,7 +75,8 @@ None, default="auto"
         residual. Both networks have a linear skip besides. Deep and narrow is better
         and cheaper than shallow and wide.
     n_importance_samples : int, default=64
-        Importance samples that every row gets when it is scored.
+        Importance samples that each half of a scored row begins with; a row has two
+        halves (see docs/evidence.md), and twice as many samples at least.
     marginal_transform : {"auto", "normal"} or None, default="auto"
         "normal" maps every column to normal scores by a monotone spline, exact
         Jacobian included; None only standardises. "auto" trains both for a short
@@ -121,9 +122,9 @@ None, default="auto"
     warm_start : bool, default=False
         Whether `fit` goes on from the previous fit, in its model units, instead of
         starting anew.
-    evidence_tol : float, default=0.03
+    evidence_tol : float, default=0.1
         Standard error, in nats, above which a scored row gets more samples, or a
-        better proposal. Scoring with 0.1 is two to three times as fast.
+        better proposal. Scoring with 0.03 takes two to three times as long.
     max_evidence_samples : int, default=4096
         Largest number of importance samples per row.
     device : {"auto", "cpu", "cuda", "cuda:<index>"}, default="auto"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from skvae.evidence.blocks import concatenate, in_blocks
+from skvae.evidence.blocks import concatenate, equal_blocks, in_threads
 from skvae.evidence.importance import Estimate
 from skvae.evidence.noise import RowNoise
 from skvae.evidence.proposals import (
@@ -17,7 +17,14 @@ from skvae.evidence.proposals import (
     QuadratureProposal,
     RefinedProposal,
 )
-from skvae.evidence.sampling import NEGLIGIBLE_SHARE, Budget, Pilot
+from skvae.evidence.sampling import (
+    NEGLIGIBLE_SHARE,
+    Budget,
+    Halves,
+    merged,
+    settle,
+    swapped,
+)
 from skvae.model import VAE, ClosedFormPart
 
 __all__ = ["RowEvidence", "Stage", "default_stages", "estimate_evidence"]
@@ -27,7 +34,6 @@ __all__ = ["RowEvidence", "Stage", "default_stages", "estimate_evidence"]
 DOUBTFUL_SHARE = 0.1
 PRIOR_SHARE = 0.1  # of the draws for a single latent, in the first stage
 COARSE_GRID = 512  # points
-MIN_DRAWS = 100  # of pilot and estimate together, for their k̂ to be acted upon
 # If the latent part has a smaller share of a row, no search for its modes is made: it
 # lies thirty nats below the background.
 HOPELESS_SHARE = math.exp(-30)
@@ -62,10 +68,11 @@ def default_stages(budget: Budget, n_latents: int) -> list[Stage]:
     of its draws, and a mixture that has modes found from the prior. For a single latent
     they are the encoder mixed with the prior, two grids, and the last mixture.
     """
+    n_first = budget.n_samples
 
-    def impatient(max_samples: int) -> Budget:
+    def impatient(max_samples: int, n_samples: int = n_first) -> Budget:
         most = min(max_samples, budget.max_samples)
-        return replace(budget, max_samples=most, patient=False)
+        return replace(budget, n_samples=n_samples, max_samples=most, patient=False)
 
     n_annealed_steps = min(12 * n_latents, 64)
     search = RefinedProposal(n_rounds=2, n_annealed_steps=n_annealed_steps)
@@ -76,14 +83,17 @@ def default_stages(budget: Budget, n_latents: int) -> list[Stage]:
         coarse = QuadratureProposal(n_points=min(COARSE_GRID, budget.max_samples))
         fine = QuadratureProposal(n_points=budget.max_samples)
         return [
-            Stage(DefensiveProposal(PRIOR_SHARE), impatient(4 * budget.n_samples)),
+            Stage(DefensiveProposal(PRIOR_SHARE), impatient(4 * n_first)),
             Stage(coarse, budget),
             Stage(fine, budget),
             Stage(search, budget),
         ]
     return [
-        Stage(EncoderProposal(), impatient(4 * budget.n_samples)),
-        Stage(RefinedProposal(), impatient(2048)),
+        Stage(EncoderProposal(), impatient(4 * n_first)),
+        Stage(
+            RefinedProposal(n_steps=2, n_draws=16), impatient(16 * n_first, 2 * n_first)
+        ),
+        Stage(RefinedProposal(), impatient(64 * n_first, 4 * n_first)),
         Stage(RefinedProposal(n_rounds=2), budget),
         Stage(search, budget),
     ]
@@ -91,16 +101,23 @@ def default_stages(budget: Budget, n_latents: int) -> list[Stage]:
 
 @torch.no_grad()
 def estimate_evidence(
-    model: VAE, x: Tensor, noise: RowNoise, stages: Sequence[Stage]
+    model: VAE,
+    x: Tensor,
+    noise: RowNoise,
+    stages: Sequence[Stage],
+    closed_form: ClosedFormPart | None = None,
 ) -> RowEvidence:
     """Estimate log p(x), row by row, in blocks of bounded size, a thread each.
 
     All rows go through the first stage. Rows with heavy-tailed weights and, unless
     the stage's budget is patient, rows whose error is too large go on to the next.
     So do rows that the background explains better, and from the second stage on they
-    go to the last, unless the latent part is hopeless. All decisions read the row
-    alone, so that its value does not depend on the others, and pilot draws alone, so
-    that they do not bias the estimate.
+    go to the last, unless the latent part is hopeless.
+
+    All decisions read the row alone, so that its value does not depend on the others.
+    The draws of a row are divided into two halves, and what happens to one half is
+    decided by the other one, so that decisions do not bias the estimate. One half of a
+    row may be settled by an earlier stage than the other one.
 
     Parameters
     ----------
@@ -112,14 +129,31 @@ def estimate_evidence(
         The rows' noise.
     stages : sequence of Stage
         Proposals, the cheapest first.
+    closed_form : ClosedFormPart, default=None
+        The closed-form part of the rows, if it is known already.
     """
-    closed_form = model.closed_form(x)
-    result: Estimate | None = None
-    n_stages = torch.zeros(len(x), dtype=torch.int64, device=x.device)
-    # The stage that each row waits for; beyond the last, it is settled.
-    waits_for = torch.zeros_like(n_stages)
+    if closed_form is None:
+        closed_form = model.closed_form(x)
+    n_rows = len(x)
+    every = torch.arange(2 * n_rows, device=x.device)
+    if len(stages) == 1:
+        (stage,) = stages
+
+        def alone(part: Tensor) -> Estimate:
+            sampler = stage.proposal.sampler(model, x[part], noise.stream(0)[part])
+            return sampler.estimate(stage.budget, closed_form[part])
+
+        blocks = equal_blocks(every[:n_rows], *stage.proposal.n_rows)
+        estimate = concatenate(in_threads(alone, blocks))[:n_rows]
+        return _finish(closed_form, estimate, torch.ones_like(every[:n_rows]))
+    result = Estimate.empty(2 * n_rows, x.device)
+    # Of each half: first of all first halves, then of all second ones.
+    n_stages = torch.zeros_like(every)
+    # The stage that each half waits for; beyond the last, it is settled.
+    waits_for = torch.zeros_like(every)
     for number, stage in enumerate(stages):
-        rows = (waits_for == number).nonzero().squeeze(1)
+        is_waiting = waits_for == number
+        rows = is_waiting.view(2, -1).any(0).nonzero().squeeze(1)
         if not len(rows):
             continue
         stream = noise.stream(number)
@@ -129,71 +163,69 @@ def estimate_evidence(
             number: int = number,
             stage: Stage = stage,
             noise: RowNoise = stream,
+            is_waiting: Tensor = is_waiting,
         ) -> _Staged:
             sampler = stage.proposal.sampler(model, x[part], noise[part])
-            if len(stages) == 1:
-                estimate = sampler.estimate(stage.budget)
-                return _Staged(estimate, torch.ones_like(part))
-            pilot = sampler.pilot(stage.budget)
-            following = _following(pilot, closed_form[part], number, stages)
-            settled = following == len(stages)
-            estimate = sampler.fresh(pilot, settled)
-            # A heavy tail may show only in pilot and fresh draws together. This is the
-            # one decision that reads draws which are averaged; it is rare.
-            share = closed_form[part].latent_share(estimate.log_density)
-            heavy = estimate.heavy_tailed() & (share >= NEGLIGIBLE_SHARE)
-            heavy &= estimate.n_draws >= MIN_DRAWS
-            following = torch.where(settled & heavy, number + 1, following)
-            return _Staged(estimate, following)
+            halves = sampler.halves(stage.budget)
+            index = torch.cat([part, part + n_rows])
+            following = _following(halves, closed_form[part], number, len(stages))
+            waiting = is_waiting[index] & (following == len(stages))
+            settled = settle(
+                halves,
+                waiting,
+                stage.budget,
+                closed_form[part],
+                last=number == len(stages) - 1,
+            )
+            following = torch.where(waiting & ~settled, number + 1, following)
+            return _Staged(index, halves.estimate, following)
 
-        parts = in_blocks(estimate_of, rows, stage.proposal.draws_at_once)
-        estimate = concatenate([part.estimate for part in parts])
-        if result is None:
-            result = estimate
-        else:
-            result.update(rows, estimate)
-        n_stages[rows] = number + 1
-        waits_for[rows] = torch.cat([part.following for part in parts])
-    assert result is not None, "there is no stage"
-    return _finish(closed_form, result, n_stages)
+        blocks = equal_blocks(rows, *stage.proposal.n_rows)
+        for staged in in_threads(estimate_of, blocks):
+            chosen = is_waiting[staged.index]
+            index = staged.index[chosen]
+            result.update(index, staged.estimate[chosen])
+            n_stages[index] = number + 1
+            waits_for[index] = staged.following[chosen]
+    return _finish(closed_form, merged(result), n_stages.view(2, -1).amax(0))
 
 
 @dataclass(frozen=True)
 class _Staged:
-    """Estimates of the rows of a block, and the stage that each waits for."""
+    """Halves of the rows of a block: numbers, estimates, and where each goes next."""
 
+    index: Tensor
     estimate: Estimate
     following: Tensor
 
 
 def _following(
-    pilot: Pilot, closed_form: ClosedFormPart, number: int, stages: Sequence[Stage]
+    halves: Halves, closed_form: ClosedFormPart, number: int, n_stages: int
 ) -> Tensor:
-    """Return the stage that each row goes on to; beyond the last, it is settled.
+    """Return the stage of each half after its first draws; n_stages for this one.
+
+    Where the background explains a row better, the proposal may have missed modes of
+    the latent part. The stages between improve the weights, but do not look for other
+    modes.
 
     Parameters
     ----------
-    pilot : Pilot
-        What the draws of this stage say.
+    halves : Halves
+        First draws.
     closed_form : ClosedFormPart
         The closed-form part of the rows.
     number : int
         This stage.
-    stages : sequence of Stage
-        All stages.
+    n_stages : int
+        Number of all stages.
     """
-    share = closed_form.latent_share(pilot.estimate.log_density)
-    poor = pilot.estimate.heavy_tailed()
-    if not stages[number].budget.patient:
-        poor |= ~pilot.enough
+    log_density = halves.estimate.log_density.view(2, -1)
+    share = swapped(closed_form.latent_share(log_density).flatten())
     doubtful = 1 - share > DOUBTFUL_SHARE
     if number:
         doubtful &= share >= HOPELESS_SHARE
-        poor &= share >= NEGLIGIBLE_SHARE
-    following = torch.where(poor, number + 1, len(stages))
-    # The stages between improve the weights, but do not look for other modes.
-    elsewhere = max(number + 1, len(stages) - 1) if number else 1
-    return torch.where(doubtful, elsewhere, following).clamp(max=len(stages))
+    elsewhere = min(max(number + 1, n_stages - 1) if number else 1, n_stages)
+    return torch.where(doubtful, elsewhere, n_stages)
 
 
 def _finish(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from skvae.evidence.blocks import concatenate, in_blocks
+from skvae.evidence.blocks import concatenate, draws_at_once, in_threads
 from skvae.evidence.noise import RowNoise
 from skvae.model import VAE
 
@@ -62,7 +62,8 @@ def autoencode_rows(
         return _autoencode_block(model, x[rows], noise[rows], factor)
 
     every_row = torch.arange(len(x), device=x.device)
-    return concatenate(in_blocks(autoencode, every_row, N_DRAWS))
+    blocks = every_row.split(max(1, draws_at_once(x.device) // N_DRAWS))
+    return concatenate(in_threads(autoencode, blocks))
 
 
 def _autoencode_block(

@@ -8,17 +8,54 @@ from torch import Tensor
 
 from skvae.model.threads import map_in_threads, one_thread
 
-__all__ = ["BLOCK_DRAWS", "concatenate", "in_blocks"]
+__all__ = ["concatenate", "draws_at_once", "equal_blocks", "in_threads"]
 
-# Rows × draws at a time. On a CPU, the activations of so many stay in its cache; a GPU
-# needs more to be busy.
-BLOCK_DRAWS = {"cpu": 2048, "cuda": 2**18}
+# Rows × draws. On a CPU, the activations of so many stay in its cache; a GPU needs more
+# to be busy.
+DRAWS_AT_ONCE = {"cpu": 2048, "cuda": 2**18}
 
 Result = TypeVar("Result")
 
 
-def in_blocks(
-    function: Callable[[Tensor], Result], rows: Tensor, n_draws: int
+def draws_at_once(device: torch.device) -> int:
+    """Return how many latents, of all rows together, are best decoded at a time."""
+    return DRAWS_AT_ONCE[device.type]
+
+
+def equal_blocks(rows: Tensor, many: int, few: int) -> list[Tensor]:
+    """Divide rows into blocks of two sizes only.
+
+    The last bits of a matrix product depend on the shapes of its factors, and on
+    whether these are multiples of what a processor does at a time. With few shapes,
+    which are such multiples, the result for a row depends neither on the other rows nor
+    on their number.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (B,)
+        Row numbers; at least one.
+    many : int
+        Number of rows of a block, while so many are left.
+    few : int
+        Number of rows of a block after that. The last one is filled up by repetitions
+        of the last row; the results for these are to be cut off.
+
+    Returns
+    -------
+    blocks : list of Tensor
+        Row numbers.
+    """
+    n_full = len(rows) // many * many
+    blocks = list(rows[:n_full].split(many)) if n_full else []
+    if n_full < len(rows):
+        rest = rows[n_full:]
+        lacking = rest[-1:].expand(-len(rest) % few)
+        blocks += torch.cat([rest, lacking]).split(few)
+    return blocks
+
+
+def in_threads(
+    function: Callable[[Tensor], Result], blocks: Sequence[Tensor]
 ) -> list[Result]:
     """Apply a function to blocks of rows, in at most as many threads as torch may use.
 
@@ -26,22 +63,18 @@ def in_blocks(
     ----------
     function : callable
         Takes the row numbers of a block; runs without gradients.
-    rows : Tensor of shape (B,)
+    blocks : sequence of Tensor
         Row numbers.
-    n_draws : int
-        Latents per row that the function works on at the same time. The more, the
-        fewer rows a block has.
 
     Returns
     -------
     results : list
-        The function's result for each block, in the order of the rows.
+        The function's result for each block, in their order.
     """
-    parts = rows.split(max(1, BLOCK_DRAWS[rows.device.type] // n_draws))
     # torch keeps this setting for each thread: in a helper, gradients are on otherwise.
     apply = torch.no_grad()(function)
     with one_thread() as n_threads:
-        return map_in_threads(apply, parts, n_threads if rows.is_cpu else 1)
+        return map_in_threads(apply, blocks, n_threads if blocks[0].is_cpu else 1)
 
 
 def concatenate(parts: Sequence[Result]) -> Result:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from skvae.evidence.blocks import in_blocks
+from skvae.evidence.blocks import draws_at_once, in_threads
 from skvae.evidence.noise import RowNoise
 from skvae.model import VAE
 
@@ -59,7 +59,8 @@ def importance_bounds(
         log_w = model.draw_from(encoder, x[rows], points).log_w.double()
         return torch.stack([_bound(model, x[rows], log_w, k) for k in n_samples])
 
-    return torch.cat(in_blocks(bounds_of, every_row, n_draws), 1)
+    blocks = every_row.split(max(1, draws_at_once(x.device) // n_draws))
+    return torch.cat(in_threads(bounds_of, blocks), 1)
 
 
 def _bound(model: VAE, x: Tensor, log_w: Tensor, n_samples: int) -> Tensor:

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from skvae.evidence.pareto import pareto_k, pareto_k_limit
+from skvae.evidence.pareto import pareto_k, pareto_k_error, pareto_k_limit
 
 __all__ = ["Estimate", "summarise"]
 
 N_BATCHES = 8  # of draws, whose means give a second standard error
+ROW_GROUP = 16
+MANY_DRAWS = 1000  # whose k̂ is taken at its word
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,6 @@ class Estimate:
         Tail shape of the weights.
     n_samples : Tensor of int64
         Number of draws that the estimate is made of.
-    n_draws : Tensor of int64
-        Number of draws that k̂ is made of.
     """
 
     log_density: Tensor
@@ -38,19 +38,23 @@ class Estimate:
     effective_sample_size: Tensor
     pareto_k: Tensor
     n_samples: Tensor
-    n_draws: Tensor
 
-    def __getitem__(self, rows: Tensor) -> "Estimate":
+    @classmethod
+    def empty(cls, n_rows: int, device: torch.device) -> "Estimate":
+        """Return a record of so many rows, to be filled by `update`."""
+        real = torch.empty(n_rows, dtype=torch.float64, device=device)
+        whole = torch.empty(n_rows, dtype=torch.int64, device=device)
+        return cls(real, real.clone(), real.clone(), real.clone(), whole)
+
+    def __getitem__(self, rows: Tensor | slice) -> "Estimate":
         """Return the estimates of some rows."""
         return Estimate(**{name: values[rows] for name, values in vars(self).items()})
 
-    def heavy_tailed(self) -> Tensor:
-        """Return for each row whether k̂ is above its limit."""
-        return self.pareto_k > pareto_k_limit(self.n_draws)
-
     def unreliable(self) -> Tensor:
-        """Return for each row whether k̂ is above its limit, or cannot be told."""
-        return ~(self.pareto_k <= pareto_k_limit(self.n_draws))
+        """Whether k̂ of each row is surely above its limit, or cannot be told."""
+        error = pareto_k_error(self.pareto_k, self.n_samples)
+        sure = self.pareto_k - error.where(self.n_samples < MANY_DRAWS, 0.0)
+        return ~(sure <= pareto_k_limit(self.n_samples))
 
     def update(self, rows: Tensor, other: "Estimate") -> None:
         """Replace the estimates of some rows, in place."""
@@ -80,6 +84,8 @@ def summarise(log_w: Tensor) -> Estimate:
     ----------
     A. B. Owen, 2013. Monte Carlo theory, methods and examples, chapter 9.
     """
+    n_rows = log_w.shape[1]
+    log_w = _filled(log_w)
     n_samples = log_w.shape[0]
     log_sum = log_w.logsumexp(0)
     log_square = (2 * log_w).logsumexp(0)
@@ -96,8 +102,17 @@ def summarise(log_w: Tensor) -> Estimate:
         effective_sample_size=size,
         pareto_k=pareto_k(log_w),
         n_samples=count,
-        n_draws=count.clone(),
-    )
+    )[:n_rows]
+
+
+def _filled(log_w: Tensor) -> Tensor:
+    """Repeat the last row until the number of rows is a multiple of `ROW_GROUP`.
+
+    Processors compute several numbers at a time, and the rest one by one, by other
+    instructions. In groups, all rows are computed alike, whatever their place.
+    """
+    n_lacking = -log_w.shape[1] % ROW_GROUP
+    return torch.cat([log_w, log_w[:, -1:].expand(-1, n_lacking)], 1)
 
 
 def _batch_error(log_w: Tensor) -> Tensor:

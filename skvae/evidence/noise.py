@@ -18,6 +18,9 @@ __all__ = ["RowNoise", "row_hash"]
 
 Words = NDArray[np.uint64]
 
+LEAST_POINTS = 4096  # that are made at a time
+MOST_NUMBERS = 2**20  # that are kept
+
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2⁶⁴ over the golden ratio, as in SplitMix64
 
 
@@ -51,9 +54,22 @@ def row_hash(rows: NDArray[np.float64], seed: int = 0) -> Words:
     return h
 
 
-@lru_cache(maxsize=64)
 def _sobol(n_dims: int, begin: int, end: int) -> Tensor:
-    """Return scrambled Sobol points number `begin` to `end`, always the same.
+    """Return scrambled Sobol points number `begin` to `end`, always the same."""
+    n_points = max(LEAST_POINTS, 1 << (end - 1).bit_length())
+    if n_points * n_dims > MOST_NUMBERS:
+        return _new_sobol(n_dims, begin, end)
+    return _first_sobol(n_dims, n_points)[begin:end]
+
+
+@lru_cache(maxsize=32)
+def _first_sobol(n_dims: int, n_points: int) -> Tensor:
+    """Return the first points; they are made once."""
+    return _new_sobol(n_dims, 0, n_points)
+
+
+def _new_sobol(n_dims: int, begin: int, end: int) -> Tensor:
+    """Make the points.
 
     References
     ----------
@@ -100,6 +116,10 @@ class RowNoise:
         """Return the noise of some of the rows."""
         index = rows if isinstance(rows, slice) else rows.cpu().numpy()
         return replace(self, key=self.key[index])
+
+    def beside(self, other: "RowNoise") -> "RowNoise":
+        """Return the noise of these rows, followed by that of others."""
+        return replace(self, key=np.concatenate([self.key, other.key]))
 
     def stream(self, number: int) -> "RowNoise":
         """Return noise that is independent of this one, for another use."""

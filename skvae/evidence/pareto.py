@@ -3,7 +3,9 @@
 import torch
 from torch import Tensor
 
-__all__ = ["pareto_k", "pareto_k_limit"]
+__all__ = ["pareto_k", "pareto_k_error", "pareto_k_limit"]
+
+PRIOR_WEIGHTS = 10  # by which k̂ is shrunk towards 0.5
 
 
 def pareto_k_limit(n_samples: Tensor) -> Tensor:
@@ -15,6 +17,19 @@ def pareto_k_limit(n_samples: Tensor) -> Tensor:
     importance sampling.
     """
     return (1 - 1 / n_samples.double().clamp(min=2).log10()).clamp(max=0.7)
+
+
+def pareto_k_error(k: Tensor, n_samples: Tensor) -> Tensor:
+    """Return the standard error of k̂ from so many weights, shrunk as it is.
+
+    References
+    ----------
+    R. L. Smith, 1987. Estimating tails of probability distributions.
+    """
+    n_samples = n_samples.double()
+    n_tail = torch.minimum(0.2 * n_samples, 3 * n_samples.sqrt())
+    error = (1 + k).clamp(min=0) / n_tail.sqrt()
+    return (error * n_tail / (n_tail + PRIOR_WEIGHTS)).nan_to_num(posinf=0.0)
 
 
 def pareto_k(log_w: Tensor) -> Tensor:
@@ -62,5 +77,5 @@ def pareto_k(log_w: Tensor) -> Tensor:
     theta_mean = (weight * theta).sum(0)
     k = torch.log1p(-theta_mean * excess).mean(0)
     # Shrink towards 0.5, as if ten more weights had that shape.
-    k = (k * n_tail + 0.5 * 10) / (n_tail + 10)
+    k = (k * n_tail + 0.5 * PRIOR_WEIGHTS) / (n_tail + PRIOR_WEIGHTS)
     return torch.where(flat, torch.full_like(k, -torch.inf), k)

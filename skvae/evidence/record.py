@@ -22,22 +22,23 @@ class Evidence:
         (Σ w)² / Σ w² of the importance weights: the number of equal weights that
         would give as small an error.
     pareto_k : ndarray of shape (n,)
-        Tail shape k̂ of the importance weights, those of the pilot included; nan with
-        fewer than 25 of them.
+        Tail shape k̂ of the importance weights: the mean of that of each half of them;
+        nan where a half has fewer than 25.
     n_samples : ndarray of int of shape (n,)
         Number of importance samples that the value is made of.
     n_stages : ndarray of int of shape (n,)
-        Number of the proposal that the value comes from: 1 is the encoder, 2 a
-        Gaussian fitted to the row, 3 a mixture adapted to it, and 4 such a mixture
+        Number of the proposal that the value comes from, of the later one where its
+        halves come from two: 1 is the encoder, 2 and 3 are Gaussians fitted to the row
+        in few and in more steps, 4 is a mixture adapted to it, and 5 such a mixture
         with modes found from the prior. With one latent, 1 is the encoder mixed with
-        the prior, and 2 and 3 are grids.
+        the prior, 2 and 3 are grids, and 4 is the last mixture.
     background_share : ndarray of shape (n,)
         Probability that the row comes from the background, given the row; 0 without
         a background.
     unreliable : ndarray of bool of shape (n,)
         Whether to read the value as a lower bound: k̂ is nan, or above
-        min(1 − 1/log₁₀ K, 0.7) with K the number of weights that it is made of, and
-        the latent part has at least 5 % of the row's density.
+        min(1 − 1/log₁₀ K, 0.7) with K the number of weights (by more than its standard
+        error if K < 1,000), and the latent part has at least 5 % of the row's density.
     """
 
     log_density: NDArray[np.float64]

@@ -1,34 +1,46 @@
 """Importance sampling of a block of rows, with as many samples as each one needs.
 
-Whatever is decided about a row, how many draws it gets and whether the proposal is good
-enough, is decided by *pilot* draws. The row's estimate is made of other, fresh draws.
-If the same draws did both, a row would stop where a part of its posterior happens to be
-missing from them, since the weights look even then, and p̂ would be too low on average.
+The draws of a row are divided into two *halves*. Whatever is decided about one half,
+how many draws it gets and whether the proposal is good enough, is decided by the draws
+of the other one. If a half decided about itself, it would stop where a part of the
+posterior happens to be missing from it, since its weights look even then, and p̂ would
+be too low on average.
 """
 
+import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from skvae.evidence.blocks import BLOCK_DRAWS
+from skvae.evidence.blocks import draws_at_once, equal_blocks
 from skvae.evidence.importance import Estimate, summarise
 from skvae.evidence.noise import RowNoise
-from skvae.evidence.pareto import pareto_k
-from skvae.model import VAE
+from skvae.model import VAE, ClosedFormPart
 from skvae.model.distributions import LatentDistribution
 
-__all__ = ["NEGLIGIBLE_SHARE", "Budget", "DrawSampler", "Pilot", "Sampler"]
+__all__ = [
+    "NEGLIGIBLE_SHARE",
+    "Budget",
+    "DrawSampler",
+    "Halves",
+    "Sampler",
+    "merged",
+    "settle",
+    "swapped",
+]
 
-GROWTH = 4  # the largest factor by which one step enlarges a row's pilot
-# So many draws tell how many fresh ones are needed, unless the weights' tail is heavy.
-PILOT_DRAWS = 256
-SAFETY = 1.2  # of the number of fresh draws
-# A k̂ of fewer pilot draws that is below this needs no more of them to be believed.
-CLEARLY_LIGHT = 0.25
+GROWTH = 4  # the largest factor by which one step enlarges a half
+SAFETY = 1.3  # of the number of draws
+HEAVIEST = 0.7  # k̂, beyond which no number of draws is enough
+SURE = 128  # draws that tell whether k̂ is that large
+K_ERROR = 0.1  # of a k̂ of few draws
 # If the latent part has a smaller share of a row, its error does not matter.
 NEGLIGIBLE_SHARE = 0.05
+# Rows × draws at a time: of the last rows, and what their number is a multiple of.
+FEW = 512
+DRAW_GROUP = 16
 
 
 @dataclass(frozen=True)
@@ -38,7 +50,7 @@ class Budget:
     Attributes
     ----------
     n_samples, max_samples : int
-        Smallest and largest number of draws per row; the pilot has as many at most.
+        Smallest number of draws of a half of the row, and largest number of the row.
     tol : float
         Standard error, in nats, that is small enough.
     patient : bool
@@ -52,53 +64,166 @@ class Budget:
     tol: float
     patient: bool = True
 
+    def of_half(self) -> int:
+        """Return the smallest number of draws of a half."""
+        return max(1, min(self.n_samples, self.max_samples // 2))
 
-@dataclass(frozen=True)
-class Pilot:
-    """What pilot draws say of the rows of a block.
+
+def swapped(values: Tensor) -> Tensor:
+    """Return for each of 2B halves the value of the other half of its row."""
+    return values.roll(len(values) // 2)
+
+
+class Halves(ABC):
+    """Two independent estimates of each of B rows.
+
+    All first halves come before all second ones.
 
     Attributes
     ----------
     estimate : Estimate
-        Of the pilot draws.
-    n_fresh : Tensor of int64 of shape (B,)
-        Number of fresh draws that brings the standard error to the tolerance, or the
-        largest one that is allowed.
-    enough : Tensor of bool of shape (B,)
-        Whether so many draws are expected to bring it there.
-    groups : list of (Tensor of shape (b,), Tensor of shape (K, b))
-        Row numbers and the log-weights of their pilot draws.
+        Of the 2B halves.
     """
 
     estimate: Estimate
-    n_fresh: Tensor
-    enough: Tensor
-    groups: list[tuple[Tensor, Tensor]]
+
+    @abstractmethod
+    def extend(self, totals: Tensor) -> None:
+        """Enlarge halves that have fewer draws than their entry of `totals` (2B,)."""
 
 
 class Sampler(ABC):
     """Estimates of log p(x) of the latent part for the rows of a block."""
 
     @abstractmethod
-    def pilot(self, budget: Budget) -> Pilot:
-        """Make the estimates by which rows are judged."""
+    def halves(self, budget: Budget) -> Halves:
+        """Begin with the smallest number of draws that is allowed."""
 
-    @abstractmethod
-    def fresh(self, pilot: Pilot, chosen: Tensor) -> Estimate:
-        """Return the pilot's estimates, those of chosen rows made anew.
+    def estimate(self, budget: Budget, closed_form: ClosedFormPart) -> Estimate:
+        """Estimate log p(x) of all rows, which need no better proposal.
 
         Parameters
         ----------
-        pilot : Pilot
-            Says how many draws each row needs.
-        chosen : Tensor of bool of shape (B,)
-            Rows whose estimates are kept.
+        budget : Budget
+            What may be spent on a row.
+        closed_form : ClosedFormPart
+            The closed-form part of the rows: what they need no latents for.
         """
+        halves = self.halves(budget)
+        every = torch.ones_like(halves.estimate.n_samples, dtype=torch.bool)
+        settle(halves, every, budget, closed_form, last=True)
+        return merged(halves.estimate)
 
-    def estimate(self, budget: Budget) -> Estimate:
-        """Estimate log p(x) of all rows, which need no better proposal."""
-        pilot = self.pilot(budget)
-        return self.fresh(pilot, torch.ones_like(pilot.enough))
+
+def settle(
+    halves: Halves,
+    settled: Tensor,
+    budget: Budget,
+    closed_form: ClosedFormPart,
+    *,
+    last: bool,
+) -> Tensor:
+    """Draw until the tolerance is met; return which halves are still settled.
+
+    Parameters
+    ----------
+    halves : Halves
+        First draws; more are added.
+    settled : Tensor of bool of shape (2B,)
+        Halves that get more draws where they need them.
+    budget : Budget
+        What may be spent on a row. Unless it is patient, a half that would need more is
+        not settled.
+    closed_form : ClosedFormPart
+        Of the rows.
+    last : bool
+        Whether there is no better proposal. If there is one, a half is not settled
+        where its weights have too heavy a tail.
+    """
+    most = max(1, budget.max_samples // 2)
+    while True:
+        estimate = halves.estimate
+        n_draws = estimate.n_samples.clone()  # it changes with the draws
+        share = swapped(
+            closed_form.latent_share(estimate.log_density.view(2, -1)).flatten()
+        )
+        for_error = _wanted_for_error(estimate, share, budget.tol)
+        for_tail = _wanted_for_tail(estimate, share)
+        wanted = torch.maximum(for_error, for_tail)
+        if not budget.patient:
+            settled = settled & (wanted <= most)
+        elif not last:
+            settled = settled & (for_tail <= most)
+        wanted = wanted.clamp(max=GROWTH * n_draws)
+        wanted = _rounded(wanted, budget.of_half()).clamp(max=most)
+        more = settled & (wanted > n_draws)
+        halves.extend(torch.where(more, wanted, n_draws))
+        if (halves.estimate.n_samples == n_draws).all():
+            return settled
+
+
+def _wanted_for_error(estimate: Estimate, share: Tensor, tol: float) -> Tensor:
+    """Return the number of draws that the tolerance asks for, shape (2B,).
+
+    Like all that is wanted of a half, it is read from the other half. The error of a
+    half may be √2 times that of the row.
+    """
+    error, n_draws = swapped(estimate.standard_error), swapped(estimate.n_samples)
+    factor = SAFETY * (share * error / tol).square() / 2
+    # Written so that an error of nan asks for more draws, too.
+    return torch.where(error.isfinite(), factor * n_draws, torch.inf)
+
+
+def _wanted_for_tail(estimate: Estimate, share: Tensor) -> Tensor:
+    """Return the number of draws that the tail of the weights asks for, shape (2B,).
+
+    Weights with a tail of shape k are read reliably from 10^(1/(1−k)) draws of a row.
+    Beyond `HEAVIEST`, no number is enough, but few draws do not tell that for sure.
+    """
+    k, n_draws = swapped(estimate.pareto_k), swapped(estimate.n_samples).double()
+    wanted = 0.5 * 10 ** (1 / (1 - (k + K_ERROR).clamp(max=HEAVIEST)))
+    beyond = torch.where(n_draws < SURE, GROWTH * n_draws, torch.inf)
+    wanted = torch.where(k < HEAVIEST, wanted, beyond)
+    return wanted.where((share >= NEGLIGIBLE_SHARE) & ~k.isnan(), 0.0)
+
+
+def _rounded(n_draws: Tensor, least: int) -> Tensor:
+    """Round up to `least` times 1, 1.5, 2, 3, 4, …, so that many rows have as many."""
+    factor = (n_draws / least).clamp(min=1)
+    octave = factor.log2().ceil().exp2()
+    factor = torch.where(factor <= 0.75 * octave, 0.75 * octave, octave)
+    return (least * factor).ceil().long()
+
+
+def merged(halves: Estimate) -> Estimate:
+    """Return the mean of the two halves of each row."""
+    first, second = (
+        {name: values.view(2, -1)[i] for name, values in vars(halves).items()}
+        for i in (0, 1)
+    )
+    log_sum = torch.logaddexp(first["log_density"], second["log_density"])
+    # Where both are −∞, each counts for a half.
+    shares = [
+        (half["log_density"] - log_sum).exp().nan_to_num(0.5)
+        for half in (first, second)
+    ]
+    (a, first), (b, second) = zip(shares, (first, second), strict=True)
+    error = torch.hypot(a * first["standard_error"], b * second["standard_error"])
+    size = a.square() / first["effective_sample_size"]
+    size += b.square() / second["effective_sample_size"]
+    return Estimate(
+        log_density=log_sum - math.log(2),
+        standard_error=error,
+        effective_sample_size=size.reciprocal(),
+        pareto_k=_mean_of_known(first["pareto_k"], second["pareto_k"]),
+        n_samples=first["n_samples"] + second["n_samples"],
+    )
+
+
+def _mean_of_known(a: Tensor, b: Tensor) -> Tensor:
+    """Return the mean of two numbers, or that one which is not nan."""
+    mean = torch.where(a == b, a, 0.5 * (a + b))  # also of two infinite ones
+    return torch.where(a.isnan(), b, torch.where(b.isnan(), a, mean))
 
 
 @dataclass(frozen=True)
@@ -122,139 +247,101 @@ class DrawSampler(Sampler):
     x: Tensor
     noise: RowNoise
 
-    def pilot(self, budget: Budget) -> Pilot:
-        """Draw until it is known how many fresh draws each row needs.
+    def halves(self, budget: Budget) -> "DrawnHalves":
+        """Draw the first latents of each half."""
+        return DrawnHalves(self, budget.of_half())
 
-        A row begins with `n_samples` draws. Where they are too few to tell the standard
-        error, or where the weights have a heavy tail, which may be due to chance, their
-        number is multiplied by two or four, up to `max_samples`. The decision reads the
-        row alone.
-        """
-        closed_form = self.model.closed_form(self.x)
-        rows = torch.arange(len(self.x), device=self.x.device)
-        n_first = min(budget.n_samples, budget.max_samples)
-        first = self._log_w(self.noise.stream(1), rows, n_first)
-        estimate = summarise(first)
-        n_fresh = torch.full_like(rows, n_first)
-        enough = torch.ones_like(rows, dtype=torch.bool)
-        groups = []
-        pending = [(rows, first)]
-        while pending:
-            rows, log_w = pending.pop()
-            known = estimate[rows]
-            share = closed_form[rows].latent_share(known.log_density)
-            need = _factor_needed(share * known.standard_error, budget.tol)
-            heavy = known.heavy_tailed() & (share >= NEGLIGIBLE_SHARE)
-            unclear = ~(known.pareto_k <= CLEARLY_LIGHT) & (share >= NEGLIGIBLE_SHARE)
-            totals = _pilot_totals(need, heavy, unclear, len(log_w), budget)
-            for total in totals.unique().tolist():
-                group = (totals == total).nonzero().squeeze(1)
-                chosen = rows[group]
-                if total > len(log_w):
-                    more = self._log_w(self.noise.stream(1), chosen, total, len(log_w))
-                    joined = torch.cat([log_w[:, group], more])
-                    estimate.update(chosen, summarise(joined))
-                    pending.append((chosen, joined))
-                else:
-                    enough[chosen] = need[group] * len(log_w) <= budget.max_samples
-                    factor = torch.where(heavy, need.clamp(min=1), need)[group]
-                    n_fresh[chosen] = _n_fresh(factor, len(log_w), budget)
-                    groups.append((chosen, log_w[:, group]))
-        return Pilot(estimate, n_fresh, enough, groups)
-
-    def fresh(self, pilot: Pilot, chosen: Tensor) -> Estimate:
-        """Average the weights of fresh draws; of the tail, all draws tell."""
-        estimate = pilot.estimate
-        for rows, log_w in pilot.groups:
-            for n_draws in pilot.n_fresh[rows].unique().tolist():
-                group = chosen[rows] & (pilot.n_fresh[rows] == n_draws)
-                index = group.nonzero().squeeze(1)
-                if not len(index):
-                    continue
-                drawn = self._log_w(self.noise.stream(2), rows[index], n_draws)
-                together = torch.cat([log_w[:, index], drawn])
-                averaged = replace(
-                    summarise(drawn),
-                    pareto_k=pareto_k(together),
-                    n_draws=torch.full_like(rows[index], len(together)),
-                )
-                estimate.update(rows[index], averaged)
-        return estimate
-
-    def estimate(self, budget: Budget) -> Estimate:
-        """Estimate log p(x) of all rows; no pilot where there is nothing to decide."""
+    def estimate(self, budget: Budget, closed_form: ClosedFormPart) -> Estimate:
+        """Estimate log p(x) of all rows; of one piece where nothing is decided."""
         if budget.n_samples < budget.max_samples:
-            return super().estimate(budget)
+            return super().estimate(budget, closed_form)
         rows = torch.arange(len(self.x), device=self.x.device)
-        return summarise(self._log_w(self.noise.stream(2), rows, budget.max_samples))
+        return summarise(self.log_w(self.noise.stream(2), rows, budget.max_samples))
 
-    def _log_w(self, noise: RowNoise, rows: Tensor, end: int, begin: int = 0) -> Tensor:
-        """Return the log-weights of draws number `begin` to `end`, in cache's size."""
-        at_once = BLOCK_DRAWS[self.x.device.type]
+    def log_w(self, noise: RowNoise, rows: Tensor, end: int, begin: int = 0) -> Tensor:
+        """Return the log-weights of draws number `begin` to `end`, float64.
 
-        def log_w(part: Tensor) -> Tensor:
-            proposal, drawn = self.distribution.select(part), []
+        So many draws are decoded at a time as stay in the cache.
+
+        Parameters
+        ----------
+        noise : RowNoise
+            Noise of the rows that are asked for, b of them.
+        rows : Tensor of shape (b,)
+            Numbers of these rows.
+        end, begin : int
+            Numbers of the draw after the last one, and of the first one.
+
+        Returns
+        -------
+        log_w : Tensor of shape (end - begin, b)
+            Log-weights.
+        """
+        at_once = draws_at_once(self.x.device)
+
+        def log_w(places: Tensor) -> Tensor:
+            chosen = rows[places]
+            proposal, drawn = self.distribution.select(chosen), []
             for first in range(begin, end, at_once):
                 last = min(first + at_once, end)
-                points = noise[part].points(
+                points = noise[places].points(
                     self.distribution.noise_dim, first, last, like=self.x
                 )
-                draw = self.model.draw_from(proposal, self.x[part], points)
+                draw = self.model.draw_from(proposal, self.x[chosen], points)
                 drawn.append(draw.log_w.double())
             return torch.cat(drawn)
 
-        parts = rows.split(max(1, at_once // (end - begin)))
-        return torch.cat([log_w(part) for part in parts], 1)
+        many, few = (_rows_at_once(end - begin, most) for most in (at_once, FEW))
+        places = torch.arange(len(rows), device=rows.device)
+        parts = [log_w(block) for block in equal_blocks(places, many, few)]
+        return torch.cat(parts, 1)[:, : len(rows)]
 
 
-def _factor_needed(error: Tensor, tol: float) -> Tensor:
-    """Return by how much to multiply the draws for the error to fall to `tol`.
-
-    The error falls as one over the square root of their number.
-    """
-    # Written so that a row whose error is nan needs more draws, too.
-    return torch.where(error.isfinite(), (error / tol).square(), torch.inf)
-
-
-def _pilot_totals(
-    need: Tensor, heavy: Tensor, unclear: Tensor, n_draws: int, budget: Budget
-) -> Tensor:
-    """Return the number of pilot draws that each row is to have, shape (B,).
+class DrawnHalves(Halves):
+    """Two halves of the draws of each row, with noise of their own.
 
     Parameters
     ----------
-    need : Tensor of shape (B,)
-        See `_factor_needed`.
-    heavy : Tensor of bool of shape (B,)
-        Whether weights have a heavy tail that matters.
-    unclear : Tensor of bool of shape (B,)
-        Whether they may have one that few draws do not show.
+    sampler : DrawSampler
+        Draws.
     n_draws : int
-        Pilot draws that the rows have.
-    budget : Budget
-        Largest number of draws. A row that would need more is left to a better
-        proposal, unless the budget is patient.
+        Number of first draws of a half.
     """
-    more = heavy | (((need > 1) | unclear) & (n_draws < PILOT_DRAWS))
-    # An error is itself an estimate: no step multiplies the number by more than GROWTH.
-    factor = torch.where(heavy | unclear, need.clamp(min=GROWTH), need)
-    if not budget.patient:
-        more &= ~factor.isfinite() | (factor * n_draws <= budget.max_samples)
-    doublings = factor.clamp(1, GROWTH).log2().ceil().clamp(min=1).long()
-    total = (n_draws << doublings).clamp(max=budget.max_samples)
-    return torch.where(more, total, n_draws)
+
+    def __init__(self, sampler: DrawSampler, n_draws: int) -> None:
+        self.sampler = sampler
+        row = torch.arange(len(sampler.x), device=sampler.x.device)
+        self.row = row.repeat(2)
+        self.noise = sampler.noise.stream(1).beside(sampler.noise.stream(2))
+        every = torch.arange(len(self.row), device=row.device)
+        log_w = sampler.log_w(self.noise, self.row, n_draws)
+        self.groups = [(every, log_w)]  # halves with as many draws, and their weights
+        self.estimate = summarise(log_w)
+
+    def extend(self, totals: Tensor) -> None:
+        """Draw more; halves with as many draws are kept together."""
+        groups = []
+        for halves, log_w in self.groups:
+            n_draws = len(log_w)
+            wanted = totals[halves].clamp(min=n_draws)
+            for total in wanted.unique().tolist():
+                index = (wanted == total).nonzero().squeeze(1)
+                chosen, joined = halves[index], log_w[:, index]
+                if total > n_draws:
+                    more = self.sampler.log_w(
+                        self.noise[chosen], self.row[chosen], total, n_draws
+                    )
+                    joined = torch.cat([joined, more])
+                    self.estimate.update(chosen, summarise(joined))
+                groups.append((chosen, joined))
+        self.groups = groups
 
 
-def _n_fresh(need: Tensor, n_draws: int, budget: Budget) -> Tensor:
-    """Return the number of fresh draws, `n_samples` times a power of two.
+def _rows_at_once(n_draws: int, at_once: int) -> int:
+    """Return of how many rows to decode `n_draws` each.
 
-    If a row needs more draws than the budget has, it gets all of them if the budget is
-    patient, and the smallest number if it is not.
+    The number of draws of all rows together is a multiple of `DRAW_GROUP`: a
+    processor's last few numbers may be computed by other instructions.
     """
-    least = min(max(budget.n_samples, GROWTH), budget.max_samples)
-    # A little more than needed, since the error is an estimate, too.
-    factor = (SAFETY * need * n_draws / least).clamp(1, budget.max_samples)
-    total = (least << factor.log2().ceil().long()).clamp(max=budget.max_samples)
-    if budget.patient:
-        return total
-    return torch.where(need * n_draws <= budget.max_samples, total, least)
+    step = DRAW_GROUP // math.gcd(n_draws, DRAW_GROUP)
+    return -(-max(1, at_once // n_draws) // step) * step

@@ -13,13 +13,14 @@ The search has two ways to begin and one way to go on.
    several parts, which one Gaussian cannot.
 
 `PosteriorSearch.proposal` turns Gaussians that were found into a distribution to sample
-from: it widens them for the tails and mixes them with the encoder.
+from: it widens them for the tails, and mixes several of them with the encoder.
 """
 
 import math
 from collections.abc import Iterator
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from skvae.evidence.matching import Gaussians, match_gaussians
@@ -30,20 +31,20 @@ from skvae.model.distributions import (
     LatentDistribution,
     MixtureOfDistributions,
 )
+from skvae.model.networks.linear import multiple, widened_tril
 
 __all__ = ["PosteriorSearch"]
 
-N_DRAWS = 32  # per step; also the draws that are decoded at a time
+N_DRAWS = 32  # per row that are decoded at a time
 # λ of the first batch-and-match steps; later steps are more cautious.
 PULL = 3.0
 
 # Of a proposal
-ENCODER_SHARE = 0.05
-WIDTHS = (1.05, 1.3)  # of each Gaussian, in its own standard deviations
-SHARES = (0.7, 0.3)  # of the two widths
-ROUNDING = 2.0**-26  # of means and scales, in standard deviations
+ENCODER_SHARE = 0.05  # where there are several Gaussians
+WIDTHS = (1.05, 1.3, 2.0)  # of each Gaussian, in its own standard deviations
+SHARES = (0.66, 0.29, 0.05)  # of the widths
 
-# Of the search from the encoder
+# Of the search from the encoder, where it is no Gaussian
 N_START_DRAWS = 64
 
 # Of the search from the prior
@@ -67,22 +68,31 @@ class PosteriorSearch:
         The density.
     x : Tensor of shape (B, D)
         Rows, in model units.
+    n_draws : int, default=32
+        Draws per row of a batch-and-match step.
     """
 
-    def __init__(self, model: VAE, x: Tensor) -> None:
-        self.model, self.x = model, x
+    def __init__(self, model: VAE, x: Tensor, n_draws: int = N_DRAWS) -> None:
+        self.model, self.x, self.n_draws = model, x, n_draws
         self.prior = model.prior()
         self.encoder = model.encode(x)
+        self.n_latents = self.encoder.mean.shape[-1]
 
     def from_encoder(self, noise: RowNoise, n_steps: int) -> Gaussians:
         """Fit a Gaussian to each posterior, starting at the moments of the encoder."""
-        points = noise.points(self.encoder.noise_dim, 0, N_START_DRAWS, like=self.x)
-        z, _ = self.encoder.rsample(points)
-        gaussians = _moments(z, torch.zeros_like(z[..., 0]))
+        known = self.encoder.mean_and_tril()
+        if known is None:
+            points = noise.points(self.encoder.noise_dim, 0, N_START_DRAWS, like=self.x)
+            z, _ = self.encoder.rsample(points)
+            gaussians = _moments(z, torch.zeros_like(z[..., 0]))
+        else:
+            mean, tril = (moment.double() for moment in known)
+            gaussians = Gaussians(mean, tril, mean.new_full((len(mean),), -torch.inf))
+        gaussians = _widened(gaussians)
         for step in range(n_steps):
             pull = PULL / (1 + 0.5 * step)
             gaussians = self._step(gaussians, noise.stream(1), step, pull)
-        return gaussians
+        return _narrowed(gaussians, self.n_latents)
 
     def from_prior(self, noise: RowNoise, n_steps: int) -> Gaussians:
         r"""Fit a Gaussian to each posterior, starting at draws from the prior.
@@ -99,20 +109,20 @@ class PosteriorSearch:
         for points in self._points(noise, self.prior.noise_dim, BANK_SIZE):
             z.append(self.prior.rsample(points)[0])
             log_likelihood.append(self.model.log_likelihood(self.x, z[-1]))
-        log_p_x = torch.cat(log_likelihood)
+        log_p_x = torch.cat(log_likelihood).double()
         beta = _temperature(log_p_x, BANK_SURVIVORS)
-        gaussians = _moments(torch.cat(z), beta * log_p_x)
+        gaussians = _widened(_moments(torch.cat(z), beta * log_p_x))
         n_heating = max(1, round(HEATING_SHARE * n_steps))
         for step in range(n_steps):
             power = max(0.0, 1 - (step + 1) / n_heating)
             pull = PULL / (1 + 0.05 * max(0, step - n_heating))
             gaussians = self._step(gaussians, noise.stream(1), step, pull, beta**power)
-        return gaussians
+        return _narrowed(gaussians, self.n_latents)
 
     def proposal(
         self, weight: Tensor, means: Tensor, tril: Tensor
     ) -> LatentDistribution:
-        """Mix Gaussians with the encoder.
+        """Mix Gaussians of several widths, and where they are several, the encoder.
 
         Parameters
         ----------
@@ -123,20 +133,18 @@ class PosteriorSearch:
         tril : Tensor of shape (B, J, L, L)
             Lower-triangular factors of their covariances.
         """
-        # Rounding removes the bits of a matrix product that depend on the batch size,
-        # so that a row's proposal is the same in any batch.
-        scale = tril.diagonal(dim1=-2, dim2=-1).amin(-1)
-        step = ROUNDING * torch.exp2(scale.log2().ceil())
-        means = (means / step[..., None]).round() * step[..., None]
-        tril = (tril / step[..., None, None]).round() * step[..., None, None]
+        new = self.x.new_tensor
         fitted = CholeskyGaussianMixture(
-            weight.log(),
-            means,
-            tril,
-            means.new_tensor(WIDTHS),
-            means.new_tensor(SHARES),
+            weight.log().to(self.x),
+            means.to(self.x),
+            tril.to(self.x),
+            new(WIDTHS),
+            new(SHARES),
         )
-        shares = means.new_tensor([1 - ENCODER_SHARE, ENCODER_SHARE])
+        if means.shape[1] == 1:
+            return fitted
+        # Several Gaussians may all be far from the mode that the encoder knows.
+        shares = new([1 - ENCODER_SHARE, ENCODER_SHARE])
         return MixtureOfDistributions(shares.log(), (fitted, self.encoder))
 
     def adapted(
@@ -152,7 +160,7 @@ class PosteriorSearch:
             draw = self.model.draw_from(proposal, self.x, points)
             z.append(draw.z)
             log_w.append(draw.log_w)
-        drawn, log_weight = torch.cat(z), torch.cat(log_w)
+        drawn, log_weight = torch.cat(z), torch.cat(log_w).double()
         n_latents = drawn.shape[-1]
         # A covariance needs more draws than there are latents: where the weights leave
         # fewer, they are evened out.
@@ -187,29 +195,48 @@ class PosteriorSearch:
         beta: Tensor | float = 1.0,
     ) -> Gaussians:
         """Move Gaussians towards p(x | z)^β p(z), by draws of their own."""
-        n_latents = gaussians.mean.shape[1]
+        n_latents, n_draws = self.n_latents, self.n_draws
+        n_added = gaussians.mean.shape[1] - n_latents
         points = noise.points(
-            n_latents, step * N_DRAWS, (step + 1) * N_DRAWS, like=self.x
+            n_latents, step * n_draws, (step + 1) * n_draws, like=gaussians.mean
         )
+        points = F.pad(points, (0, n_added))
 
         def log_density(z: Tensor) -> tuple[Tensor, Tensor]:
             with torch.enable_grad():
-                z = z.detach().requires_grad_()
+                z = z[..., :n_latents].to(self.x).requires_grad_()
                 log_p_x = self.model.log_likelihood(self.x, z)
                 value = beta * log_p_x + self.prior.log_prob(z)
                 (gradient,) = torch.autograd.grad(value.sum(), z)
-            return value.detach(), gradient
+            return value.detach().double(), F.pad(gradient.double(), (0, n_added))
 
         return match_gaussians(log_density, gaussians, points, pull)
+
+
+def _widened(gaussians: Gaussians) -> Gaussians:
+    """Add standard-normal latents that no one reads, up to a size of `multiple`.
+
+    For such sizes, what is computed for a row does not depend on its place.
+    """
+    mean, tril = gaussians.mean, gaussians.tril
+    n_latents = mean.shape[1]
+    n_added = multiple(n_latents) - n_latents
+    return Gaussians(F.pad(mean, (0, n_added)), widened_tril(tril), gaussians.log_mass)
+
+
+def _narrowed(gaussians: Gaussians, n_latents: int) -> Gaussians:
+    """Take the latents that were added away."""
+    tril = gaussians.tril[:, :n_latents, :n_latents]
+    return Gaussians(gaussians.mean[:, :n_latents], tril, gaussians.log_mass)
 
 
 def _moments(z: Tensor, log_w: Tensor) -> Gaussians:
     """Return Gaussians with the weighted mean and a shrunk weighted covariance.
 
     The fewer draws (K, B, L) the weights (K, B) leave, the more the covariance is
-    shrunk towards its diagonal.
+    shrunk towards its diagonal. The result is float64.
     """
-    weight = log_w.softmax(0)
+    z, weight = z.double(), log_w.double().softmax(0)
     mean = torch.einsum("kb,kbl->bl", weight, z)
     centred = z - mean
     covariance = torch.einsum("kb,kbi,kbj->bij", weight, centred, centred)

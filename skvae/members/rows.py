@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from sklearn.utils import get_tags
-from sklearn.utils.validation import check_array, validate_data
+from sklearn.utils.validation import check_array
 
 from skvae.tables.labels import as_array, frame_columns, is_frame
+from skvae.tables.validation import validate_data
 from skvae.typing import Estimator, Index, Table
 
 __all__ = ["check_member_table", "in_container_of", "take_rows"]

@@ -31,6 +31,8 @@ from skvae.typing import Array
 
 __all__ = ["RowReader"]
 
+MOST_IN_SINGLE = 1e3  # model units
+
 
 @dataclass(frozen=True)
 class RowReader:
@@ -89,11 +91,29 @@ class RowReader:
     def evidence(self, rows: Array, stages: Sequence[Stage], seed: int) -> Evidence:
         """Return the evidence of every row; each seed has noise of its own."""
         parts = []
+        single = copy.deepcopy(self.model).float()
         for x, log_jacobian, key in self._blocks(rows, seed):
-            estimate = estimate_evidence(self.model, x, RowNoise(key), stages)
-            part = {name: value.cpu().numpy() for name, value in vars(estimate).items()}
-            part["log_density"] = part["log_density"] + log_jacobian
-            parts.append(part)
+            closed_form = self.model.closed_form(x)
+            # Of rows far out, single precision would leave too few digits.
+            near = (x.abs() <= MOST_IN_SINGLE).all(1)
+            columns: dict[str, Array] = {}
+            for chosen, model in ((near, single), (~near, self.model)):
+                index = chosen.nonzero().squeeze(1)
+                if not len(index):
+                    continue
+                estimate = estimate_evidence(
+                    model,
+                    x[index].to(next(model.parameters()).dtype),
+                    RowNoise(key)[index],
+                    stages,
+                    closed_form[index],
+                )
+                for name, value in vars(estimate).items():
+                    values = value.cpu().numpy()
+                    empty = np.empty(len(x), values.dtype)
+                    columns.setdefault(name, empty)[index.cpu().numpy()] = values
+            columns["log_density"] += log_jacobian
+            parts.append(columns)
         return Evidence(
             **{
                 name: np.concatenate([part[name] for part in parts])

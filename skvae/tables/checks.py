@@ -7,15 +7,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import (
-    check_array,
-    check_consistent_length,
-    validate_data,
-)
+from sklearn.utils.validation import check_array, check_consistent_length
 
 from skvae.model.features import ColumnKind, Support
 from skvae.tables.large import is_large, row_blocks
 from skvae.tables.names import KnowsColumns, TableColumns
+from skvae.tables.validation import validate_data
 from skvae.typing import Array, Mask
 
 __all__ = [

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_array, validate_data
+from sklearn.utils.validation import check_array
 
 from skvae.tables.checks import check_finite, check_mask, check_table
 from skvae.tables.dates import check_no_dates
@@ -26,6 +26,7 @@ from skvae.tables.labels import (
 )
 from skvae.tables.names import KnowsColumns, TableColumns
 from skvae.tables.output import Layout, layout_of
+from skvae.tables.validation import validate_data
 from skvae.typing import Array
 
 __all__ = ["RawTable", "check_labels", "read_table", "read_target"]

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from skvae.arguments.memory import check_memory
 from skvae.model import VAE
+from skvae.model.memory import check_memory
 from skvae.model.networks import Network, dropout_from
 from skvae.training.adamw import AdamW, ParameterGroup
 from skvae.training.averaging import WeightAverage

@@ -18,7 +18,7 @@ from skvae.evidence import (
     Stage,
     default_stages,
 )
-from skvae.evidence.blocks import BLOCK_DRAWS
+from skvae.evidence.pareto import pareto_k_error
 from skvae.model import VAE
 from tests.conftest import QUICK
 
@@ -64,16 +64,15 @@ def test_rows_above_the_tolerance_get_more_samples(
     make_model: MakeModel, rows: Tensor, estimate: Estimate
 ) -> None:
     vae, tol, proposal = make_model(), 0.4, PriorProposal()
-    first = estimate(vae, rows, alone(24, 24, tol, proposal))
+    first = estimate(vae, rows, alone(24, 48, tol, proposal))
     final = estimate(vae, rows, alone(24, 4096, tol, proposal))
-    poor, more = first.standard_error > tol, final.n_samples > 24
+    poor, more = first.standard_error > tol, final.n_samples > 48
     assert poor.any()
     assert not poor.all()
-    # The pilot decides, whose error is another one of the same size.
-    assert more[poor].double().mean() > 0.8
+    assert more[poor].double().mean() > 0.9
     assert (final.standard_error <= tol).double().mean() > 0.7
     loose = estimate(vae, rows, alone(24, 4096, 10 * tol, proposal))
-    few = loose.n_samples == 24
+    few = loose.n_samples == 48
     assert few.any()
     torch.testing.assert_close(loose.log_density[few], first.log_density[few])
 
@@ -83,9 +82,9 @@ def test_rows_with_a_heavy_tail_get_more_samples_whatever_their_error(
 ) -> None:
     heavy = estimate(make_model(1 / 3), rows, alone(64, 256, tol=10.0))
     light = estimate(make_model(1.2), rows, alone(64, 256, tol=10.0))
-    assert set(heavy.n_samples.tolist()) <= {64, 256}
-    assert (heavy.n_samples == 256).double().mean() > 0.8
-    assert (light.n_samples == 64).double().mean() > 0.8
+    assert ((heavy.n_samples >= 128) & (heavy.n_samples <= 256)).all()
+    assert (heavy.n_samples == 256).double().mean() > 0.6
+    assert (light.n_samples == 128).double().mean() > 0.8
 
 
 @pytest.mark.parametrize("max_samples", [32, 33, 100, 500])
@@ -93,7 +92,8 @@ def test_no_row_gets_more_samples_than_allowed(
     max_samples: int, make_model: MakeModel, rows: Tensor, estimate: Estimate
 ) -> None:
     result = estimate(make_model(3.0), rows, alone(32, max_samples, 1e-6))
-    assert (result.n_samples == max_samples).all()
+    in_halves = max_samples if max_samples <= 32 else max_samples // 2 * 2
+    assert (result.n_samples == in_halves).all()
 
 
 def test_first_number_above_the_largest_is_the_largest(
@@ -108,11 +108,10 @@ def test_more_samples_are_the_same_estimate_as_all_at_once(
 ) -> None:
     vae = make_model(3.0)
     in_steps = estimate(vae, rows, alone(32, 512, 1e-6))
-    at_once = estimate(vae, rows, alone(512, 512))
+    at_once = estimate(vae, rows, alone(256, 512, 1e-6))
+    assert (at_once.n_samples == 512).all()
     for name, values in vars(at_once).items():
-        # Of the tail, the pilot's draws tell, too.
-        if name not in ("pareto_k", "unreliable"):
-            torch.testing.assert_close(getattr(in_steps, name), values)
+        torch.testing.assert_close(getattr(in_steps, name), values)
 
 
 def test_error_falls_with_samples(
@@ -130,7 +129,7 @@ def test_rows_whose_error_is_not_a_number_get_more_samples(
     make_model: MakeModel, rows: Tensor, estimate: Estimate
 ) -> None:
     result = estimate(make_model(1.2), rows, alone(1, 64, 10.0))
-    assert (result.n_samples == 4).all()
+    assert (result.n_samples == 8).all()
     assert result.standard_error.isfinite().all()
 
 
@@ -143,7 +142,7 @@ def test_impatient_budget_is_not_spent_on_a_row_that_needs_more(
         for wait in (True, False)
     )
     assert (patient.n_samples == 128).all()
-    assert (impatient.n_samples == 32).all()
+    assert (impatient.n_samples == 64).all()
 
 
 @pytest.mark.parametrize("tol", [0.03, 0.05, 0.1])
@@ -154,9 +153,9 @@ def test_rows_that_stop_early_are_not_too_low(
     exact: LogProb,
     estimate: Estimate,
 ) -> None:
-    """Draws that decide about a row are not those that are averaged.
+    """Each half of the draws is judged by the other one.
 
-    Otherwise the mean error of these rows is −0.002.
+    If the draws decided about themselves, the mean error would be −0.002.
     """
     generator = torch.Generator().manual_seed(3)
     z = torch.randn(4000, 2, dtype=torch.float64, generator=generator)
@@ -186,7 +185,7 @@ def test_exact_encoder_gives_every_row_at_once(
     result = estimate(make_model(1.0), rows, default_stages(BUDGET, 2))
     torch.testing.assert_close(result.log_density, exact(rows), rtol=0, atol=1e-3)
     assert (result.n_stages == 1).all()
-    assert (result.n_samples == 256).all()
+    assert (result.n_samples == 512).all()
     assert not result.unreliable.any()
 
 
@@ -227,7 +226,7 @@ def test_rows_that_are_settled_stay_as_they_are(
     make_model: MakeModel, rows: Tensor, estimate: Estimate
 ) -> None:
     """Some rows stop after the encoder: their values are those of that stage."""
-    vae, stages = make_model(1.5), default_stages(Budget(32, 512, 0.06), 2)
+    vae, stages = make_model(1.5), default_stages(Budget(32, 512, 0.1), 2)
     first, final = estimate(vae, rows, stages[:1]), estimate(vae, rows, stages)
     settled = final.n_stages == 1
     assert settled.any()
@@ -251,7 +250,7 @@ def test_every_stage_has_draws_of_its_own(
 
 @pytest.fixture(scope="module")
 def hard() -> tuple[VAE, Tensor]:
-    """A small fitted density, and rows for which all four stages are tried."""
+    """A small fitted density, and rows for which all five stages are tried."""
     rng = np.random.default_rng(0)
     angle = rng.uniform(0, 2 * np.pi, 300)
     ring = np.c_[np.cos(angle), np.sin(angle)] + 0.1 * rng.normal(size=(300, 2))
@@ -272,7 +271,7 @@ def test_value_of_a_row_depends_on_that_row_alone(
     """It is the same in any batch, at any place, with any threads, in all stages."""
     vae, rows = hard
     together = estimate(vae, rows, HARD)
-    assert {3, 4} <= set(together.n_stages.tolist())
+    assert {4, 5} <= set(together.n_stages.tolist())
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
     last = int(together.n_stages.argmax())
     for chosen in (
@@ -317,7 +316,8 @@ def test_no_stage_gets_more_samples_than_allowed(
 ) -> None:
     stages = default_stages(Budget(min(256, max_samples), max_samples, 1e-4), 1)
     result = estimate(*hard, stages)
-    assert (result.n_samples <= max_samples).all()
+    # A single draw has no spread: a row has one in each half.
+    assert (result.n_samples <= max(2, max_samples)).all()
     assert (result.n_samples >= 1).all()
     assert result.log_density.isfinite().all()
 
@@ -329,7 +329,8 @@ def test_row_that_nothing_settles_is_unreliable(
     vae = make_model(0.1, shift=30.0)
     result = estimate(vae, rows[:20], default_stages(Budget(32, 32, 0.01), 2)[:1])
     limit = min(1 - 1 / np.log10(32), 0.7)
-    assert torch.equal(result.unreliable, result.pareto_k > limit)
+    error = pareto_k_error(result.pareto_k, result.n_samples)
+    assert torch.equal(result.unreliable, result.pareto_k - error > limit)
     assert result.unreliable.double().mean() > 0.5
 
 
@@ -359,8 +360,8 @@ def test_rows_times_samples_at_a_time_are_bounded(
     monkeypatch.setattr(VAE, "log_likelihood", spy)
     stages = default_stages(Budget(256, 4096, 0.01), 2)
     result = estimate(vae, rows.repeat(2, 1), stages)
-    assert max(sizes) <= 2 * BLOCK_DRAWS["cpu"]
-    assert result.n_samples.sum() > 50 * BLOCK_DRAWS["cpu"]
+    assert max(sizes) <= 4096
+    assert result.n_samples.sum() > 100_000
 
 
 # With a background

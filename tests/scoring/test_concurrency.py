@@ -206,7 +206,7 @@ def test_fits_and_scores_do_not_depend_on_the_default_dtype(
     expected = VAEDensity(**settings).fit(rows)
     scores, drawn = read(expected, rows), expected.sample(9)
     for dtype in (torch.float64, torch.float16):
-        noise._sobol.cache_clear()
+        noise._first_sobol.cache_clear()
         with default_dtype(dtype):
             fitted = VAEDensity(**settings).fit(rows)
             assert_same_model(expected, fitted)
@@ -218,7 +218,7 @@ def test_points_of_a_row_do_not_depend_on_the_default_dtype() -> None:
     like = torch.zeros(1, dtype=torch.float64)
     expected = RowNoise.shared().points(3, 0, 8, like)
     for dtype in (torch.float16, torch.float32, torch.float64):
-        noise._sobol.cache_clear()
+        noise._first_sobol.cache_clear()
         with default_dtype(dtype):
             found = RowNoise.shared().points(3, 0, 8, like)
         assert torch.equal(found, expected)

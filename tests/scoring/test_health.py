@@ -269,7 +269,7 @@ def test_checks_do_not_depend_on_blocks(
     x = torch.from_numpy(trained.columns_.to_model(table)[0])
     noise = RowNoise(row_hash(table))
     whole = autoencode_rows(trained.model_, x, noise, 2.0)
-    monkeypatch.setattr("skvae.evidence.blocks.BLOCK_DRAWS", {"cpu": 7 * 16})
+    monkeypatch.setattr("skvae.evidence.blocks.DRAWS_AT_ONCE", {"cpu": 7 * 16})
     parts = autoencode_rows(trained.model_, x, noise, 2.0)
     for name, value in vars(whole).items():
         assert_allclose(getattr(parts, name), value, rtol=1e-9, atol=1e-12)

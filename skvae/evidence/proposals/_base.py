@@ -16,23 +16,20 @@ __all__ = ["Proposal"]
 
 
 class Proposal(ComponentSpec, ABC):
-    """Where the latents of the importance sampler come from, row by row.
-
-    Attributes
-    ----------
-    draws_at_once : int
-        Latents per row that are decoded at the same time. The more, the fewer rows a
-        block has.
-    """
+    """Where the latents of the importance sampler come from, row by row."""
 
     family: ClassVar[str] = "proposal"
-    draws_at_once: ClassVar[int] = 32
+
+    @property
+    def n_rows(self) -> tuple[int, int]:
+        """Numbers of rows of a large and of a small block."""
+        return 128, 16
 
     def estimate(
         self, model: VAE, x: Tensor, noise: RowNoise, budget: Budget
     ) -> Estimate:
         """Estimate log p(x) of the latent part for a block of rows (B, D)."""
-        return self.sampler(model, x, noise).estimate(budget)
+        return self.sampler(model, x, noise).estimate(budget, model.closed_form(x))
 
     def sampler(self, model: VAE, x: Tensor, noise: RowNoise) -> Sampler:
         """Prepare to estimate log p(x) for a block of rows (B, D)."""

@@ -1,7 +1,7 @@
 """Quadrature over one or two latents."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -9,8 +9,8 @@ from torch import Tensor
 from skvae.evidence.importance import Estimate
 from skvae.evidence.noise import RowNoise
 from skvae.evidence.proposals._base import Proposal
-from skvae.evidence.sampling import Budget, Pilot, Sampler
-from skvae.model import VAE
+from skvae.evidence.sampling import Budget, Halves, Sampler
+from skvae.model import VAE, ClosedFormPart
 from skvae.model.distributions import LatentDistribution
 from skvae.model.spec import positive_int
 
@@ -47,7 +47,6 @@ class QuadratureProposal(Proposal):
     """
 
     alias = "quadrature"
-    draws_at_once = 8  # a block may have many rows, since they share the decoded grid
 
     def __init__(self, n_points: int | str = "auto") -> None:
         self.n_points = n_points
@@ -92,7 +91,7 @@ class QuadratureProposal(Proposal):
 
 @dataclass(frozen=True)
 class GridSampler(Sampler):
-    """Sums over a grid: nothing is drawn, so that the pilot is the estimate.
+    """Sums over a grid.
 
     Attributes
     ----------
@@ -117,8 +116,15 @@ class GridSampler(Sampler):
     log_cell: float
     is_coarse: Tensor
 
-    def pilot(self, budget: Budget) -> Pilot:
-        """Sum over the grid; of the budget, only the tolerance matters."""
+    def halves(self, budget: Budget) -> Halves:
+        """Return the sums twice: nothing is drawn."""
+        return SummedHalves(self._sums(budget.tol))
+
+    def estimate(self, budget: Budget, closed_form: ClosedFormPart) -> Estimate:
+        """Return the sums; of the budget, only the tolerance matters."""
+        return self._sums(budget.tol)
+
+    def _sums(self, tol: float) -> Estimate:
         grid, x = self.grid, self.x
         log_prior = self.prior.log_prob(grid[:, None]).squeeze(1)
         empty = x.new_full((len(x),), -torch.inf, dtype=torch.float64)
@@ -139,18 +145,31 @@ class GridSampler(Sampler):
             log_coarse + self.log_cell + n_latents * math.log(2)
         )
         error = difference.abs().nan_to_num(torch.inf)
-        estimate = Estimate(
+        return Estimate(
             log_density=log_density,
             standard_error=error,
             effective_sample_size=(2 * log_sum - log_square).exp(),
-            pareto_k=torch.full_like(error, -torch.inf).where(
-                error <= budget.tol, torch.inf
-            ),
+            pareto_k=torch.full_like(error, -torch.inf).where(error <= tol, torch.inf),
             n_samples=torch.full_like(log_density, len(grid), dtype=torch.int64),
-            n_draws=torch.full_like(log_density, len(grid), dtype=torch.int64),
         )
-        return Pilot(estimate, estimate.n_samples, error <= budget.tol, [])
 
-    def fresh(self, pilot: Pilot, chosen: Tensor) -> Estimate:
-        """Return the sums."""
-        return pilot.estimate
+
+class SummedHalves(Halves):
+    """The same sum for both halves, which more points do not change.
+
+    Parameters
+    ----------
+    estimate : Estimate
+        Of B rows.
+    """
+
+    def __init__(self, estimate: Estimate) -> None:
+        n_points = estimate.n_samples
+        row = torch.arange(len(n_points), device=n_points.device)
+        self.estimate = replace(
+            estimate[row.repeat(2)],
+            n_samples=torch.cat([n_points - n_points // 2, n_points // 2]),
+        )
+
+    def extend(self, totals: Tensor) -> None:
+        """Do nothing."""

@@ -10,12 +10,13 @@ from skvae.evidence.proposals._base import Proposal
 from skvae.evidence.search import PosteriorSearch
 from skvae.model import VAE
 from skvae.model.distributions import LatentDistribution
+from skvae.model.spec import positive_int
 
 __all__ = ["RefinedProposal"]
 
 
 class RefinedProposal(Proposal):
-    r"""Gaussians fitted to the posterior of each row, mixed with the encoder.
+    r"""Gaussians fitted to the posterior of each row.
 
     A Gaussian starts as wide as the encoder and is moved by batch-and-match steps
     until its score agrees with that of p(x, z). A second Gaussian, if asked for,
@@ -30,12 +31,15 @@ class RefinedProposal(Proposal):
     Gaussians: by one that has the weighted moments of the draws, and by a few narrower
     ones at draws that are chosen by their weights.
 
-    The proposal is 95 % Gaussians, somewhat widened for the tails, and 5 % the encoder.
+    Each Gaussian is somewhat widened for the tails, by 2 with a share of 5 %. Of a
+    mixture of several Gaussians, 5 % is the encoder.
 
     Parameters
     ----------
     n_steps : int, default=4
         Steps from the encoder.
+    n_draws : int, default=32
+        Draws of a step.
     n_annealed_steps : int, default=0
         Steps from the prior; 0 leaves out the search from the prior.
     n_rounds : int, default=0
@@ -55,11 +59,21 @@ class RefinedProposal(Proposal):
     alias = "refined"
 
     def __init__(
-        self, n_steps: int = 4, n_annealed_steps: int = 0, n_rounds: int = 0
+        self,
+        n_steps: int = 4,
+        n_annealed_steps: int = 0,
+        n_rounds: int = 0,
+        n_draws: int = 32,
     ) -> None:
         self.n_steps = n_steps
         self.n_annealed_steps = n_annealed_steps
         self.n_rounds = n_rounds
+        self.n_draws = n_draws
+
+    @property
+    def n_rows(self) -> tuple[int, int]:
+        """Fewer where a search takes long, since it may be one for a single row."""
+        return (32, 4) if self.n_annealed_steps or self.n_rounds else (128, 16)
 
     def prepare(self, model: VAE, x: Tensor, noise: RowNoise) -> LatentDistribution:
         """Search for the posteriors, and return the mixture."""
@@ -70,7 +84,8 @@ class RefinedProposal(Proposal):
                     f"{name} of RefinedProposal must be an int of at least 0, "
                     f"got {number!r}."
                 )
-        search = PosteriorSearch(model, x)
+        n_draws = positive_int(self.n_draws, "n_draws of RefinedProposal")
+        search = PosteriorSearch(model, x, n_draws)
         found = [search.from_encoder(noise.stream(1), self.n_steps)]
         if self.n_annealed_steps:
             found.append(search.from_prior(noise.stream(2), self.n_annealed_steps))

@@ -49,6 +49,10 @@ class LatentDistribution(ABC):
                 setattr(twin, name, value.detach())
         return twin
 
+    def mean_and_tril(self) -> tuple[Tensor, Tensor] | None:
+        """Mean (B, L) and Cholesky factor (B, L, L) of Gaussians; None for others."""
+        return None
+
     def entropy(self) -> Tensor | None:
         """Entropy in nats, shape () or (B,); None where there is no closed form."""
         return None

@@ -9,6 +9,7 @@ from skvae.model.distributions._base import LatentDistribution
 from skvae.model.distributions.fixed_noise import mean_over_fixed_noise
 from skvae.model.distributions.gaussian import HALF_LOG_2PI, DiagonalGaussian
 from skvae.model.networks import LevelModule, detached_module
+from skvae.model.networks.linear import matvec, solve_tril
 
 __all__ = ["Chain", "GaussianStep", "MergedStep", "Step"]
 
@@ -107,7 +108,7 @@ class MergedStep(Step):
     def rsample(self, noise: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
         """Return z and its log-density."""
         mean, scale, log_normaliser = self._moments(above)
-        shift = torch.einsum("bij,kbj->kbi", self.tril, noise)
+        shift = matvec(self.tril, noise)
         z = torch.addcmul(mean, scale, shift)
         return z, -0.5 * noise.square().sum(-1) - log_normaliser
 
@@ -115,9 +116,7 @@ class MergedStep(Step):
         """Return the log-density."""
         mean, scale, log_normaliser = self._moments(above)
         centred = ((z - mean) / scale).permute(1, 2, 0)
-        noise = torch.linalg.solve_triangular(
-            self.tril, centred, upper=False, unitriangular=True
-        )
+        noise = solve_tril(self.tril, centred, unitriangular=True)
         return -0.5 * noise.square().sum(-2).T - log_normaliser
 
     def mean(self, above: Tensor) -> Tensor:

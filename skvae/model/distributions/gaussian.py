@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from skvae.model.distributions._base import LatentDistribution
+from skvae.model.networks.linear import matvec, solve_tril
 
 __all__ = ["HALF_LOG_2PI", "CholeskyGaussian", "DiagonalGaussian", "StandardNormal"]
 
@@ -81,6 +82,10 @@ class DiagonalGaussian(LatentDistribution):
         """Return μ² + σ²."""
         return self._mean.square() + self.scale.square()
 
+    def mean_and_tril(self) -> tuple[Tensor, Tensor] | None:
+        """Return μ and diag σ."""
+        return self._mean, torch.diag_embed(self.scale)
+
 
 class CholeskyGaussian(LatentDistribution):
     """N(μ, T Tᵀ) with lower-triangular T, one per row."""
@@ -93,7 +98,7 @@ class CholeskyGaussian(LatentDistribution):
 
     def rsample(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Return μ + T ε and its log-density."""
-        shift = torch.einsum("bij,kbj->kbi", self.tril, noise)
+        shift = matvec(self.tril, noise)
         return (
             self._mean + shift,
             -0.5 * noise.square().sum(-1) - self._log_normaliser,
@@ -107,7 +112,7 @@ class CholeskyGaussian(LatentDistribution):
     def standardised(self, z: Tensor) -> Tensor:
         """Return T⁻¹ (z − μ), shape (K, B, L)."""
         centred = (z - self._mean).permute(1, 2, 0)
-        standard = torch.linalg.solve_triangular(self.tril, centred, upper=False)
+        standard = solve_tril(self.tril, centred)
         return standard.permute(2, 0, 1)
 
     @property
@@ -126,3 +131,7 @@ class CholeskyGaussian(LatentDistribution):
     def second_moment(self) -> Tensor:
         """Return μ² + diag(T Tᵀ)."""
         return self._mean.square() + self.tril.square().sum(-1)
+
+    def mean_and_tril(self) -> tuple[Tensor, Tensor] | None:
+        """Return μ and T."""
+        return self._mean, self.tril

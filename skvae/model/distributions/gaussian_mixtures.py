@@ -1,12 +1,12 @@
 """Mixtures of Gaussians: one for all rows, and one for each row."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from skvae.model.distributions._base import LatentDistribution
 from skvae.model.distributions._choice import choose
 from skvae.model.distributions.gaussian import HALF_LOG_2PI
+from skvae.model.networks.linear import linear, matvec, solve_tril
 
 __all__ = ["CholeskyGaussianMixture", "DiagonalGaussianMixture"]
 
@@ -40,7 +40,7 @@ class DiagonalGaussianMixture(LatentDistribution):
         )
         features = torch.cat([z.square(), z], -1)
         weight = torch.cat([-0.5 * precision, self._means * precision], -1)
-        return F.linear(features, weight, constant).logsumexp(-1)
+        return linear(features, weight, constant).logsumexp(-1)
 
     @property
     def mean(self) -> Tensor:
@@ -82,9 +82,7 @@ class CholeskyGaussianMixture(LatentDistribution):
         n_latents = means.shape[-1]
         self.noise_dim = n_latents + 1
         eye = torch.eye(n_latents, dtype=tril.dtype, device=tril.device)
-        self._inverse = torch.linalg.solve_triangular(
-            tril, eye.expand_as(tril), upper=False
-        )
+        self._inverse = solve_tril(tril, eye.expand_as(tril))
         log_det = tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         log_width = widths.log() * n_latents - shares.log()
         self._constant = (
@@ -102,18 +100,23 @@ class CholeskyGaussianMixture(LatentDistribution):
         row = torch.arange(len(edges), device=noise.device)
         step = noise[..., :-1] * self.widths[cell % n_widths].unsqueeze(-1)
         if self.tril.shape[1] == 1:
-            shift = torch.einsum("bij,kbj->kbi", self.tril[:, 0], step)
-        else:
-            shift = (self.tril[row, mode] @ step.unsqueeze(-1)).squeeze(-1)
+            z = self._means[:, 0] + matvec(self.tril[:, 0], step)
+            return z, self._log_prob_at(step.square().sum(-1)[..., None, None])
+        shift = (self.tril[row, mode] * step.unsqueeze(-2)).sum(-1)
         z = self._means[row, mode] + shift
         return z, self.log_prob(z)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Return the log-density of the mixture."""
-        centred = z.unsqueeze(2) - self._means  # (K, B, J, L)
-        standard = torch.einsum("bjil,kbjl->kbji", self._inverse, centred)
-        distance = -0.5 * standard.square().sum(-1, keepdim=True)
-        exponent = distance / self.widths.square() + self._constant
+        n_modes = self.tril.shape[1]
+        centred = (z.unsqueeze(2) - self._means).flatten(1, 2)  # (K, B J, L)
+        standard = matvec(self._inverse.flatten(0, 1), centred)
+        standard = standard.unflatten(1, (-1, n_modes))
+        return self._log_prob_at(standard.square().sum(-1, keepdim=True))
+
+    def _log_prob_at(self, distance: Tensor) -> Tensor:
+        """Return the log-density at squared distances (K, B, J, 1) from the means."""
+        exponent = -0.5 * distance / self.widths.square() + self._constant
         return exponent.flatten(-2).logsumexp(-1)
 
     @property

@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from skvae.arguments.memory import check_weights
 from skvae.model.dtype import BUILD_DTYPE
+from skvae.model.memory import check_weights
 from skvae.model.networks._base import INPUT_BOUND, Network
+from skvae.model.networks.linear import linear
 
 __all__ = ["MaskedMLP"]
 
@@ -120,20 +121,20 @@ class MaskedMLP(Network):
         n, n_constant = self.n_latents, len(self.bias) - len(self.skip)
         skip = self.skip * self.skip_mask
         skip = F.pad(skip, (0, 0, 0, n_constant)) if n_constant else skip
-        from_x = F.linear(x, skip[:, n:], self.bias)
+        from_x = linear(x, skip[:, n:], self.bias)
         if self.first is None or self.output is None:
-            f = F.linear(z, skip[:, :n]) + from_x
+            f = linear(z, skip[:, :n]) + from_x
             return f.unflatten(-1, self.shape)
         weight, bias = self.first.free(), self.first.bias
-        h = F.linear(x.clamp(-INPUT_BOUND, INPUT_BOUND), weight[:, n:], bias)
-        h = F.linear(z.clamp(-INPUT_BOUND, INPUT_BOUND), weight[:, :n]) + h
+        h = linear(x.clamp(-INPUT_BOUND, INPUT_BOUND), weight[:, n:], bias)
+        h = linear(z.clamp(-INPUT_BOUND, INPUT_BOUND), weight[:, :n]) + h
         h = self.drop(F.silu(h))
         for layer in self.hidden:
             activated = self.drop(F.silu(layer(h)))
             h = h + activated if activated.shape == h.shape else activated
         weight = torch.cat([self.output * self.output_mask, skip[:, :n]], 1)
         h = torch.cat([h, z.expand(-1, len(x), -1)], -1)
-        return (F.linear(h, weight) + from_x).unflatten(-1, self.shape)
+        return (linear(h, weight) + from_x).unflatten(-1, self.shape)
 
 
 def _degrees(n_units: int, n_outputs: int, lowest: float) -> Tensor:
@@ -186,4 +187,4 @@ class _MaskedLinear(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """Map (..., n_inputs) to (..., n_outputs)."""
-        return F.linear(h, self.free(), self.bias)
+        return linear(h, self.free(), self.bias)

@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from skvae.arguments.memory import check_weights
 from skvae.model.dtype import BUILD_DTYPE
+from skvae.model.memory import check_weights
 from skvae.model.networks._base import INPUT_BOUND, Network
+from skvae.model.networks.linear import linear
 
 __all__ = ["SkipMLP"]
 
@@ -83,14 +84,14 @@ class SkipMLP(Network):
         n_constant = self.bias.shape[0] - self.skip.shape[0]
         skip = F.pad(self.skip, (0, 0, 0, n_constant)) if n_constant else self.skip
         if self.output is None:
-            return F.linear(x, skip, self.bias)
+            return linear(x, skip, self.bias)
         h = x.clamp(-INPUT_BOUND, INPUT_BOUND)
         for layer in self.hidden:
             activated = self.drop(F.silu(layer(h)))
             h = h + activated if activated.shape == h.shape else activated
         # One product for skip and output: [h, x] @ [V, S]ᵀ.
         weight = torch.cat([self.output, skip], 1)
-        return F.linear(torch.cat([h, x], -1), weight, self.bias)
+        return linear(torch.cat([h, x], -1), weight, self.bias)
 
 
 class _Linear(nn.Module):
@@ -121,4 +122,4 @@ class _Linear(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """Map (..., n_inputs) to (..., n_outputs)."""
-        return F.linear(h, self.weight, self.bias)
+        return linear(h, self.weight, self.bias)

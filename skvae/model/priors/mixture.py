@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from skvae.arguments.memory import check_weights
 from skvae.model.context import BuildContext, LinearStart
 from skvae.model.distributions import DiagonalGaussianMixture
 from skvae.model.dtype import BUILD_DTYPE
+from skvae.model.memory import check_weights
 from skvae.model.priors._base import PriorModule, PriorSpec
 from skvae.model.spec import positive_int
 

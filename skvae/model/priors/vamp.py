@@ -3,10 +3,10 @@
 import torch
 from torch import nn
 
-from skvae.arguments.memory import check_weights
 from skvae.model.context import BuildContext, LinearStart
 from skvae.model.distributions import MixtureOverRows
 from skvae.model.dtype import BUILD_DTYPE
+from skvae.model.memory import check_weights
 from skvae.model.posteriors import PosteriorModule
 from skvae.model.priors._base import PriorModule, PriorSpec
 from skvae.model.priors.mixture import farthest_first

@@ -15,7 +15,7 @@ from skvae import (
     VAEDensity,
     VampPrior,
 )
-from skvae.arguments import memory
+from skvae.model import memory
 from tests.conftest import QUICK
 
 memory_of_this_machine = memory._memory_of_machine
