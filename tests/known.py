@@ -9,6 +9,14 @@ from sklearn.base import BaseEstimator, DensityMixin
 Array = np.ndarray
 
 
+def names_seen(estimator: BaseEstimator) -> list[str]:
+    """Return the names of the columns that an estimator was fitted to, if it has any.
+
+    scikit-learn's own estimators see no names in polars 2 before scikit-learn 1.9.
+    """
+    return list(getattr(estimator, "feature_names_in_", []))
+
+
 class Normal(DensityMixin, BaseEstimator):
     """A normal distribution that learns nothing."""
 
