@@ -85,7 +85,8 @@ class Diagnosis:
         `training_bound` minus `validation_evidence`; nan without validation rows. A
         gap below the differences between the bounds of different K says nothing,
         because the two have other numbers of importance samples, and because training
-        uses dropout.
+        uses dropout. A larger one is no fault of the kept weights: these are the best
+        ones for the validation rows. It says that more rows would help.
     warnings : tuple of str
         What is not in order, and what can be done about it.
 
