@@ -20,6 +20,8 @@ from skvae.model.priors import PriorModule, PriorSpec
 
 __all__ = ["VAE"]
 
+PACKAGE = __name__.partition(".")[0]
+
 
 class VAE(nn.Module):
     r"""A latent-variable density with an encoder.
@@ -118,6 +120,19 @@ class VAE(nn.Module):
         the prior, and `encode` returns it.
         """
         return not self.decoder.reads_latents
+
+    @property
+    def reads_in_single(self) -> bool:
+        """Whether log-densities of rows near the data may be read in single precision.
+
+        The likelihood says whether it has the digits. The networks have to be ours: of
+        others it is not known whether the bits of a row depend on its place.
+        """
+        return self.likelihood.reads_in_single and all(
+            type(part).__module__.partition(".")[0] == PACKAGE
+            or isinstance(part, nn.ModuleList)
+            for part in self.modules()
+        )
 
     def encode(self, x: Tensor) -> LatentDistribution:
         """Return q(z | x) for rows (B, columns).

@@ -91,7 +91,9 @@ class RowReader:
     def evidence(self, rows: Array, stages: Sequence[Stage], seed: int) -> Evidence:
         """Return the evidence of every row; each seed has noise of its own."""
         parts = []
-        single = copy.deepcopy(self.model).float()
+        single = self.model
+        if single.reads_in_single:
+            single = copy.deepcopy(single).float()
         for x, log_jacobian, key in self._blocks(rows, seed):
             closed_form = self.model.closed_form(x)
             # Of rows far out, single precision would leave too few digits.

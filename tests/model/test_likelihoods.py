@@ -153,6 +153,27 @@ def test_density_of_a_row_is_the_product_over_its_columns(
 
 
 @every_likelihood
+def test_single_precision_has_the_digits_where_the_likelihood_says_so(
+    spec: LikelihoodSpec, make_context: MakeContext, rows: Rows
+) -> None:
+    """The error is relative to log-densities and to z-scores, of up to a hundred."""
+    context = context_of(spec, make_context)
+    single, double = spec.build(context), spec.build(context).double()
+    x = rows(spec.support, 400).double()
+    raw = raw_for(double, K, len(x), D)
+    if spec.support == "real":
+        x = 10 * x
+    x, raw = x.float().double(), raw.float().double()  # without rounding of the input
+    log_p = double.column_log_prob(x, raw)
+    error = (single.column_log_prob(x.float(), raw.float()).double() - log_p).abs()
+    is_enough = bool((error <= 1e-4 + 1e-6 * log_p.abs()).all())
+    assert is_enough or not double.reads_in_single
+    continuous = (GaussianLikelihood, MixtureLikelihood, LogisticMixtureLikelihood)
+    if isinstance(spec, continuous) or spec.support in ("binary", "category"):
+        assert double.reads_in_single
+
+
+@every_likelihood
 @pytest.mark.parametrize("hidden", [math.nan, math.inf, -7.5, 1e30])
 def test_hidden_cells_change_nothing(
     spec: LikelihoodSpec, hidden: float, make_context: MakeContext, rows: Rows

@@ -24,10 +24,14 @@ class LikelihoodModule(nn.Module, ABC):
     n_linear : int
         How many of them, the first ones, are locations: the decoder lets locations
         extrapolate linearly in z, while all other parameters stay bounded.
+    reads_in_single : bool
+        Whether single precision gives log-densities to 0.001 nats for rows within some
+        hundred standard deviations. It does not where large terms cancel.
     """
 
     n_parameters: int
     n_linear: int
+    reads_in_single: bool = False
 
     @abstractmethod
     def column_log_prob(self, x: Tensor, raw: Tensor) -> Tensor:

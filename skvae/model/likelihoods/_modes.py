@@ -37,6 +37,7 @@ class ModesModule(LikelihoodModule):
         Has the floor and the ceiling of standard deviations.
     """
 
+    reads_in_single = True
     unit: Tensor
     floor: Tensor
 

@@ -37,6 +37,7 @@ class BernoulliLikelihood(LikelihoodSpec):
 class BernoulliLikelihoodModule(LikelihoodModule):
     """One logit per column."""
 
+    reads_in_single = True
     n_parameters = 1
     n_linear = 1
 

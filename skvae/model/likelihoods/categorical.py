@@ -51,6 +51,8 @@ class CategoricalLikelihood(LikelihoodSpec):
 class CategoricalLikelihoodModule(LikelihoodModule):
     """As many logits per column as the column with the most categories needs."""
 
+    reads_in_single = True
+
     allowed: Tensor
     n_values: Tensor
     other: Tensor

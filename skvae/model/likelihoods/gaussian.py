@@ -181,6 +181,8 @@ LEARNT_SCALES: dict[str, Callable[[BuildContext], Scale]] = {
 class GaussianLikelihoodModule(LikelihoodModule):
     """Means from the decoder, standard deviations from a `Scale`."""
 
+    reads_in_single = True
+
     n_linear = 1
     unit: Tensor
 

@@ -162,6 +162,7 @@ class MixedLikelihoodModule(LikelihoodModule):
         self.features = [
             torch.isin(owner, indices).nonzero().squeeze(1) for indices in columns
         ]
+        self.reads_in_single = all(module.reads_in_single for module, _ in groups)
         self.n_linear = max(module.n_linear for module, _ in groups)
         self.n_parameters = self.n_linear + max(
             module.n_parameters - module.n_linear for module, _ in groups
