@@ -214,7 +214,7 @@ def merged(halves: Estimate) -> Estimate:
     return Estimate(
         log_density=log_sum - math.log(2),
         standard_error=error,
-        effective_sample_size=size.reciprocal(),
+        effective_sample_size=size.reciprocal().clamp(min=1),
         pareto_k=_mean_of_known(first["pareto_k"], second["pareto_k"]),
         n_samples=first["n_samples"] + second["n_samples"],
     )

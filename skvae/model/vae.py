@@ -126,9 +126,12 @@ class VAE(nn.Module):
         """Whether log-densities of rows near the data may be read in single precision.
 
         The likelihood says whether it has the digits. The networks have to be ours: of
-        others it is not known whether the bits of a row depend on its place.
+        others it is not known whether the bits of a row depend on its place. Where no
+        latents have to be drawn, log-densities have all digits of double precision.
         """
-        return self.likelihood.reads_in_single and all(
+        if self.encoder_is_exact or not self.likelihood.reads_in_single:
+            return False
+        return all(
             type(part).__module__.partition(".")[0] == PACKAGE
             or isinstance(part, nn.ModuleList)
             for part in self.modules()
