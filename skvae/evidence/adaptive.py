@@ -21,9 +21,9 @@ from skvae.evidence.sampling import (
     NEGLIGIBLE_SHARE,
     Budget,
     Halves,
+    latent_share_of_other,
     merged,
     settle,
-    swapped,
 )
 from skvae.model import VAE, ClosedFormPart
 
@@ -219,12 +219,11 @@ def _following(
     n_stages : int
         Number of all stages.
     """
-    log_density = halves.estimate.log_density.view(2, -1)
-    share = swapped(closed_form.latent_share(log_density).flatten())
+    share = latent_share_of_other(halves, closed_form)
     doubtful = 1 - share > DOUBTFUL_SHARE
     if number:
         doubtful &= share >= HOPELESS_SHARE
-    elsewhere = min(max(number + 1, n_stages - 1) if number else 1, n_stages)
+    elsewhere = max(number + 1, n_stages - 1) if number else 1
     return torch.where(doubtful, elsewhere, n_stages)
 
 

@@ -26,9 +26,9 @@ __all__ = [
     "DrawSampler",
     "Halves",
     "Sampler",
+    "latent_share_of_other",
     "merged",
     "settle",
-    "swapped",
 ]
 
 GROWTH = 4  # the largest factor by which one step enlarges a half
@@ -92,6 +92,12 @@ class Halves(ABC):
         """Enlarge halves that have fewer draws than their entry of `totals` (2B,)."""
 
 
+def latent_share_of_other(halves: Halves, closed_form: ClosedFormPart) -> Tensor:
+    """Return the latent part's share of each row, as the other half has it, (2B,)."""
+    log_density = halves.estimate.log_density.view(2, -1)
+    return swapped(closed_form.latent_share(log_density).flatten())
+
+
 class Sampler(ABC):
     """Estimates of log p(x) of the latent part for the rows of a block."""
 
@@ -144,9 +150,7 @@ def settle(
     while True:
         estimate = halves.estimate
         n_draws = estimate.n_samples.clone()  # it changes with the draws
-        share = swapped(
-            closed_form.latent_share(estimate.log_density.view(2, -1)).flatten()
-        )
+        share = latent_share_of_other(halves, closed_form)
         for_error = _wanted_for_error(estimate, share, budget.tol)
         for_tail = _wanted_for_tail(estimate, share)
         wanted = torch.maximum(for_error, for_tail)
@@ -279,7 +283,7 @@ class DrawSampler(Sampler):
         """
         at_once = draws_at_once(self.x.device)
 
-        def log_w(places: Tensor) -> Tensor:
+        def of_block(places: Tensor) -> Tensor:
             chosen = rows[places]
             proposal, drawn = self.distribution.select(chosen), []
             for first in range(begin, end, at_once):
@@ -293,7 +297,7 @@ class DrawSampler(Sampler):
 
         many, few = (_rows_at_once(end - begin, most) for most in (at_once, FEW))
         places = torch.arange(len(rows), device=rows.device)
-        parts = [log_w(block) for block in equal_blocks(places, many, few)]
+        parts = [of_block(block) for block in equal_blocks(places, many, few)]
         return torch.cat(parts, 1)[:, : len(rows)]
 
 

@@ -97,7 +97,7 @@ class RowReader:
         for x, log_jacobian, key in self._blocks(rows, seed):
             closed_form = self.model.closed_form(x)
             # Of rows far out, single precision would leave too few digits.
-            near = (x.abs() <= MOST_IN_SINGLE).all(1)
+            near = (x.abs() <= MOST_IN_SINGLE).all(1) & (single is not self.model)
             columns: dict[str, Array] = {}
             for chosen, model in ((near, single), (~near, self.model)):
                 index = chosen.nonzero().squeeze(1)

@@ -1,5 +1,7 @@
 """Mixtures of Gaussians: one for all rows, and one for each row."""
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
@@ -81,13 +83,19 @@ class CholeskyGaussianMixture(LatentDistribution):
         self.widths, self.shares = widths, shares
         n_latents = means.shape[-1]
         self.noise_dim = n_latents + 1
-        eye = torch.eye(n_latents, dtype=tril.dtype, device=tril.device)
-        self._inverse = solve_tril(tril, eye.expand_as(tril))
         log_det = tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         log_width = widths.log() * n_latents - shares.log()
         self._constant = (
             (log_weight - log_det)[..., None] - log_width - n_latents * HALF_LOG_2PI
         )  # (B, J, F)
+
+    @cached_property
+    def _inverse(self) -> Tensor:
+        """T⁻¹, shape (B, J, L, L); draws of a single Gaussian do not need it."""
+        eye = torch.eye(
+            self.tril.shape[-1], dtype=self.tril.dtype, device=self.tril.device
+        )
+        return solve_tril(self.tril, eye.expand_as(self.tril))
 
     def rsample(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Choose Gaussian and width by the last number, draw by the others."""
