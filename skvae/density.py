@@ -49,9 +49,8 @@ class VAEDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAEDensi
         From latents to the parameters of the likelihood. "auto" is "autoregressive"
         for up to 256 columns of which none is real, else "mlp". Where rows are few
         (below 900 per column, and 30,000) and `n_components` is "auto", too, it also
-        tries ``AutoregressiveDecoder((128, 128))`` for a fifth of the training, and
-        takes it if that is better on the validation rows by one standard error of
-        the difference. For latents that tell all of a row, choose "mlp".
+        tries ``AutoregressiveDecoder((128, 128))`` (see "Races" in the Notes). For
+        latents that tell all of a row, choose "mlp".
     likelihood : {"mixture", "gaussian", "student_t", "logistic_mixture", \
 "bernoulli", "categorical", "poisson", "negative_binomial", "auto"} or \
 LikelihoodSpec, default="mixture"
@@ -79,10 +78,8 @@ None, default="auto"
         halves (see docs/evidence.md), and twice as many samples at least.
     marginal_transform : {"auto", "normal"} or None, default="auto"
         "normal" maps every column to normal scores by a monotone spline, exact
-        Jacobian included; None only standardises. "auto" trains both for a short
-        while (with each decoder that is tried) and takes "normal" if that is better
-        on the validation rows by one standard error of the difference (None without
-        validation rows).
+        Jacobian included; None only standardises. "auto" tries both, with each decoder
+        that is tried (see "Races" in the Notes; None without validation rows).
     smoothing : float or "auto", default=0.0
         Least standard deviation that the likelihood may give a real column, in units
         of its spread (of the middle 90 % of the rows): the density has no detail that
@@ -115,8 +112,9 @@ None, default="auto"
         Share of the rows to hold out; at most 5,000 rows are.
     n_iter_no_change : int or "auto", default="auto"
         Epochs without improvement before training stops, judged where the validation
-        rows are scored: about 40 times in a fit, and not before two scores without
-        improvement. "auto" is a quarter of `max_iter`, at least 10.
+        rows are scored (every 25 steps at first, later after 8 % more epochs), and not
+        before two scores without improvement. "auto" is half of the epochs up to the
+        improvement, but at least 10 epochs and 150 steps.
     tol : float, default=1e-4
         Smallest gain of the validation score, in nats per row, that counts as one.
     warm_start : bool, default=False
@@ -158,12 +156,13 @@ None, default="auto"
         "kl", all in nats per row and in the units of the input; "learning_rate" and
         "seconds".
     pilots_ : list of dict
-        One record per short training by which "auto" chose decoder or margins; empty
+        One record per training by which "auto" chose decoder or margins; empty
         where there was no choice. "decoder" (its alias) and "margins" (None or
         "normal") say what was tried; "evidence" and "error" are the mean bound of the
         validation rows, as in `history_`, and its standard error; "lead" and
-        "lead_error" are the paired difference from the best pilot before it, nan for
-        the first; then "n_epochs", "seconds" and whether it was "chosen".
+        "lead_error" are the paired difference from a better candidate when this one
+        left, nan for the one that stayed; then "n_epochs" and "seconds" (of the one
+        that stayed, up to the end of the race) and whether it was "chosen".
     model_ : VAE
         The trained torch module, in float64 on the CPU.
     schema_ : TableSchema
@@ -191,6 +190,17 @@ None, default="auto"
     table with a hundred times as many rows. Any other weights are relative. Together
     they count for as many rows as have a positive weight, and their scale changes
     nothing: w and w / 7 give the same fit.
+
+    *Races.* Where "auto" leaves several margins or decoders to choose from, each of
+    them is trained as if it had been asked for by name, all from the same seed. They
+    are compared, by their bounds on the validation rows, whenever the epochs have
+    doubled. One of them leaves if it is behind where the leader was after half as many
+    epochs, by two standard errors of the difference. After a tenth of `max_iter`, or a
+    fifth with an autoregressive decoder, the simplest one stays, unless a later one is
+    ahead by one standard error; its training goes on, and is the fit. In a grid search
+    or a cross-validation, the race need not be run for every fit: read `decoder_` and
+    the chosen one of `pilots_` off a first fit, and set `decoder` and
+    `marginal_transform` by name.
 
     *Large tables.* An array that is larger, as float64, than scikit-learn's
     `working_memory` (1 GiB unless set) is never copied whole, so that a NumPy memmap
@@ -248,9 +258,9 @@ None, default="auto"
         Notes
         -----
         *Ctrl-C* during the training ends it: the estimator keeps the best weights so
-        far, and a ConvergenceWarning says so. Before the first epoch has ended, as
-        during the pilots, there is nothing to keep: KeyboardInterrupt is raised, and
-        the estimator stays as it was. Therefore a Ctrl-C in a grid search or a
+        far, and a ConvergenceWarning says so. Before the first epoch has ended, and
+        during a race (see the Notes of the class), it is not known what to keep:
+        KeyboardInterrupt is raised, and the estimator stays as it was. Therefore a Ctrl-C in a grid search or a
         cross-validation may end the present fit alone, and the search goes on with the
         next one. A second Ctrl-C soon after, before an epoch of the next fit has ended,
         ends the search.

@@ -12,6 +12,9 @@ MIN_ROWS_TO_STOP_EARLY = 100
 # Wide tables of as many rows have few rows per column, but enough of them.
 MANY_ROWS = 30_000
 LARGE_ROWS = 20_000  # more rows are worth more steps, as their cube root
+# Training goes on for as many epochs, for as many steps, and for such a share of what
+# it took until then, after the last improvement.
+PATIENCE_EPOCHS, PATIENCE_STEPS, PATIENCE_SHARE = 10, 150, 0.5
 DROPOUT = (0.0, 0.1, 0.2)  # by rows per column: from 900, from 200, below
 WEIGHT_DECAY = (1e-4, 0.03, 0.3)
 # The smoothing, in spreads of a column, is (30 / rows per column)², at most 0.6. It
@@ -60,8 +63,9 @@ class FitSettings:
         Passes over the training rows.
     n_valid : int
         Validation rows; 0 for none.
-    patience : float
-        Epochs without improvement before training stops.
+    patience, patience_share : float
+        Epochs without improvement before training stops, and which share of the epochs
+        until the improvement they have to be as well.
     dropout, weight_decay : float
         Regularisation of the networks.
     smoothing : float
@@ -74,6 +78,7 @@ class FitSettings:
     n_epochs: int
     n_valid: int
     patience: float
+    patience_share: float
     dropout: float
     weight_decay: float
     smoothing: float
@@ -102,9 +107,11 @@ def fit_settings(parameters: Parameters, size: TableSize) -> FitSettings:
         levels = max(1, min(size.n_features, 12, size.n_rows // 10))
     levels = levels if isinstance(levels, tuple) else (levels,)
     n_epochs = _n_epochs(parameters, size, n_valid)
-    patience = parameters.n_iter_no_change
+    patience, patience_share = parameters.n_iter_no_change, 0.0
     if isinstance(patience, str):
-        patience = max(10, math.ceil(n_epochs / 4))
+        n_steps = _steps_per_epoch(parameters, size, n_valid)
+        patience = max(PATIENCE_EPOCHS, math.ceil(PATIENCE_STEPS / n_steps))
+        patience_share = PATIENCE_SHARE
     smoothing = parameters.smoothing
     if isinstance(smoothing, str):
         smoothing = min((SMOOTHING_ROWS / size.rows_per_column) ** 2, MOST_SMOOTHING)
@@ -118,6 +125,7 @@ def fit_settings(parameters: Parameters, size: TableSize) -> FitSettings:
         n_epochs=n_epochs,
         n_valid=n_valid,
         patience=float(patience),
+        patience_share=patience_share,
         dropout=DROPOUT[heavy] if isinstance(dropout, str) else float(dropout),
         weight_decay=(
             WEIGHT_DECAY[heavy]
@@ -148,8 +156,12 @@ def _n_epochs(parameters: Parameters, size: TableSize, n_valid: int) -> int:
     """
     if not isinstance(parameters.max_iter, str):
         return int(parameters.max_iter)
-    steps_per_epoch = math.ceil((size.n_draws - n_valid) / parameters.batch_size)
+    steps_per_epoch = _steps_per_epoch(parameters, size, n_valid)
     most = 12_000 * max(1.0, size.n_draws / LARGE_ROWS) ** (1 / 3)
     n_steps = min(max(100 * steps_per_epoch, 4500), most)
     n_steps *= min(1.0, math.sqrt(size.n_draws / 800))
     return math.ceil(n_steps / steps_per_epoch)
+
+
+def _steps_per_epoch(parameters: Parameters, size: TableSize, n_valid: int) -> int:
+    return math.ceil((size.n_draws - n_valid) / parameters.batch_size)

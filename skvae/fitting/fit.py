@@ -12,7 +12,7 @@ from skvae.fitting.callbacks import FitCallbacks
 from skvae.fitting.components import Specs, resolve_specs
 from skvae.fitting.job import FitJob, resumed_job
 from skvae.fitting.parameters import Parameters
-from skvae.fitting.pilots import choose_job
+from skvae.fitting.race import choose_job
 from skvae.fitting.plan import WeightedRows, plan_fit
 from skvae.fitting.progress import FitProgress
 from skvae.fitting.split import split_rows
@@ -101,7 +101,7 @@ def fit_model(
     previous : FittedState or None
         The fit that training goes on from; None for a new model.
     callbacks : FitCallbacks
-        Told of every epoch.
+        Told of every epoch after those by which decoder and margins were chosen.
     partial : bool
         Whether to train for one epoch, as `VAEDensity.partial_fit` does.
     """
@@ -115,8 +115,10 @@ def fit_model(
         else:
             job = resumed_job(plan, split, previous, generator)
         name, n_epochs = type(callbacks.estimator).__name__, plan.schedule.n_epochs
-        callbacks.begin(n_epochs)
-        with FitProgress(name, n_epochs, enabled=bool(parameters.verbose)) as bar:
+        n_done = len(job.trainer.outcome.history)
+        callbacks.begin(n_epochs - n_done)
+        enabled = bool(parameters.verbose)
+        with FitProgress(name, n_epochs, n_done, enabled=enabled) as bar:
 
             def on_epoch(record: EpochRecord, trainer: Trainer) -> bool:
                 bar.update(job.in_input_units(record))

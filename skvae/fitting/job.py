@@ -35,7 +35,7 @@ class FitJob:
     specs : Specs
         The model's components.
     pilots : list of dict
-        One record per pilot that chose these components or margins.
+        One record per training that chose these components or margins.
     """
 
     trainer: Trainer
@@ -68,8 +68,11 @@ class FitJob:
         return self.rows.data.weight_valid.numpy()
 
     def validation_log_p(self) -> Array:
-        """Return each validation row's bound, in the units of the input."""
-        return self.trainer.validation_log_p().numpy() + self.rows.log_jacobian_valid
+        """Return each validation row's bound under the best weights so far.
+
+        It is in the units of the input.
+        """
+        return self.trainer.best_log_p.numpy() + self.rows.log_jacobian_valid
 
     def snapshot(self) -> VAE:
         """Return a copy of the model with its best weights, float64, on the CPU."""
@@ -86,10 +89,9 @@ class FitJob:
 
 
 def new_job(
-    plan: FitPlan, split: SplitRows, columns: RowMap, generator: torch.Generator
+    plan: FitPlan, split: SplitRows, rows: MappedRows, generator: torch.Generator
 ) -> FitJob:
-    """Prepare to train a new model, in the model units of some columns."""
-    rows = split.mapped(columns, plan.device)
+    """Prepare to train a new model on rows in the model units of some columns."""
     model = new_model(plan, rows, split.table.schema.names, generator)
     trainer = Trainer(model, plan.specs.objective, rows.data, plan.schedule, generator)
     return FitJob(trainer, rows, plan.settings.latent_levels, plan.specs)

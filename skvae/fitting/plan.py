@@ -1,6 +1,5 @@
 """All that a fit needs to know before it sees torch."""
 
-import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,13 +12,11 @@ from skvae.tables.given import GivenColumns
 from skvae.tables.large import LargeTable
 from skvae.tables.schema import TableSchema
 from skvae.training import Schedule
-from skvae.training.objectives import ELBO
 from skvae.typing import Array
 
 __all__ = ["MAX_DRAWS", "FitPlan", "WeightedRows", "plan_fit"]
 
 MAX_DRAWS = 100_000  # rows per epoch, of a large table or of large weights
-N_PILOT_VALIDATIONS = 4
 
 
 @dataclass(frozen=True)
@@ -87,23 +84,6 @@ class FitPlan:
     device: torch.device
     other_decoders: tuple[DecoderSpec, ...] = ()
 
-    def pilot(self, share: float) -> "FitPlan":
-        """Return the plan of a short training for the same model.
-
-        It maximises the ELBO, which costs one draw a row.
-
-        Parameters
-        ----------
-        share : float
-            Of the epochs.
-        """
-        n_epochs = max(1, math.ceil(share * self.schedule.n_epochs))
-        schedule = replace(
-            self.schedule, n_epochs=n_epochs, n_validations=N_PILOT_VALIDATIONS
-        )
-        specs = replace(self.specs, objective=ELBO())
-        return replace(self, specs=specs, schedule=schedule)
-
 
 def plan_fit(
     parameters: Parameters,
@@ -146,6 +126,7 @@ def plan_fit(
         learning_rate=parameters.learning_rate,
         weight_decay=settings.weight_decay,
         patience=settings.patience,
+        patience_share=settings.patience_share,
         tol=parameters.tol,
     )
     if partial:

@@ -19,12 +19,20 @@ class FitProgress:
         What is fitted.
     n_epochs : int
         Largest number of epochs.
+    n_done : int
+        Epochs that are behind already.
     enabled : bool
         Whether to show anything.
     """
 
-    def __init__(self, name: str, n_epochs: int, *, enabled: bool) -> None:
-        self.bar = tqdm(total=n_epochs, desc=name, unit="epoch", disable=not enabled)
+    def __init__(self, name: str, n_epochs: int, n_done: int, *, enabled: bool) -> None:
+        self.bar = tqdm(
+            total=n_epochs,
+            initial=n_done,
+            desc=name,
+            unit="epoch",
+            disable=not enabled,
+        )
 
     def __enter__(self) -> "FitProgress":
         return self

@@ -61,7 +61,7 @@ class FittedState:
     best_iter : int
         Epoch whose weights the model has.
     pilots : list of dict
-        One record per pilot that chose margins or decoder.
+        One record per training that chose margins or decoder.
     optimiser_state : dict or None
         For a training that goes on; None where it does not.
     """

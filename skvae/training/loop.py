@@ -4,6 +4,8 @@ import copy
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -22,11 +24,43 @@ from skvae.training.validation import Validation
 
 __all__ = ["Trainer"]
 
+OnEpoch: TypeAlias = Callable[[EpochRecord, "Trainer"], bool]
+
 MAX_RECOVERIES = 10  # undone steps after which training gives up
 MIN_IDLE_CHECKS = 2  # validations without a gain before training stops
 N_TERMS = 4  # of a step: objective, bound, reconstruction, kl
 VALIDATION_DRAWS = 8  # per row, unless training ends with more
 N_PROBES = 64  # rows on which the last weights are tried
+
+
+@dataclass
+class _Progress:
+    """When the score has improved, by the validations so far.
+
+    Attributes
+    ----------
+    threshold : float
+        Score of the last improvement.
+    improved_at : int
+        Its epoch.
+    n_idle : int
+        Validations since then.
+    """
+
+    threshold: float
+    improved_at: int = 0
+    n_idle: int = 0
+
+    def judge(self, evidence: float, epoch: int, tol: float) -> None:
+        """Take note of a score."""
+        self.n_idle += 1
+        if evidence > self.threshold + tol:
+            self.threshold, self.improved_at, self.n_idle = evidence, epoch, 0
+
+    def is_idle(self, epoch: int, schedule: Schedule) -> bool:
+        """Return whether the last improvement is too long ago."""
+        patience = schedule.patience_at(self.improved_at)
+        return self.n_idle >= MIN_IDLE_CHECKS and epoch - self.improved_at > patience
 
 
 class Trainer:
@@ -56,6 +90,15 @@ class Trainer:
         Source of all randomness, on the CPU.
     optimiser_state : dict, optional
         State of an earlier trainer's optimiser, from which this one continues.
+
+    Attributes
+    ----------
+    ended : bool
+        Whether nothing is left to train.
+    best_evidence : float
+        Highest score so far, −inf without validation rows.
+    best_log_p : Tensor of shape (N_valid,)
+        Bound of each validation row under the best weights.
     """
 
     def __init__(
@@ -92,12 +135,14 @@ class Trainer:
         self.n_steps = 0
         self.steps_per_epoch = -(-data.n_draws // schedule.batch_size)
         self.best_evidence = -math.inf
-        self._final: dict[str, Tensor] | None = None
+        self.best_log_p = torch.full((len(data.x_valid),), -math.inf)
+        self.ended = False
         self.outcome = TrainingOutcome()
+        self._checks = schedule.validation_epochs(self.steps_per_epoch)
+        self._good: list[Tensor] = []
+        self._final: dict[str, Tensor] | None = None
 
-    def run(
-        self, on_epoch: Callable[[EpochRecord, "Trainer"], bool] | None = None
-    ) -> TrainingOutcome:
+    def run(self, on_epoch: OnEpoch | None = None) -> TrainingOutcome:
         """Train until the schedule ends, the score stops improving, or ^C.
 
         Parameters
@@ -117,18 +162,32 @@ class Trainer:
             On ^C before the first epoch has ended: there is no training to speak of.
         """
         outcome = self.outcome
-        self._final = None
-        self._remember_good()
-        start = self._good
-        self._validate(epoch=0)
         try:
-            self._run_epochs(on_epoch)
+            self.advance(self.schedule.n_epochs, on_epoch)
         except KeyboardInterrupt:
             if not outcome.history:
                 raise
             outcome.interrupted = True
-        self._settle(start)
+        self._settle()
         return outcome
+
+    def advance(self, n_epochs: int, on_epoch: OnEpoch | None = None) -> None:
+        """Train up to an epoch, or less if training ends before; go on later.
+
+        Parameters
+        ----------
+        n_epochs : int
+            Number of the last epoch.
+        on_epoch : callable, optional
+            As `run` takes it.
+        """
+        if not self._good:
+            self._remember_good()
+            self._start = self._good
+            self._validate(epoch=0)
+            self._progress = _Progress(self.best_evidence)
+        while len(self.outcome.history) < n_epochs and not self.ended:
+            self._advance_one(on_epoch)
 
     def best_state(self) -> dict[str, Tensor]:
         """Return the best weights so far; they share no memory with the model."""
@@ -139,57 +198,44 @@ class Trainer:
         with self.average.swapped_in():
             return copy.deepcopy(self.model.state_dict())
 
-    def validation_log_p(self) -> Tensor:
-        """Return the bound of each validation row under the present weights."""
-        return self.validation.log_p(self.model)
-
-    def _run_epochs(
-        self, on_epoch: Callable[[EpochRecord, "Trainer"], bool] | None
-    ) -> None:
-        outcome, schedule = self.outcome, self.schedule
-        checks = schedule.validation_epochs()
-        threshold, improved_at, n_idle_checks = self.best_evidence, 0, 0
-        for epoch in range(1, schedule.n_epochs + 1):
-            began = time.perf_counter()
-            with dropout_from(self.model, self.noise_generator):
-                terms = self._run_epoch()
-            if terms is None:
-                self._recover()
-                if outcome.n_recoveries >= MAX_RECOVERIES:
-                    break
-                terms = (math.nan,) * N_TERMS
-            else:
-                self._remember_good()
-            evidence = math.nan
-            if epoch in checks:
-                evidence = self._validate(epoch)
-                n_idle_checks += 1
-                if evidence > threshold + schedule.tol:
-                    threshold, improved_at, n_idle_checks = evidence, epoch, 0
-            record = EpochRecord(
-                epoch=epoch,
-                objective=terms[0],
-                bound=terms[1],
-                evidence=evidence,
-                reconstruction=terms[2],
-                kl=terms[3],
-                learning_rate=self._learning_rate(self.n_steps - 1),
-                seconds=time.perf_counter() - began,
-            )
-            outcome.history.append(record)
-            if on_epoch is not None and on_epoch(record, self):
-                break
-            # Between two validations nothing is known of the epochs since the first.
-            judged = len(self.validation) > 0 and epoch in checks
-            if judged and n_idle_checks >= MIN_IDLE_CHECKS:
-                outcome.stopped_early = epoch - improved_at > schedule.patience
-                if outcome.stopped_early:
-                    break
-        if not len(self.validation):
-            outcome.best_epoch = max(
-                (r.epoch for r in outcome.history if math.isfinite(r.objective)),
-                default=0,
-            )
+    def _advance_one(self, on_epoch: OnEpoch | None) -> None:
+        """Train for one epoch, and see whether it is the last one."""
+        outcome, schedule, progress = self.outcome, self.schedule, self._progress
+        epoch = len(outcome.history) + 1
+        began = time.perf_counter()
+        with dropout_from(self.model, self.noise_generator):
+            terms = self._run_epoch()
+        if terms is None:
+            self._recover()
+            if outcome.n_recoveries >= MAX_RECOVERIES:
+                self.ended = True
+                return
+            terms = (math.nan,) * N_TERMS
+        else:
+            self._remember_good()
+        evidence = math.nan
+        if epoch in self._checks:
+            evidence = self._validate(epoch)
+            progress.judge(evidence, epoch, schedule.tol)
+        record = EpochRecord(
+            epoch=epoch,
+            objective=terms[0],
+            bound=terms[1],
+            evidence=evidence,
+            reconstruction=terms[2],
+            kl=terms[3],
+            learning_rate=self._learning_rate(self.n_steps - 1),
+            seconds=time.perf_counter() - began,
+        )
+        outcome.history.append(record)
+        if not len(self.validation) and math.isfinite(record.objective):
+            outcome.best_epoch = epoch
+        # Between two validations nothing is known of the epochs since the first.
+        elif epoch in self._checks:
+            outcome.stopped_early = progress.is_idle(epoch, schedule)
+        if on_epoch is not None and on_epoch(record, self):
+            self.ended = True
+        self.ended |= outcome.stopped_early or epoch == schedule.n_epochs
 
     def _run_epoch(self) -> tuple[float, ...] | None:
         """Train on every batch; return the mean terms, None if a step diverged."""
@@ -262,7 +308,7 @@ class Trainer:
         self.optimiser = self._new_optimiser()
         self.average.reset()
 
-    def _settle(self, start: list[Tensor]) -> None:
+    def _settle(self) -> None:
         """Give the model its best weights; earlier ones if these cannot be used."""
         outcome, good = self.outcome, self._good
         self.model.load_state_dict(self.best_state())
@@ -272,7 +318,7 @@ class Trainer:
             self._set_parameters(good)
             if not self._gives_numbers():
                 outcome.best_epoch = 0
-                self._set_parameters(start)
+                self._set_parameters(self._start)
         self._final = copy.deepcopy(self.model.state_dict())
 
     def _set_parameters(self, values: list[Tensor]) -> None:
@@ -301,24 +347,21 @@ class Trainer:
         """
         if not len(self.validation):
             return math.nan
-        live = self.validation.evidence(self.model)
-        best, average = live, -math.inf
-        if epoch and live > -math.inf:  # at epoch 0 both are the start
+        best = self._keep_if_best(epoch)
+        if epoch and best > -math.inf:  # at epoch 0 both are the start
             with self.average.swapped_in():
-                average = self.validation.evidence(self.model)
-                best = max(live, average)
-                if average > live:
-                    self._keep_if_best(average, epoch)
-        if live >= average:
-            self._keep_if_best(live, epoch)
+                best = max(best, self._keep_if_best(epoch))
         return best
 
-    def _keep_if_best(self, evidence: float, epoch: int) -> None:
-        """Copy the model's weights if their score is the highest so far."""
+    def _keep_if_best(self, epoch: int) -> float:
+        """Score the model's weights, and copy them if their score is the highest."""
+        log_p = self.validation.log_p(self.model)
+        evidence = self.validation.mean(log_p)
         if evidence > self.best_evidence:
-            self.best_evidence = evidence
+            self.best_evidence, self.best_log_p = evidence, log_p
             self.outcome.best_epoch = epoch
             self._best = copy.deepcopy(self.model.state_dict())
+        return evidence
 
 
 def _decayed_weights(model: nn.Module) -> set[nn.Parameter]:

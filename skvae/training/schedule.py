@@ -5,6 +5,12 @@ from dataclasses import dataclass
 
 __all__ = ["Schedule"]
 
+# Validations are so many steps apart (fewer in a short training), and later on such a
+# share of the epochs so far.
+VALIDATION_STEPS = 25
+VALIDATION_SHARE = 0.08
+MIN_VALIDATIONS = 40  # of a training of equal gaps
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -29,10 +35,11 @@ class Schedule:
         Largest norm of a step's gradient.
     averaging : float
         Decay of the weight average (see `WeightAverage`).
-    n_validations : int
-        Largest number of epochs after which the validation rows are scored.
     patience : float
         Epochs without improvement after which training stops.
+    patience_share : float
+        Share of the epochs up to the last improvement that have to pass as well: what
+        took long to improve may take long to improve again.
     tol : float
         Smallest gain, in nats per row, that counts as an improvement.
     """
@@ -45,8 +52,8 @@ class Schedule:
     decay: bool = True
     clip_norm: float = 5.0
     averaging: float = 0.998
-    n_validations: int = 40
     patience: float = math.inf
+    patience_share: float = 0.0
     tol: float = 0.0
 
     def learning_rate_at(self, step: int, n_steps: int) -> float:
@@ -67,10 +74,20 @@ class Schedule:
         fall = 0.5 * (1 + math.cos(math.pi * step / n_steps)) if self.decay else 1.0
         return self.learning_rate * rise * fall
 
-    def validation_epochs(self) -> set[int]:
+    def validation_epochs(self, steps_per_epoch: int) -> set[int]:
         """Return the epochs that end with a validation.
 
         They are dense at first, where the score changes fast, and then sparser.
         """
-        shares = (i / self.n_validations for i in range(1, self.n_validations + 1))
-        return {math.ceil(self.n_epochs * share**1.5) for share in shares}
+        first_gap = min(
+            VALIDATION_STEPS / steps_per_epoch, self.n_epochs / MIN_VALIDATIONS
+        )
+        epochs, epoch = {self.n_epochs}, 0
+        while epoch < self.n_epochs:
+            epochs.add(epoch)
+            epoch += math.floor(max(1, first_gap, VALIDATION_SHARE * epoch))
+        return epochs - {0}
+
+    def patience_at(self, epoch: int) -> float:
+        """Return how long to wait for an improvement after that of an epoch."""
+        return max(self.patience, self.patience_share * epoch)

@@ -48,8 +48,8 @@ class Validation:
             log_p.append(draw.closed_form.mix(latent).cpu())
         return torch.cat(log_p)
 
-    def evidence(self, model: VAE) -> float:
+    def mean(self, log_p: Tensor) -> float:
         """Return the weighted mean of `log_p`, −inf if it is not a finite number."""
         weight = self.weight / self.weight.sum()
-        evidence = float(weight @ self.log_p(model))
+        evidence = float(weight @ log_p)
         return evidence if math.isfinite(evidence) else -math.inf

@@ -355,7 +355,7 @@ def test_callbacks_do_not_change_the_fit(callback: Any, ring: np.ndarray) -> Non
 
 def test_a_callback_stops_the_fit(callback: Any, ring: np.ndarray) -> None:
     recorder = Recorder(stop_after=2)
-    settings = {**QUICK, "max_iter": 10}
+    settings = {**QUICK, "max_iter": 10, "marginal_transform": None}
     density = VAEDensity(**settings).set_callbacks(recorder).fit(ring)
     assert density.n_iter_ == 2
     assert recorder.tasks[-1] == ("end", "fit", 0)
@@ -376,9 +376,21 @@ def test_callbacks_watch_partial_fit(callback: Any, ring: np.ndarray) -> None:
 def test_callbacks_see_column_names(callback: Any, ring: np.ndarray) -> None:
     pd = pytest.importorskip("pandas")
     recorder = Recorder()
-    density = VAEDensity(**QUICK).set_callbacks(recorder)
+    density = VAEDensity(**QUICK, marginal_transform=None).set_callbacks(recorder)
     density.fit(pd.DataFrame(ring, columns=["x", "y"]))
     assert len(recorder.scores) == 3
+
+
+def test_callbacks_see_the_epochs_after_the_race(
+    callback: Any, ring: np.ndarray
+) -> None:
+    recorder = Recorder()
+    settings = {**QUICK, "max_iter": 30}
+    density = VAEDensity(**settings).set_callbacks(recorder).fit(ring)
+    assert len(density.pilots_) == 2
+    in_race = 3  # a tenth of the epochs, of either candidate
+    assert recorder.max_subtasks == 30 - in_race
+    assert len(recorder.scores) == density.n_iter_ - in_race
 
 
 def test_a_failing_callback_leaves_the_estimator_unfitted(

@@ -66,7 +66,7 @@ def test_training_improves_its_own_objective(make_trainer: MakeTrainer) -> None:
 def test_model_has_the_best_weights_of_the_history(
     make_trainer: MakeTrainer,
 ) -> None:
-    trainer = make_trainer(n_epochs=60, learning_rate=0.05, n_validations=20)
+    trainer = make_trainer(n_epochs=60, learning_rate=0.05)
     outcome = trainer.run()
     evidence = [record.evidence for record in outcome.history]
     best = int(np.nanargmax(evidence))
@@ -85,7 +85,7 @@ def test_weights_are_chosen_by_as_many_draws_as_training_ends_with(
 ) -> None:
     trainer = make_trainer(objective, n_epochs=2, n_valid=900)
     assert len(trainer.validation.noise) == n_draws
-    mean = float(trainer.validation_log_p().mean())
+    mean = float(trainer.validation.log_p(trainer.model).mean())
     assert mean == pytest.approx(validation_bound(trainer), abs=1e-5)
 
 
@@ -205,10 +205,36 @@ def test_learning_rate_without_decay_is_constant_after_the_warm_up(
 def test_training_stops_when_the_score_stops_improving(
     make_trainer: MakeTrainer,
 ) -> None:
-    trainer = make_trainer(n_epochs=50, tol=1e3, patience=3, n_validations=50)
+    trainer = make_trainer(n_epochs=50, tol=1e3, patience=3)
     outcome = trainer.run()
     assert outcome.stopped_early
     assert len(outcome.history) == 4
+
+
+def test_training_in_parts_is_the_training_in_one_go(
+    make_trainer: MakeTrainer,
+) -> None:
+    whole, parts = make_trainer(n_epochs=12), make_trainer(n_epochs=12)
+    whole.run()
+    for epoch in (1, 2, 2, 7):
+        parts.advance(epoch)
+        assert len(parts.outcome.history) == epoch
+        assert not parts.ended
+    outcome = parts.run()
+    assert parts.ended
+    for ours, theirs in zip(outcome.history, whole.outcome.history, strict=True):
+        assert ours.objective == theirs.objective
+    for a, b in zip(parts.model.parameters(), whole.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_best_bounds_are_those_of_the_best_weights(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer(n_epochs=30, learning_rate=0.05)
+    trainer.advance(30)
+    best = trainer.best_log_p
+    assert float(best.mean()) == pytest.approx(trainer.best_evidence)
+    trainer.run()  # nothing is left but to take the best weights
+    assert torch.equal(trainer.validation.log_p(trainer.model), best)
 
 
 def test_callback_sees_every_epoch_and_can_stop(make_trainer: MakeTrainer) -> None:
@@ -230,7 +256,7 @@ def test_interrupt_leaves_the_best_weights_so_far(make_trainer: MakeTrainer) -> 
             raise KeyboardInterrupt
         return False
 
-    trainer = make_trainer(n_epochs=20, n_validations=20)
+    trainer = make_trainer(n_epochs=20)
     outcome = trainer.run(interrupt)
     assert outcome.interrupted
     assert validation_bound(trainer) == pytest.approx(trainer.best_evidence, abs=1e-6)
@@ -332,7 +358,7 @@ def test_training_asks_for_path_gradients_where_the_objective_does(
 def test_bounds_are_mixed_with_the_background(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer()
     x = trainer.data.x_valid
-    latent = trainer.validation_log_p().numpy()
+    latent = trainer.validation.log_p(trainer.model).numpy()
     context = BuildContext(
         n_features=2,
         n_components=1,
@@ -348,4 +374,4 @@ def test_bounds_are_mixed_with_the_background(make_trainer: MakeTrainer) -> None
     trainer.model.background = background
     share = math.log(0.2) + background.log_prob(x).numpy()
     expected = np.logaddexp(math.log(0.8) + latent, share)
-    np.testing.assert_allclose(trainer.validation_log_p(), expected, atol=1e-6)
+    np.testing.assert_allclose(trainer.validation.log_p(trainer.model), expected, atol=1e-6)

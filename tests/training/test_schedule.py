@@ -24,14 +24,36 @@ def test_learning_rate_warms_up_in_a_tenth_of_the_steps_at_most(
         assert value == pytest.approx(0.5 * rise * fall)
 
 
-def test_validations_are_dense_first_and_end_with_the_last_epoch() -> None:
-    schedule = Schedule(
-        n_epochs=200, batch_size=1, learning_rate=1.0, weight_decay=0, n_validations=20
-    )
-    epochs = sorted(schedule.validation_epochs())
-    assert epochs[-1] == 200
-    assert len(epochs) <= 20
+@pytest.mark.parametrize("steps_per_epoch", [1, 10, 100])
+def test_validations_are_dense_first_and_end_with_the_last_epoch(
+    steps_per_epoch: int,
+) -> None:
+    schedule = Schedule(n_epochs=500, batch_size=1, learning_rate=1.0, weight_decay=0)
+    epochs = sorted(schedule.validation_epochs(steps_per_epoch))
+    assert epochs[-1] == 500
     gaps = np.diff([0, *epochs])
-    assert gaps[:5].sum() < gaps[-5:].sum() / 2
-    short = Schedule(n_epochs=1, batch_size=1, learning_rate=1.0, weight_decay=0)
-    assert short.validation_epochs() == {1}
+    assert gaps[0] * steps_per_epoch <= max(25, steps_per_epoch)
+    assert gaps[:-1].max() <= 0.08 * 500 + 1
+    assert gaps[:5].sum() < gaps[-6:-1].sum() / 2
+    assert len(epochs) < 100
+
+
+@pytest.mark.parametrize("n_epochs", [1, 3, 40])
+def test_short_trainings_are_validated_after_every_early_epoch(n_epochs: int) -> None:
+    schedule = Schedule(
+        n_epochs=n_epochs, batch_size=1, learning_rate=1.0, weight_decay=0
+    )
+    epochs = schedule.validation_epochs(1)
+    assert epochs >= set(range(1, min(n_epochs, 12) + 1)) | {n_epochs}
+
+
+def test_patience_grows_with_what_an_improvement_took() -> None:
+    schedule = Schedule(
+        n_epochs=1,
+        batch_size=1,
+        learning_rate=1.0,
+        weight_decay=0,
+        patience=10,
+        patience_share=0.5,
+    )
+    assert [schedule.patience_at(epoch) for epoch in (0, 20, 100)] == [10, 10, 50]

@@ -1,0 +1,179 @@
+"""Which margins and decoder a fit takes: all are trained, and the worse ones leave."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from skvae.fitting.components import has_real
+from skvae.fitting.job import FitJob, new_job
+from skvae.fitting.plan import FitPlan
+from skvae.fitting.split import SplitRows
+from skvae.fitting.state import Pilots
+from skvae.typing import Array
+
+__all__ = ["choose_job"]
+
+# Of the training's epochs, after which one candidate is left. An autoregressive
+# decoder takes longer to show what the columns that it reads are worth.
+RACE_SHARE = 0.1
+AUTOREGRESSIVE_RACE_SHARE = 0.2
+FIRST_STEPS = 25  # after which candidates are compared first
+LEAVING_ERRORS = 2.0  # standard errors of the difference
+
+
+@dataclass
+class _Candidate:
+    """A training that may turn out to be the fit.
+
+    Attributes
+    ----------
+    job : FitJob
+        The training.
+    decoder : str
+        The decoder's alias, or its class where it has none.
+    margins : {"normal"} or None
+        What happens to the margins of real columns.
+    lead, lead_error : float
+        Mean difference of the validation rows' bounds from those of a better
+        candidate, when this one left, and its standard error.
+    """
+
+    job: FitJob
+    decoder: str
+    margins: str | None
+    lead: float = math.nan
+    lead_error: float = math.nan
+
+    def leaves(self, lead: float, error: float) -> None:
+        """Take note of how far it was behind."""
+        self.lead, self.lead_error = lead, error
+
+    def record(self, *, chosen: bool) -> dict[str, object]:
+        """Return the entry of `pilots_`."""
+        history = self.job.trainer.outcome.history
+        evidence, error = _mean_and_error(
+            self.job.validation_log_p(), self.job.validation_weight
+        )
+        return {
+            "decoder": self.decoder,
+            "margins": self.margins,
+            "evidence": evidence,
+            "error": error,
+            "lead": self.lead,
+            "lead_error": self.lead_error,
+            "n_epochs": len(history),
+            "seconds": sum(record.seconds for record in history),
+            "chosen": chosen,
+        }
+
+
+def choose_job(plan: FitPlan, split: SplitRows, generator: torch.Generator) -> FitJob:
+    """Prepare a new model; where there are several candidates, the best one.
+
+    Candidates are the decoders and the margins that "auto" stands for. Each of them is
+    trained as if it had been asked for by name, all from the same seed, until it is
+    left behind. The training of the last one goes on: it is the fit.
+
+    Parameters
+    ----------
+    plan : FitPlan
+        What to train.
+    split : SplitRows
+        Rows to train and to validate on.
+    generator : torch.Generator
+        Source of the seed.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If ^C comes while there are several: which one is the fit is not known yet.
+    """
+    seed = int(torch.randint(2**62, (), generator=generator))
+    others = (replace(plan.specs, decoder=other) for other in plan.other_decoders)
+    plans = [plan, *(replace(plan, specs=specs) for specs in others)]
+    tables = []
+    for margins in _margins(plan, split):
+        columns = split.columns(
+            normal_margins=margins == "normal", smoothing=plan.settings.smoothing
+        )
+        tables.append((margins, split.mapped(columns, plan.device)))
+    candidates = []
+    for each, (margins, rows) in itertools.product(plans, tables):
+        decoder = each.specs.decoder
+        job = new_job(each, split, rows, torch.Generator().manual_seed(seed))
+        name = decoder.alias or type(decoder).__name__
+        candidates.append(_Candidate(job, name, margins))
+    if len(candidates) == 1:
+        return candidates[0].job
+    some_read = any(each.specs.decoder.autoregressive for each in plans)
+    share = AUTOREGRESSIVE_RACE_SHARE if some_read else RACE_SHARE
+    best, pilots = _race(candidates, math.ceil(share * plan.schedule.n_epochs))
+    return replace(best.job, pilots=pilots)
+
+
+def _margins(plan: FitPlan, split: SplitRows) -> tuple[str | None, ...]:
+    """Return the margins to try, the simpler ones first."""
+    choice = plan.marginal_transform if has_real(split.table.schema.kinds) else None
+    if choice != "auto":
+        return (choice,)
+    return (None, "normal") if plan.settings.n_valid else (None,)
+
+
+def _race(candidates: Sequence[_Candidate], n_epochs: int) -> tuple[_Candidate, Pilots]:
+    """Train until one candidate is left, for `n_epochs` at most; return it, and all.
+
+    Candidates are compared whenever the epochs have doubled. One of them leaves if it
+    is behind where the leader was after half as many epochs, by more than chance: it
+    learns less than half as fast.
+
+    At the end the simplest candidate, which comes first, stays. A later one has to be
+    ahead by one standard error, for two reasons: chance should not choose the more
+    flexible model, and a short training favours the model that learns faster, which
+    need not be the better one in the end.
+    """
+    weight = candidates[0].job.validation_weight
+    left = list(candidates)
+    before = None  # the leader's bounds at half of the epochs
+    epoch = max(1, round(FIRST_STEPS / candidates[0].job.trainer.steps_per_epoch))
+    while True:
+        epoch = min(epoch, n_epochs)
+        for candidate in left:
+            candidate.job.trainer.advance(epoch)
+        bounds = [candidate.job.validation_log_p() for candidate in left]
+        if before is not None:
+            staying = []
+            for candidate, bound in zip(left, bounds, strict=True):
+                lead, error = _mean_and_error(bound - before, weight)
+                if lead < -LEAVING_ERRORS * error:
+                    candidate.leaves(lead, error)
+                else:
+                    staying.append(candidate)
+            left = staying
+        if len(left) == 1 or epoch == n_epochs:
+            break
+        before = max(bounds, key=lambda bound: _mean_and_error(bound, weight)[0])
+        epoch *= 2
+    best = left[0]
+    for candidate in left[1:]:
+        difference = candidate.job.validation_log_p() - best.job.validation_log_p()
+        lead, error = _mean_and_error(difference, weight)
+        if lead > error:
+            best.leaves(-lead, error)
+            best = candidate
+        else:
+            candidate.leaves(lead, error)
+    return best, [each.record(chosen=each is best) for each in candidates]
+
+
+def _mean_and_error(values: Array, weight: Array) -> tuple[float, float]:
+    """Return a weighted mean over rows and its standard error."""
+    with np.errstate(invalid="ignore"):  # a candidate may have diverged
+        mean = float(np.average(values, weights=weight))
+        variance = float(np.average(np.square(values - mean), weights=weight))
+    if math.isinf(mean):
+        return mean, 0.0
+    return mean, math.sqrt(variance / weight.sum())
