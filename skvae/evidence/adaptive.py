@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from skvae.evidence.blocks import concatenate, equal_blocks, in_threads
+from skvae.evidence.exact import exact_estimate
 from skvae.evidence.importance import Estimate
 from skvae.evidence.noise import RowNoise
 from skvae.evidence.proposals import (
@@ -128,7 +129,8 @@ def estimate_evidence(
     noise : RowNoise
         The rows' noise.
     stages : sequence of Stage
-        Proposals, the cheapest first.
+        Proposals, the cheapest first; none where `VAE.encoder_is_exact` holds and
+        nothing has to be sampled.
     closed_form : ClosedFormPart, default=None
         The closed-form part of the rows, if it is known already.
     """
@@ -136,6 +138,9 @@ def estimate_evidence(
         closed_form = model.closed_form(x)
     n_rows = len(x)
     every = torch.arange(2 * n_rows, device=x.device)
+    if not stages:
+        estimate = exact_estimate(model, x)
+        return _finish(closed_form, estimate, estimate.n_samples)
     if len(stages) == 1:
         (stage,) = stages
 

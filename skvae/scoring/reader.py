@@ -80,9 +80,10 @@ class RowReader:
             Number of latents.
         proposal : str, Proposal or None
             The only proposal; None tries the encoder first and better ones after it.
+            They are not needed, and left out, where the decoder reads no latents.
         """
         if proposal is None and self.model.encoder_is_exact:
-            proposal = "encoder"
+            return []
         if proposal is None:
             return default_stages(budget, n_components)
         return [Stage(resolve(proposal, Proposal), budget)]
