@@ -5,6 +5,7 @@ from skvae.comparison import DensityComparison, compare_densities
 from skvae.conditional import ConditionalVAEDensity
 from skvae.density import VAEDensity
 from skvae.diagnostics import Diagnosis
+from skvae.distillation import DistilledDensity
 from skvae.evidence import (
     Bounds,
     DefensiveProposal,
@@ -78,6 +79,7 @@ __all__ = [
     "DensityOutlierDetector",
     "Diagnosis",
     "DiagonalPosterior",
+    "DistilledDensity",
     "EncoderProposal",
     "Evidence",
     "FlowPosterior",

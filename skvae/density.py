@@ -260,10 +260,10 @@ None, default="auto"
         *Ctrl-C* during the training ends it: the estimator keeps the best weights so
         far, and a ConvergenceWarning says so. Before the first epoch has ended, and
         during a race (see the Notes of the class), it is not known what to keep:
-        KeyboardInterrupt is raised, and the estimator stays as it was. Therefore a Ctrl-C in a grid search or a
-        cross-validation may end the present fit alone, and the search goes on with the
-        next one. A second Ctrl-C soon after, before an epoch of the next fit has ended,
-        ends the search.
+        KeyboardInterrupt is raised, and the estimator stays as it was. Therefore a
+        Ctrl-C in a grid search or a cross-validation may end the present fit alone, and
+        the search goes on with the next one. A second Ctrl-C soon after, before an
+        epoch of the next fit has ended, ends the search.
         """
         warm = self.warm_start and hasattr(self, "model_")
         return self._fit(X, y, sample_weight, warm=warm)

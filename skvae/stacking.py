@@ -191,14 +191,8 @@ class StackedDensity(NamedMembersMixin, DensityMixin, BaseEstimator):
         named = self._check_members()
         self._check_parameters()
         with staged_fit(self) as staged:
-            table = check_member_table(staged, X, reset=True)
-            n_rows = table.shape[0]
-            if n_rows < 2:
-                raise ValueError(
-                    f"Found array with {n_rows} sample(s) (shape={table.shape}) while "
-                    f"a minimum of 2 is required by StackedDensity."
-                )
-            weight = check_sample_weight(sample_weight, n_rows)
+            table = check_member_table(staged, X, reset=True, min_samples=2)
+            weight = check_sample_weight(sample_weight, table.shape[0])
             random = generator_from(self.random_state)
             if self.cv is None:
                 folds = one_part(table, weight, self.validation_fraction, random)

@@ -28,9 +28,11 @@ import skvae
 from skvae import (
     ELBO,
     IWAE,
+    AutoregressiveDecoder,
     ConditionalVAEDensity,
     DensityClassifier,
     DensityOutlierDetector,
+    DistilledDensity,
     FullPosterior,
     GaussianLikelihood,
     MixtureLikelihood,
@@ -132,6 +134,19 @@ STACKS = [
     ),
 ]
 
+DISTILLED = [
+    DistilledDensity(
+        VAEDensity(**WITHOUT_BACKGROUND), student=KernelDensity(), n_samples=50
+    ),
+    DistilledDensity(
+        VAEDensity(**WITHOUT_BACKGROUND),
+        student=VAEDensity(
+            **{**FAST, "decoder": AutoregressiveDecoder((8,), reads_latents=False)}
+        ),
+        n_samples=20,
+    ),
+]
+
 NOT_YIELDED = [
     check_set_output_transform,
     check_set_output_transform_pandas,
@@ -192,6 +207,13 @@ def test_estimator_checks_of_stacks_pass(
     check(estimator)
 
 
+@parametrize_with_checks(DISTILLED)
+def test_estimator_checks_of_distilled_densities_pass(
+    estimator: DistilledDensity, check: Callable[[Any], None]
+) -> None:
+    check(estimator)
+
+
 def test_every_public_estimator_is_checked() -> None:
     public = {
         value
@@ -200,7 +222,14 @@ def test_every_public_estimator_is_checked() -> None:
         and issubclass(value, BaseEstimator)
         and hasattr(value, "fit")
     }
-    checked = [*CONFIGURATIONS, *CONDITIONAL, *CLASSIFIERS, *DETECTORS, *STACKS]
+    checked = [
+        *CONFIGURATIONS,
+        *CONDITIONAL,
+        *CLASSIFIERS,
+        *DETECTORS,
+        *STACKS,
+        *DISTILLED,
+    ]
     assert {type(estimator) for estimator in checked} == public
 
 
@@ -209,7 +238,7 @@ def test_every_public_estimator_is_checked() -> None:
 @pytest.mark.filterwarnings("ignore:There is one row of class")
 @pytest.mark.parametrize(
     "estimator",
-    [CONDITIONAL[0], CLASSIFIERS[0], DETECTORS[0], STACKS[0]],
+    [CONDITIONAL[0], CLASSIFIERS[0], DETECTORS[0], STACKS[0], DISTILLED[0]],
     ids=lambda estimator: type(estimator).__name__,
 )
 def test_check_estimator_passes_without_expected_failures(

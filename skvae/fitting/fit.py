@@ -12,9 +12,9 @@ from skvae.fitting.callbacks import FitCallbacks
 from skvae.fitting.components import Specs, resolve_specs
 from skvae.fitting.job import FitJob, resumed_job
 from skvae.fitting.parameters import Parameters
-from skvae.fitting.race import choose_job
 from skvae.fitting.plan import WeightedRows, plan_fit
 from skvae.fitting.progress import FitProgress
+from skvae.fitting.race import choose_job
 from skvae.fitting.split import split_rows
 from skvae.fitting.state import FittedState
 from skvae.fitting.torch_state import training_state

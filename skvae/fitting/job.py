@@ -13,7 +13,6 @@ from skvae.fitting.plan import FitPlan
 from skvae.fitting.split import MappedRows, SplitRows
 from skvae.fitting.state import FittedState, OptimiserState, Pilots
 from skvae.model import VAE
-from skvae.tables.columns import RowMap
 from skvae.training import EpochRecord, Trainer
 from skvae.typing import Array
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from inspect import signature
+from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -130,8 +132,14 @@ def fit_member(
     if n_rows == 1:
         rows = take_rows(rows, np.zeros(2, dtype=np.intp))
         weight = None if weight is None else _halves(float(weight[0]))
-    arguments = {} if weight_argument is None else {weight_argument: weight}
+    arguments: dict[str, Any] = (
+        {} if weight_argument is None else {weight_argument: weight}
+    )
     with _naming(f"The density of {label} ({n_rows} rows) could not be fitted"):
+        # Some densities have no y, and FrozenEstimator requires it.
+        y = signature(density.fit).parameters.get("y")
+        if y is not None and y.default is y.empty:
+            arguments["y"] = None
         return density.fit(rows, **arguments)
 
 

@@ -18,7 +18,12 @@ Rows = TypeVar("Rows", bound=Table)
 
 
 def check_member_table(
-    estimator: Estimator, X: ArrayLike, *, reset: bool, **target: Any
+    estimator: Estimator,
+    X: ArrayLike,
+    *,
+    reset: bool,
+    min_samples: int = 1,
+    **target: Any,
 ) -> Table:
     """Return a table for members; raise if it has other columns than `fit` saw.
 
@@ -33,6 +38,8 @@ def check_member_table(
         What the user gave.
     reset : bool
         Whether this is `fit`.
+    min_samples : int, default=1
+        Least number of rows.
     **target : dict
         ``y``, where the estimator requires one.
 
@@ -55,6 +62,11 @@ def check_member_table(
             input_name="X",
         )
     validate_data(estimator, table, **target, reset=reset, skip_check_array=True)
+    if table.shape[0] < min_samples:
+        raise ValueError(
+            f"Found array with {table.shape[0]} sample(s) (shape={table.shape}) while "
+            f"a minimum of {min_samples} is required by {type(estimator).__name__}."
+        )
     if reset:
         estimator._container = take_rows(table, np.arange(0))  # type: ignore[attr-defined]
         return table

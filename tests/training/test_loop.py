@@ -374,4 +374,6 @@ def test_bounds_are_mixed_with_the_background(make_trainer: MakeTrainer) -> None
     trainer.model.background = background
     share = math.log(0.2) + background.log_prob(x).numpy()
     expected = np.logaddexp(math.log(0.8) + latent, share)
-    np.testing.assert_allclose(trainer.validation.log_p(trainer.model), expected, atol=1e-6)
+    np.testing.assert_allclose(
+        trainer.validation.log_p(trainer.model), expected, atol=1e-6
+    )
