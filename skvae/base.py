@@ -1,8 +1,10 @@
 """What VAEDensity and ConditionalVAEDensity have in common."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, DensityMixin
 
@@ -27,7 +29,9 @@ from skvae.model.memory import check_memory
 from skvae.model.posteriors import PosteriorSpec
 from skvae.model.priors import PriorSpec
 from skvae.model.spec import ComponentSpec, open_aliases
+from skvae.scoring.progress import RowProgress
 from skvae.scoring.reader import RowReader
+from skvae.scoring.score import mean_log_density
 from skvae.tables.checks import check_sample_weight
 from skvae.tables.columns import merge_duplicates
 from skvae.tables.given import Given
@@ -55,6 +59,9 @@ FAMILIES: dict[str, type[ComponentSpec]] = {
 
 Self = TypeVar("Self", bound="BaseVAEDensity")
 
+FEW_DRAWS = 8  # of each half of a row, where only its side of a threshold matters
+# Of a mean over rows: the tolerance of a row, nats, and the first draws of its halves.
+MEAN_TOL, MEAN_DRAWS = 0.3, 32
 BYTES_PER_DRAW = 16  # of one row: a log-weight, and its place in order
 
 
@@ -278,12 +285,25 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
         max_samples: int | None,
         proposal: str | Proposal | None,
         random_state: int | None,
+        threshold: float | None = None,
+        n_first: int | None = None,
     ) -> Evidence:
         """Return the evidence of rows of numbers; warn of those that are unreliable."""
         budget = self._budget(tol, max_samples)
         reader = self._reader()
-        stages = reader.stages(budget, self.n_components_, proposal)
-        evidence = reader.evidence(rows, stages, _noise_seed(random_state))
+        if threshold is not None:
+            check_number(threshold, "threshold", low=-math.inf)
+            if proposal is not None:
+                raise ValueError(
+                    f"threshold={threshold} and proposal={proposal!r} exclude each "
+                    f"other: a single proposal gives every row the same accuracy."
+                )
+            n_first = FEW_DRAWS
+        stages = reader.stages(budget, self.n_components_, proposal, n_first)
+        seed = _noise_seed(random_state)
+        name, enabled = type(self).__name__, bool(self.verbose)
+        with RowProgress(name, len(rows), enabled=enabled) as progress:
+            evidence = reader.evidence(rows, stages, seed, threshold, progress)
         n_unreliable = int(evidence.unreliable.sum())
         if n_unreliable:
             warn_caller(
@@ -293,6 +313,26 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
                 f"larger max_evidence_samples may help."
             )
         return evidence
+
+    def _mean_log_density(self, rows: Array, sample_weight: ArrayLike | None) -> float:
+        """Return the mean log-density of rows of numbers.
+
+        The error of the mean is set by the rows. Each of them is read at a coarser
+        tolerance, and what the logarithm of a mean of few draws is too small by, half
+        of its variance, is added.
+        """
+        tol = max(self.evidence_tol, MEAN_TOL)
+        evidence = self._evidence(
+            rows,
+            tol=tol,
+            max_samples=None,
+            proposal=None,
+            random_state=None,
+            n_first=MEAN_DRAWS,
+        )
+        variance = np.square(evidence.standard_error.clip(max=1))
+        bias = np.where(np.isfinite(variance), -0.5 * variance, 0.0)
+        return mean_log_density(evidence.log_density - bias, sample_weight)
 
     def _bounds(
         self, rows: Array, n_samples: Sequence[int], random_state: int | None

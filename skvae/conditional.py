@@ -18,7 +18,6 @@ from skvae.model.decoders import DecoderSpec
 from skvae.model.likelihoods import LikelihoodSpec
 from skvae.model.posteriors import PosteriorSpec
 from skvae.model.priors import PriorSpec
-from skvae.scoring.score import mean_log_density
 from skvae.tables.checks import check_latents
 from skvae.tables.given import ADVICE, Given, fit_given
 from skvae.tables.output import asked_container
@@ -260,6 +259,8 @@ likelihood_, objective_, background_
     ) -> float:
         """Return the mean conditional log-density of the targets.
 
+        They are read at a coarser tolerance, as for `VAEDensity.score`.
+
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
@@ -274,7 +275,7 @@ likelihood_, objective_, background_
         score : float
             Nats per row.
         """
-        return mean_log_density(self.evidence(X, y).log_density, sample_weight)
+        return self._mean_log_density(self._read(X, y), sample_weight)
 
     def evidence(
         self,

@@ -13,7 +13,6 @@ from skvae.diagnostics import Diagnosis
 from skvae.evidence import Bounds, Evidence, Proposal
 from skvae.fitting.callbacks import with_callbacks
 from skvae.scoring.health import FitRecord, diagnose_density
-from skvae.scoring.score import mean_log_density
 from skvae.tables.checks import check_latents
 from skvae.tables.names import column_names
 from skvae.tables.output import asked_container
@@ -132,7 +131,8 @@ None, default="auto"
         Seed of training, and of `sample` where it is an int. Scores do not depend on
         it: the noise of a row is keyed by its values.
     verbose : int, default=0
-        Whether to show a progress bar with the validation score and the time left.
+        Whether to show progress bars: of a fit, with the validation score and the time
+        left; of a scoring that takes more than two seconds, with rows a second.
 
     Attributes
     ----------
@@ -193,14 +193,14 @@ None, default="auto"
 
     *Races.* Where "auto" leaves several margins or decoders to choose from, each of
     them is trained as if it had been asked for by name, all from the same seed. They
-    are compared, by their bounds on the validation rows, whenever the epochs have
-    doubled. One of them leaves if it is behind where the leader was after half as many
-    epochs, by two standard errors of the difference. After a tenth of `max_iter`, or a
-    fifth with an autoregressive decoder, the simplest one stays, unless a later one is
-    ahead by one standard error; its training goes on, and is the fit. In a grid search
-    or a cross-validation, the race need not be run for every fit: read `decoder_` and
-    the chosen one of `pilots_` off a first fit, and set `decoder` and
-    `marginal_transform` by name.
+    are compared by their bounds on the validation rows. Whenever the epochs have
+    doubled, a decoder leaves if it is behind where another one, with the same margins,
+    was after half as many epochs, by two standard errors of the difference. After a
+    tenth of `max_iter`, or a fifth with an autoregressive decoder, the simplest one
+    stays, unless a later one is ahead by one standard error; its training goes on, and
+    is the fit. In a grid search or a cross-validation, the race need not be run for
+    every fit: read `decoder_` and the chosen one of `pilots_` off a first fit, and set
+    `decoder` and `marginal_transform` by name.
 
     *Large tables.* An array that is larger, as float64, than scikit-learn's
     `working_memory` (1 GiB unless set) is never copied whole, so that a NumPy memmap
@@ -316,6 +316,12 @@ None, default="auto"
     ) -> float:
         """Return the mean log-density of the rows.
 
+        The error of a mean is set by the rows, not by the draws for each of them.
+        Therefore the rows are read at a tolerance of 0.3 nats (or `evidence_tol`, if
+        that is larger), and half of each row's squared standard error, by which the
+        logarithm of an average is too small, is added. For all digits, take the mean of
+        `score_samples`.
+
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
@@ -330,7 +336,7 @@ None, default="auto"
         score : float
             Nats per row (the mean, as for GaussianMixture; KernelDensity sums).
         """
-        return mean_log_density(self.score_samples(X), sample_weight)
+        return self._mean_log_density(self._read(X), sample_weight)
 
     def evidence(
         self,
@@ -340,6 +346,7 @@ None, default="auto"
         max_samples: int | None = None,
         proposal: str | Proposal | None = None,
         random_state: int | None = None,
+        threshold: float | None = None,
     ) -> Evidence:
         """Return the log-density of each row with what is known about its error.
 
@@ -359,6 +366,12 @@ Proposal or None, default=None
         random_state : int, default=None
             None gives the values of `score_samples`; each integer gives an
             independent repeat.
+        threshold : float, default=None
+            If given, nats, rows are read only as well as it takes to tell on which side
+            of it their log-density is: until they are off by five standard errors, or
+            above it by seven nats. By Markov's inequality, a row below it gets a value
+            that is so far above once in a thousand times at most, however few draws the
+            value is made of.
 
         Returns
         -------
@@ -372,6 +385,7 @@ Proposal or None, default=None
             max_samples=max_samples,
             proposal=proposal,
             random_state=random_state,
+            threshold=threshold,
         )
 
     def bounds(

@@ -34,9 +34,11 @@ from skvae.typing import Array, Density, RandomState, SamplingDensity, Table
 __all__ = ["DistilledDensity"]
 
 N_SAMPLES = 200_000
+N_FRESH = 1000  # rows by which the divergence is measured
 # Of the default student:
 N_STEPS = 10_000
 MOST_EPOCHS = 100
+ROW_SHARES = (0.03, 0.3)
 
 
 def _can_sample(distilled: "DistilledDensity") -> bool:
@@ -66,13 +68,15 @@ class DistilledDensity(DensityMixin, BaseEstimator):
         teacher is a `VAEDensity`, the teacher's likelihood.
     n_samples : int, default=200_000
         Number of rows to draw from the teacher.
-    row_share : float, default=0.3
+    row_share : float or "auto", default="auto"
         Share of the rows of the table in what the student is fitted to, by weight, in
         [0, 1). The more of them, the less the student follows the teacher's mistakes,
-        and the more easily it overfits to the table.
+        and the more easily it overfits to the table. "auto" fits a student with 0.03
+        and one with 0.3, and takes the one with the higher mean log-density on the
+        held-out rows.
     validation_fraction : float, default=0.1
-        Share of the rows that are held out from the student, to measure how well it
-        imitates the teacher; at most 5,000 are. The teacher is fitted to all rows.
+        Share of the rows that are held out from teacher and student, to measure how
+        well the one imitates the other; at most 5,000 are.
     random_state : int, RandomState instance or None, default=None
         Seed. Unless it is None, all parameters `random_state` of teacher and student
         are set to seeds drawn from it.
@@ -81,15 +85,20 @@ class DistilledDensity(DensityMixin, BaseEstimator):
     ----------
     teacher_, student_ : estimators
         The fitted densities.
+    row_share_ : float
+        The share that the student was fitted with.
     gap_ : float
         Mean of log p(x) of the teacher minus that of the student, over the held-out
-        rows, in nats per row. The teacher has seen these rows, so that the gap on new
-        rows may be a little smaller.
+        rows, in nats per row. A frozen teacher may have seen these rows: the gap on new
+        rows is then smaller.
     gap_error_ : float
         Standard error of `gap_`.
     gap_spread_ : float
         Standard deviation of the difference over the held-out rows: how far a single
         log-density of the student is from the teacher's.
+    divergence_, divergence_error_ : float
+        Kullback–Leibler divergence from the student to the teacher: the gap on 1,000
+        fresh rows of the teacher. It is not negative, but for its standard error.
     n_features_in_ : int
         Number of columns seen by `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -128,7 +137,7 @@ class DistilledDensity(DensityMixin, BaseEstimator):
         *,
         student: Density | None = None,
         n_samples: int = N_SAMPLES,
-        row_share: float = 0.3,
+        row_share: float | str = "auto",
         validation_fraction: float = 0.1,
         random_state: RandomState = None,
     ) -> None:
@@ -174,20 +183,38 @@ class DistilledDensity(DensityMixin, BaseEstimator):
             weight = check_sample_weight(sample_weight, table.shape[0])
             random = generator_from(self.random_state)
             (fold,) = one_part(table, weight, self.validation_fraction, random)
-            seeds = random.randint(2**31 - 1, size=3).tolist()
+            seeds = random.randint(2**31 - 1, size=4).tolist()
             if self.random_state is not None:
                 set_random_states(teacher, seeds[0])
                 set_random_states(student, seeds[1])
-            fitted = fit_member(teacher, table, "the teacher", to_teacher, weight)
-            staged.teacher_ = fitted
-            drawn = draw_from(cast(SamplingDensity, fitted), self.n_samples, seeds[2])
-            rows, weights = self._lesson(
-                drawn, take_rows(table, fold.train), weight[fold.train]
+            seen, seen_weight = take_rows(table, fold.train), weight[fold.train]
+            taught = fit_member(
+                teacher,
+                seen,
+                "the teacher",
+                to_teacher,
+                seen_weight if weighted else None,
             )
-            staged.student_ = fit_member(
-                student, rows, "the student", to_student, weights
+            staged.teacher_ = taught
+            drawn = draw_from(cast(SamplingDensity, taught), self.n_samples, seeds[2])
+            held_out, held_weight = take_rows(table, fold.valid), weight[fold.valid]
+            best = -np.inf
+            for share in self._row_shares():
+                rows, weights = _lesson(drawn, seen, seen_weight, share)
+                candidate = fit_member(
+                    clone(student), rows, "the student", to_student, weights
+                )
+                scores = score_member(candidate, held_out, "the student")
+                mean = float(np.average(scores, weights=held_weight))
+                if mean > best or not hasattr(staged, "student_"):
+                    staged.student_, staged.row_share_, best = candidate, share, mean
+            staged.gap_, staged.gap_error_, staged.gap_spread_ = staged._gap(
+                held_out, held_weight
             )
-            staged._measure(take_rows(table, fold.valid), weight[fold.valid])
+            fresh = draw_from(cast(SamplingDensity, taught), N_FRESH, seeds[3])
+            staged.divergence_, staged.divergence_error_, _ = staged._gap(
+                in_container_of(held_out, fresh), np.ones(N_FRESH)
+            )
         return self
 
     def score_samples(self, X: ArrayLike) -> Array:
@@ -265,7 +292,7 @@ class DistilledDensity(DensityMixin, BaseEstimator):
         teacher = getattr(teacher, "estimator", teacher)  # inside a FrozenEstimator
         likelihood = getattr(teacher, "likelihood", "mixture")
         layers = (96,) * 6
-        n_rows = int(self.n_samples / (1 - self.row_share))
+        n_rows = max(self.n_samples, 1)
         return VAEDensity(
             1,
             decoder=AutoregressiveDecoder(layers, reads_latents=False),
@@ -277,35 +304,24 @@ class DistilledDensity(DensityMixin, BaseEstimator):
             max_iter=min(max(1, N_STEPS * 256 // n_rows), MOST_EPOCHS),
         )
 
-    def _lesson(self, drawn: Array, table: Table, weight: Array) -> tuple[Any, Array]:
-        """Return what the student is fitted to, rows and weights.
+    def _row_shares(self) -> tuple[float, ...]:
+        if isinstance(self.row_share, str):
+            return ROW_SHARES
+        return (float(self.row_share),)
 
-        Parameters
-        ----------
-        drawn : ndarray of shape (n_samples, n_features)
-            Rows from the teacher.
-        table : array or data frame
-            Rows of the user.
-        weight : ndarray
-            Their weights.
+    def _gap(self, rows: Table, weight: Array) -> tuple[float, float, float]:
+        """Return by how much the teacher's log-densities exceed the student's.
+
+        These are the weighted mean over rows, its standard error, and the standard
+        deviation.
         """
-        ones = np.ones(len(drawn))
-        if not self.row_share:
-            return _joined(drawn, take_rows(table, np.arange(0))), ones
-        odds = self.row_share / (1 - self.row_share)
-        weight = weight * (odds * len(drawn) / weight.sum())
-        return _joined(drawn, table), np.concatenate([ones, weight])
-
-    def _measure(self, rows: Table, weight: Array) -> None:
-        """Compare student and teacher on held-out rows."""
         by_teacher = score_member(self.teacher_, rows, "the teacher")
         by_student = score_member(self.student_, rows, "the student")
         gap = by_teacher - by_student
-        self.gap_ = float(np.average(gap, weights=weight))
-        variance = float(np.average(np.square(gap - self.gap_), weights=weight))
+        mean = float(np.average(gap, weights=weight))
+        variance = float(np.average(np.square(gap - mean), weights=weight))
         size = weight.sum() ** 2 / np.square(weight).sum()
-        self.gap_spread_ = variance**0.5
-        self.gap_error_ = (variance / max(size - 1, 1)) ** 0.5
+        return mean, (variance / max(size - 1, 1)) ** 0.5, variance**0.5
 
     def _check_parameters(self) -> None:
         check_density(self._teacher(), "teacher")
@@ -313,7 +329,7 @@ class DistilledDensity(DensityMixin, BaseEstimator):
             raise TypeError(f"teacher={self.teacher!r} has no sample.")
         check_density(self._student(), "student")
         check_positive_int(self.n_samples, "n_samples")
-        check_number(self.row_share, "row_share", low=0, high=0.99)
+        check_number(self.row_share, "row_share", low=0, high=0.99, also=("auto",))
         check_number(
             self.validation_fraction,
             "validation_fraction",
@@ -327,6 +343,30 @@ class DistilledDensity(DensityMixin, BaseEstimator):
         tags = allow_what_members_allow(tags, [self._teacher(), self._student()])
         tags.input_tags.sparse = False
         return tags
+
+
+def _lesson(
+    drawn: Array, table: Table, weight: Array, row_share: float
+) -> tuple[Any, Array]:
+    """Return what a student is fitted to, rows and weights.
+
+    Parameters
+    ----------
+    drawn : ndarray of shape (n_samples, n_features)
+        Rows from the teacher.
+    table : array or data frame
+        Rows of the user.
+    weight : ndarray
+        Their weights.
+    row_share : float
+        Share of their weight.
+    """
+    ones = np.ones(len(drawn))
+    if not row_share:
+        return _joined(drawn, take_rows(table, np.arange(0))), ones
+    odds = row_share / (1 - row_share)
+    weight = weight * (odds * len(drawn) / weight.sum())
+    return _joined(drawn, table), np.concatenate([ones, weight])
 
 
 def _joined(drawn: Array, table: Table) -> Any:

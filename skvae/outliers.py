@@ -20,7 +20,7 @@ from skvae.detection.explain import Explanation, explain_rows
 from skvae.detection.thresholds import ReferenceScores
 from skvae.detection.trimming import numbers_and_codes, typical_rows
 from skvae.members.drawing import draw_from
-from skvae.members.evidence import knows_errors, loose_scores
+from skvae.members.evidence import knows_errors, loose_scores, scores_to_decide
 from skvae.members.member import (
     allow_what_members_allow,
     check_density,
@@ -263,13 +263,8 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
         """
         self._check_parameters()
         with staged_fit(self) as staged:
-            table = check_member_table(staged, X, reset=True)
+            table = check_member_table(staged, X, reset=True, min_samples=2)
             n_rows = table.shape[0]
-            if n_rows < 2:
-                raise ValueError(
-                    f"DensityOutlierDetector needs at least 2 rows, got {n_rows} sample"
-                    f"{'' if n_rows == 1 else 's'}: n_samples={n_rows}."
-                )
             weighted = sample_weight is not None
             weight = check_sample_weight(sample_weight, n_rows)
             rows = np.flatnonzero(weight > 0)
@@ -466,6 +461,12 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
 
     def _score(self, table: Table) -> Array:
         return score_member(self.density_, table, "the detector")
+
+    def _scores_to_decide(self, X: ArrayLike) -> Array:
+        """Return scores; far from the threshold, of few draws."""
+        check_is_fitted(self)
+        table = check_member_table(self, X, reset=False)
+        return scores_to_decide(self.density_, table, "the detector", self.offset_)
 
     def _score_loosely(self, table: Table) -> Array:
         return loose_scores(self.density_, table, "the detector")

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_array_equal
 from sklearn.frozen import FrozenEstimator
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV
@@ -41,6 +41,21 @@ def distilled(mixture: FrozenEstimator, rows: np.ndarray) -> DistilledDensity:
     ).fit(rows)
 
 
+def test_auto_takes_the_share_that_held_out_rows_prefer(
+    distilled: DistilledDensity, mixture: FrozenEstimator, rows: np.ndarray
+) -> None:
+    others = [
+        DistilledDensity(
+            mixture, student=STUDENT, n_samples=4000, row_share=share, random_state=0
+        ).fit(rows)
+        for share in (0.03, 0.3)
+    ]
+    # The teacher is the same: the smaller gap is the higher mean log-density.
+    best = min(others, key=lambda other: other.gap_)
+    assert distilled.row_share_ == best.row_share
+    assert distilled.gap_ == best.gap_
+
+
 def test_student_comes_close_to_a_known_teacher(
     distilled: DistilledDensity, mixture: FrozenEstimator
 ) -> None:
@@ -50,7 +65,9 @@ def test_student_comes_close_to_a_known_teacher(
     assert gap.mean() > -4 * gap.std() / np.sqrt(len(gap))
     assert gap.mean() < 0.1
     assert abs(distilled.gap_) < 0.1 + 4 * distilled.gap_error_
-    assert_allclose(gap.std(), distilled.gap_spread_, rtol=1.0)
+    error = np.hypot(gap.std() / np.sqrt(len(gap)), distilled.divergence_error_)
+    assert abs(distilled.divergence_ - gap.mean()) < 4 * error
+    assert 0.3 < distilled.gap_spread_ / gap.std() < 3
 
 
 def test_student_is_a_density(distilled: DistilledDensity) -> None:
@@ -199,6 +216,7 @@ def test_searches_and_detectors_take_it(rows: np.ndarray) -> None:
         ({"n_samples": 0}, ValueError, "n_samples"),
         ({"row_share": 1.0}, ValueError, "row_share"),
         ({"row_share": -0.1}, ValueError, "row_share"),
+        ({"row_share": "some"}, TypeError, "row_share"),
         ({"validation_fraction": 0}, ValueError, "validation_fraction"),
     ],
 )

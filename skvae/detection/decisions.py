@@ -61,7 +61,11 @@ class ThresholdMixin:
         labels : ndarray of shape (n_samples,)
             −1 where `decision_function` is negative.
         """
-        return np.where(self.decision_function(X) < 0, -1, 1)
+        return np.where(self._scores_to_decide(X) < self.offset_, -1, 1)
+
+    def _scores_to_decide(self, X: ArrayLike) -> Array:
+        """Return scores that are on the right side of the threshold."""
+        return self.score_samples(X)
 
     def p_values(self, X: ArrayLike) -> Array:
         r"""Return how unusual each row is among the reference rows.

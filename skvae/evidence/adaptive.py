@@ -20,11 +20,13 @@ from skvae.evidence.proposals import (
 )
 from skvae.evidence.sampling import (
     NEGLIGIBLE_SHARE,
+    SURELY_ABOVE,
     Budget,
     Halves,
     latent_share_of_other,
     merged,
     settle,
+    surely_above,
 )
 from skvae.model import VAE, ClosedFormPart
 
@@ -62,16 +64,28 @@ class RowEvidence:
     unreliable: Tensor
 
 
-def default_stages(budget: Budget, n_latents: int) -> list[Stage]:
+def default_stages(
+    budget: Budget, n_latents: int, n_first: int | None = None
+) -> list[Stage]:
     """Return proposals in order of their cost.
 
     They are the encoder, a Gaussian fitted to the row, a mixture adapted to the weights
     of its draws, and a mixture that has modes found from the prior. For a single latent
     they are the encoder mixed with the prior, two grids, and the last mixture.
-    """
-    n_first = budget.n_samples
 
-    def impatient(max_samples: int, n_samples: int = n_first) -> Budget:
+    Parameters
+    ----------
+    budget : Budget
+        What may be spent on a row.
+    n_latents : int
+        Number of latents.
+    n_first : int, default=None
+        Number of draws that a half of a row begins with, if it is not the budget's.
+    """
+    usual = budget.n_samples
+    first = usual if n_first is None else min(usual, n_first)
+
+    def impatient(max_samples: int, n_samples: int) -> Budget:
         most = min(max_samples, budget.max_samples)
         return replace(budget, n_samples=n_samples, max_samples=most, patient=False)
 
@@ -84,17 +98,15 @@ def default_stages(budget: Budget, n_latents: int) -> list[Stage]:
         coarse = QuadratureProposal(n_points=min(COARSE_GRID, budget.max_samples))
         fine = QuadratureProposal(n_points=budget.max_samples)
         return [
-            Stage(DefensiveProposal(PRIOR_SHARE), impatient(4 * n_first)),
+            Stage(DefensiveProposal(PRIOR_SHARE), impatient(4 * usual, first)),
             Stage(coarse, budget),
             Stage(fine, budget),
             Stage(search, budget),
         ]
     return [
-        Stage(EncoderProposal(), impatient(4 * n_first)),
-        Stage(
-            RefinedProposal(n_steps=2, n_draws=16), impatient(16 * n_first, 2 * n_first)
-        ),
-        Stage(RefinedProposal(), impatient(64 * n_first, 4 * n_first)),
+        Stage(EncoderProposal(), impatient(4 * usual, first)),
+        Stage(RefinedProposal(n_steps=2, n_draws=16), impatient(16 * usual, 2 * usual)),
+        Stage(RefinedProposal(), impatient(64 * usual, 4 * usual)),
         Stage(RefinedProposal(n_rounds=2), budget),
         Stage(search, budget),
     ]
@@ -107,6 +119,7 @@ def estimate_evidence(
     noise: RowNoise,
     stages: Sequence[Stage],
     closed_form: ClosedFormPart | None = None,
+    threshold: Tensor | None = None,
 ) -> RowEvidence:
     """Estimate log p(x), row by row, in blocks of bounded size, a thread each.
 
@@ -133,6 +146,9 @@ def estimate_evidence(
         nothing has to be sampled.
     closed_form : ClosedFormPart, default=None
         The closed-form part of the rows, if it is known already.
+    threshold : Tensor of shape (B,), default=None
+        If given, all that is asked is on which side of it log p(x) is: rows that are
+        far from it are settled by few draws. It needs several stages, or none.
     """
     if closed_form is None:
         closed_form = model.closed_form(x)
@@ -174,6 +190,9 @@ def estimate_evidence(
             halves = sampler.halves(stage.budget)
             index = torch.cat([part, part + n_rows])
             following = _following(halves, closed_form[part], number, len(stages))
+            if threshold is not None:
+                sure = surely_above(halves, closed_form[part], threshold[part])
+                following = following.where(~sure, len(stages))
             waiting = is_waiting[index] & (following == len(stages))
             settled = settle(
                 halves,
@@ -181,6 +200,7 @@ def estimate_evidence(
                 stage.budget,
                 closed_form[part],
                 last=number == len(stages) - 1,
+                threshold=None if threshold is None else threshold[part],
             )
             following = torch.where(waiting & ~settled, number + 1, following)
             return _Staged(index, halves.estimate, following)
@@ -192,7 +212,11 @@ def estimate_evidence(
             result.update(index, staged.estimate[chosen])
             n_stages[index] = number + 1
             waits_for[index] = staged.following[chosen]
-    return _finish(closed_form, merged(result), n_stages.view(2, -1).amax(0))
+    evidence = _finish(closed_form, merged(result), n_stages.view(2, -1).amax(0))
+    if threshold is None:
+        return evidence
+    sure = evidence.log_density >= threshold + SURELY_ABOVE
+    return replace(evidence, unreliable=evidence.unreliable & ~sure)
 
 
 @dataclass(frozen=True)

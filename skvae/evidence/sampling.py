@@ -22,6 +22,7 @@ from skvae.model.distributions import LatentDistribution
 
 __all__ = [
     "NEGLIGIBLE_SHARE",
+    "SURELY_ABOVE",
     "Budget",
     "DrawSampler",
     "Halves",
@@ -29,6 +30,7 @@ __all__ = [
     "latent_share_of_other",
     "merged",
     "settle",
+    "surely_above",
 ]
 
 GROWTH = 4  # the largest factor by which one step enlarges a half
@@ -36,6 +38,12 @@ SAFETY = 1.3  # of the number of draws
 HEAVIEST = 0.7  # k̂, beyond which no number of draws is enough
 SURE = 128  # draws that tell whether k̂ is that large
 K_ERROR = 0.1  # of a k̂ of few draws
+# Standard errors by which a row has to be off a threshold. Above it, the tail of its
+# weights does not matter: by Markov's inequality, a mean of positive weights is seldom
+# far too large. This many nats, it is once in a thousand rows, whatever the weights are.
+SURE_ERRORS = 5.0
+SURELY_ABOVE = math.log(1000)
+TAIL_DRAWS = 32
 # If the latent part has a smaller share of a row, its error does not matter.
 NEGLIGIBLE_SHARE = 0.05
 # Rows × draws at a time: of the last rows, and what their number is a multiple of.
@@ -128,6 +136,7 @@ def settle(
     closed_form: ClosedFormPart,
     *,
     last: bool,
+    threshold: Tensor | None = None,
 ) -> Tensor:
     """Draw until the tolerance is met; return which halves are still settled.
 
@@ -145,14 +154,23 @@ def settle(
     last : bool
         Whether there is no better proposal. If there is one, a half is not settled
         where its weights have too heavy a tail.
+    threshold : Tensor of shape (B,), default=None
+        If given, all that is asked is on which side of it log p(x) is: the tolerance is
+        a share of the distance.
     """
     most = max(1, budget.max_samples // 2)
     while True:
         estimate = halves.estimate
         n_draws = estimate.n_samples.clone()  # it changes with the draws
         share = latent_share_of_other(halves, closed_form)
-        for_error = _wanted_for_error(estimate, share, budget.tol)
+        tol = torch.full_like(share, budget.tol)
         for_tail = _wanted_for_tail(estimate, share)
+        if threshold is not None:
+            above = _above_of_other(halves, closed_form, threshold)
+            tol = torch.maximum(tol, above.abs() / SURE_ERRORS)
+            # A few draws do not even have a tail.
+            for_tail = for_tail.clamp(min=TAIL_DRAWS).where(above < SURELY_ABOVE, 0.0)
+        for_error = _wanted_for_error(estimate, share, tol)
         wanted = torch.maximum(for_error, for_tail)
         if not budget.patient:
             settled = settled & (wanted <= most)
@@ -166,7 +184,22 @@ def settle(
             return settled
 
 
-def _wanted_for_error(estimate: Estimate, share: Tensor, tol: float) -> Tensor:
+def surely_above(
+    halves: Halves, closed_form: ClosedFormPart, threshold: Tensor
+) -> Tensor:
+    """Whether the other half says that log p(x) is above a threshold, shape (2B,)."""
+    return _above_of_other(halves, closed_form, threshold) >= SURELY_ABOVE
+
+
+def _above_of_other(
+    halves: Halves, closed_form: ClosedFormPart, threshold: Tensor
+) -> Tensor:
+    """Return how far log p(x) is above a threshold, as the other half has it, (2B,)."""
+    log_density = closed_form.mix(halves.estimate.log_density.view(2, -1))
+    return swapped((log_density - threshold).flatten())
+
+
+def _wanted_for_error(estimate: Estimate, share: Tensor, tol: Tensor) -> Tensor:
     """Return the number of draws that the tolerance asks for, shape (2B,).
 
     Like all that is wanted of a half, it is read from the other half. The error of a

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from inspect import signature
 from typing import Protocol, TypeGuard
 
 import numpy as np
@@ -20,6 +21,7 @@ __all__ = [
     "loose_scores",
     "member_evidence",
     "mix_evidence",
+    "scores_to_decide",
 ]
 
 LOOSE_TOL = 100.0  # nats: larger than any standard error
@@ -112,6 +114,34 @@ def loose_scores(density: Density, rows: Table, label: str) -> Array:
             proposal="defensive",
             random_state=None,
         ).log_density
+
+
+def scores_to_decide(
+    density: Density, rows: Table, label: str, threshold: float
+) -> Array:
+    """Return log-densities of rows that are on the right side of a threshold.
+
+    A density that can stop early reads rows far from the threshold by few draws.
+
+    Parameters
+    ----------
+    density, rows, label
+        As for `score_member`.
+    threshold : float
+        Nats. If it is not finite, all rows are read well.
+    """
+    inner = last_step(density)
+    if not np.isfinite(threshold) or not _stops_early(inner):
+        return score_member(density, rows, label)
+    rows = rows_of_last_step(density, rows)
+    return inner.evidence(rows, threshold=threshold).log_density
+
+
+def _stops_early(density: Density) -> bool:
+    """Whether the `evidence` of a density takes a threshold."""
+    if not has_evidence(density):
+        return False
+    return "threshold" in signature(density.evidence).parameters
 
 
 def exact_evidence(log_density: Array) -> Evidence:

@@ -24,6 +24,7 @@ from skvae.evidence import (
 )
 from skvae.model import VAE
 from skvae.model.spec import resolve
+from skvae.scoring.progress import RowProgress
 from skvae.scoring.torch_state import reading_state
 from skvae.tables.columns import RowMap
 from skvae.tables.large import ROWS_AT_ONCE, row_blocks
@@ -68,7 +69,11 @@ class RowReader:
         return cls(model, columns, device)
 
     def stages(
-        self, budget: Budget, n_components: int, proposal: str | Proposal | None
+        self,
+        budget: Budget,
+        n_components: int,
+        proposal: str | Proposal | None = None,
+        n_first: int | None = None,
     ) -> list[Stage]:
         """Return the proposals that `evidence` tries in turn.
 
@@ -78,27 +83,47 @@ class RowReader:
             Samples and tolerance.
         n_components : int
             Number of latents.
-        proposal : str, Proposal or None
+        proposal : str, Proposal or None, default=None
             The only proposal; None tries the encoder first and better ones after it.
             They are not needed, and left out, where the decoder reads no latents.
+        n_first : int, default=None
+            As for `default_stages`.
         """
         if proposal is None and self.model.encoder_is_exact:
             return []
         if proposal is None:
-            return default_stages(budget, n_components)
+            return default_stages(budget, n_components, n_first)
         return [Stage(resolve(proposal, Proposal), budget)]
 
     @reading_state()
-    def evidence(self, rows: Array, stages: Sequence[Stage], seed: int) -> Evidence:
-        """Return the evidence of every row; each seed has noise of its own."""
+    def evidence(
+        self,
+        rows: Array,
+        stages: Sequence[Stage],
+        seed: int,
+        threshold: float | None = None,
+        progress: RowProgress | None = None,
+    ) -> Evidence:
+        """Return the evidence of every row; each seed has noise of its own.
+
+        With a threshold, in nats and in the units of the input, rows are read only as
+        well as it takes to tell on which side of it they are. Progress is told of every
+        block of rows.
+        """
+        at_once = ROWS_AT_ONCE
+        if progress is not None:
+            at_once = progress.rows_at_once(at_once)
         parts = []
         single = self.model
         if single.reads_in_single:
             single = copy.deepcopy(single).float()
-        for x, log_jacobian, key in self._blocks(rows, seed):
+        for x, log_jacobian, key in self._blocks(rows, seed, at_once):
             closed_form = self.model.closed_form(x)
             # Of rows far out, single precision would leave too few digits.
             near = (x.abs() <= MOST_IN_SINGLE).all(1) & (single is not self.model)
+            limit = None
+            if threshold is not None:
+                limit = self.tensor(threshold - log_jacobian)
             columns: dict[str, Array] = {}
             for chosen, model in ((near, single), (~near, self.model)):
                 index = chosen.nonzero().squeeze(1)
@@ -110,6 +135,7 @@ class RowReader:
                     RowNoise(key)[index],
                     stages,
                     closed_form[index],
+                    None if limit is None else limit[index],
                 )
                 for name, value in vars(estimate).items():
                     values = value.cpu().numpy()
@@ -117,6 +143,8 @@ class RowReader:
                     columns.setdefault(name, empty)[index.cpu().numpy()] = values
             columns["log_density"] += log_jacobian
             parts.append(columns)
+            if progress is not None:
+                progress.update(len(x))
         return Evidence(
             **{
                 name: np.concatenate([part[name] for part in parts])
@@ -136,10 +164,10 @@ class RowReader:
         return Bounds(tuple(n_samples), elbo, np.reshape(iwae, (len(n_samples), -1)))
 
     def _blocks(
-        self, rows: Array, seed: int
+        self, rows: Array, seed: int, at_once: int = ROWS_AT_ONCE
     ) -> Iterator[tuple[Tensor, Array, NDArray[np.uint64]]]:
         """Yield rows in model units, their log |det du/dx| and their noise's keys."""
-        for block in row_blocks(rows):
+        for block in row_blocks(rows, at_once):
             u, log_jacobian = self.columns.to_model(block)
             yield self.tensor(u), log_jacobian, row_hash(block, seed)
 

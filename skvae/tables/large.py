@@ -40,12 +40,12 @@ def is_large(table: NDArray[Any]) -> bool:
     return table.size * 8 > get_config()["working_memory"] * 2**20
 
 
-def row_blocks(table: NDArray[Any]) -> Iterator[Array]:
-    """Yield the rows of a table in order, at most 8,192 at a time, as float64."""
-    for begin in range(0, len(table), ROWS_AT_ONCE):
+def row_blocks(table: NDArray[Any], at_once: int = ROWS_AT_ONCE) -> Iterator[Array]:
+    """Yield the rows of a table in order, at most so many at a time, as float64."""
+    for begin in range(0, len(table), at_once):
         # A number of a longer type that float64 does not hold becomes infinity.
         with np.errstate(over="ignore"):
-            block = np.asarray(table[begin : begin + ROWS_AT_ONCE], dtype=np.float64)
+            block = np.asarray(table[begin : begin + at_once], dtype=np.float64)
         yield block
 
 
