@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, DensityMixin
 
@@ -318,8 +317,7 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
         """Return the mean log-density of rows of numbers.
 
         The error of the mean is set by the rows. Each of them is read at a coarser
-        tolerance, and what the logarithm of a mean of few draws is too small by, half
-        of its variance, is added.
+        tolerance, and the bias of its logarithm is taken away.
         """
         tol = max(self.evidence_tol, MEAN_TOL)
         evidence = self._evidence(
@@ -330,8 +328,8 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
             random_state=None,
             n_first=MEAN_DRAWS,
         )
-        variance = np.square(evidence.standard_error.clip(max=1))
-        bias = np.where(np.isfinite(variance), -0.5 * variance, 0.0)
+        # Of few draws with heavy tails, the estimate of a bias is good for nothing.
+        bias = evidence.bias.clip(min=-0.5)
         return mean_log_density(evidence.log_density - bias, sample_weight)
 
     def _bounds(

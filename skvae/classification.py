@@ -21,10 +21,12 @@ from skvae.arguments.staging import staged_fit
 from skvae.arguments.warnings import warn_caller
 from skvae.density import VAEDensity
 from skvae.members.drawing import draw_mixture
+from skvae.members.evidence import knows_errors, loose_scores
 from skvae.members.member import (
     allow_what_members_allow,
     check_density,
     fit_member,
+    score_member,
     score_members,
     seed_members,
     weight_argument,
@@ -32,9 +34,12 @@ from skvae.members.member import (
 from skvae.members.mixing import log_joint
 from skvae.members.rows import check_member_table, take_rows
 from skvae.tables.checks import check_sample_weight
-from skvae.typing import Array, Density, RandomState
+from skvae.typing import Array, Density, RandomState, Table
 
 __all__ = ["DensityClassifier"]
+
+# Nats. The probability of such a class is below 10⁻⁸.
+FAR_BEHIND = 20.0
 
 
 def _can_sample(classifier: "DensityClassifier") -> bool:
@@ -93,6 +98,10 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
     -----
     The probabilities of a row are the priors if its density is zero in every class, as
     it is far from all rows for a kernel density of bounded support.
+
+    Densities with `evidence` are first read by few draws. A class that is then more
+    than 20 nats behind the best one is not read further: its log-probability is rough,
+    and may be far too low.
 
     A class of a single row is handed to its density as two equal rows, because many
     densities ask for at least two. How wide such a class is cannot be learnt from one
@@ -320,12 +329,39 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         table = check_member_table(self, X, reset=False)
         labels = [f"class {label!r}" for label in self.classes_.tolist()]
-        log_density = score_members(self.densities_, table, labels, n_jobs=self.n_jobs)
+        log_density = self._log_density(table, labels)
         joint = log_joint(log_density, self.class_prior_)
         if or_priors:
             nowhere = (joint == -np.inf).all(1)
             joint[nowhere] = log_joint(np.zeros(1), self.class_prior_)
         return joint
+
+    def _log_density(self, table: Table, labels: list[str]) -> Array:
+        """Return log p(x | c), shape (n, n_classes).
+
+        Densities that know their errors are read twice: all of them by few draws, and
+        well where the class is not more than 20 nats behind the best one.
+        """
+        densities, n_jobs = self.densities_, self.n_jobs
+        if len(densities) == 1 or not all(map(knows_errors, densities)):
+            return score_members(densities, table, labels, n_jobs=n_jobs)
+        loosely = Parallel(n_jobs=n_jobs)(
+            delayed(loose_scores)(density, table, label)
+            for density, label in zip(densities, labels, strict=True)
+        )
+        log_density = np.stack(loosely, axis=1)
+        joint = log_joint(log_density, self.class_prior_)
+        is_near = ~(joint < joint.max(1, keepdims=True) - FAR_BEHIND)
+        rows = [np.flatnonzero(near) for near in is_near.T]
+        well = Parallel(n_jobs=n_jobs)(
+            delayed(score_member)(density, take_rows(table, index), label)
+            for density, index, label in zip(densities, rows, labels, strict=True)
+            if len(index)
+        )
+        read = [c for c, index in enumerate(rows) if len(index)]
+        for c, scores in zip(read, well, strict=True):
+            log_density[rows[c], c] = scores
+        return log_density
 
     def _check_priors(self, classes: NDArray[Any], count: Array) -> Array:
         if self.priors is None:

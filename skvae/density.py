@@ -318,9 +318,8 @@ None, default="auto"
 
         The error of a mean is set by the rows, not by the draws for each of them.
         Therefore the rows are read at a tolerance of 0.3 nats (or `evidence_tol`, if
-        that is larger), and half of each row's squared standard error, by which the
-        logarithm of an average is too small, is added. For all digits, take the mean of
-        `score_samples`.
+        that is larger), and their estimated bias is taken away (see `Evidence`). Where
+        the error of each row matters, take the mean of `score_samples`.
 
         Parameters
         ----------

@@ -56,6 +56,7 @@ class RowEvidence:
 
     log_density: Tensor
     standard_error: Tensor
+    bias: Tensor
     effective_sample_size: Tensor
     pareto_k: Tensor
     n_samples: Tensor
@@ -263,6 +264,7 @@ def _finish(
     return RowEvidence(
         log_density=closed_form.mix(latent.log_density),
         standard_error=share * latent.standard_error,
+        bias=share * latent.bias,
         effective_sample_size=latent.effective_sample_size,
         pareto_k=latent.pareto_k,
         n_samples=latent.n_samples,

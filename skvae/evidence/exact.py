@@ -30,6 +30,7 @@ def exact_estimate(model: VAE, x: Tensor) -> Estimate:
         return Estimate(
             log_density=log_density,
             standard_error=torch.zeros_like(one),
+            bias=torch.zeros_like(one),
             effective_sample_size=one,
             pareto_k=torch.full_like(one, -torch.inf),
             n_samples=one.long(),

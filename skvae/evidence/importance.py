@@ -1,7 +1,7 @@
 """Importance sampling: from weights to a log-density and its error."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -25,6 +25,8 @@ class Estimate:
         log p̂(x), nats, in model units.
     standard_error : Tensor
         Standard error of `log_density`, nats.
+    bias : Tensor
+        Estimate of E log p̂(x) − log p(x), nats: not positive, but for its error.
     effective_sample_size : Tensor
         (Σ w)² / Σ w², between 1 and the number of samples.
     pareto_k : Tensor
@@ -35,6 +37,7 @@ class Estimate:
 
     log_density: Tensor
     standard_error: Tensor
+    bias: Tensor
     effective_sample_size: Tensor
     pareto_k: Tensor
     n_samples: Tensor
@@ -42,9 +45,12 @@ class Estimate:
     @classmethod
     def empty(cls, n_rows: int, device: torch.device) -> "Estimate":
         """Return a record of so many rows, to be filled by `update`."""
-        real = torch.empty(n_rows, dtype=torch.float64, device=device)
-        whole = torch.empty(n_rows, dtype=torch.int64, device=device)
-        return cls(real, real.clone(), real.clone(), real.clone(), whole)
+        columns = {
+            column.name: torch.empty(n_rows, dtype=torch.float64, device=device)
+            for column in fields(cls)
+        }
+        columns["n_samples"] = columns["n_samples"].long()
+        return cls(**columns)
 
     def __getitem__(self, rows: Tensor | slice) -> "Estimate":
         """Return the estimates of some rows."""
@@ -73,7 +79,8 @@ def summarise(log_w: Tensor) -> Estimate:
     for independent draws. The second is computed from the means of eight batches of
     consecutive draws, each of which is a randomised point set by itself. Together the
     batches cover the latents more evenly than independent batches would, so that the
-    spread of their means overstates the error rather than understates it.
+    spread of their means overstates the error rather than understates it. The bias of
+    the logarithm is −se²/2.
 
     Parameters
     ----------
@@ -99,6 +106,7 @@ def summarise(log_w: Tensor) -> Estimate:
     return Estimate(
         log_density=log_sum - math.log(n_samples),
         standard_error=error,
+        bias=-0.5 * error.square(),
         effective_sample_size=size,
         pareto_k=pareto_k(log_w),
         n_samples=count,

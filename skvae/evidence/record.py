@@ -18,6 +18,11 @@ class Evidence:
         log p̂(x) in nats, in the units of the input columns.
     standard_error : ndarray of shape (n,)
         Standard error of `log_density`, in nats.
+    bias : ndarray of shape (n,)
+        Estimate of how far `log_density` is from log p(x) in expectation: the logarithm
+        of an average is too small. It is noisy and far smaller than the error of the
+        row. In the mean over many rows errors average out and biases do not: there
+        ``log_density - bias`` is better.
     effective_sample_size : ndarray of shape (n,)
         (Σ w)² / Σ w² of the importance weights: the number of equal weights that
         would give as small an error.
@@ -45,6 +50,7 @@ class Evidence:
 
     log_density: NDArray[np.float64]
     standard_error: NDArray[np.float64]
+    bias: NDArray[np.float64]
     effective_sample_size: NDArray[np.float64]
     pareto_k: NDArray[np.float64]
     n_samples: NDArray[np.int64]

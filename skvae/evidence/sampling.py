@@ -40,7 +40,7 @@ SURE = 128  # draws that tell whether k̂ is that large
 K_ERROR = 0.1  # of a k̂ of few draws
 # Standard errors by which a row has to be off a threshold. Above it, the tail of its
 # weights does not matter: by Markov's inequality, a mean of positive weights is seldom
-# far too large. This many nats, it is once in a thousand rows, whatever the weights are.
+# far too large. So many nats: once in a thousand rows, whatever the weights are.
 SURE_ERRORS = 5.0
 SURELY_ABOVE = math.log(1000)
 TAIL_DRAWS = 32
@@ -233,7 +233,15 @@ def _rounded(n_draws: Tensor, least: int) -> Tensor:
 
 
 def merged(halves: Estimate) -> Estimate:
-    """Return the mean of the two halves of each row."""
+    """Return the mean of the two halves of each row.
+
+    The bias of its logarithm is estimated by the jackknife: that of the two halves is
+    twice as large, on average.
+
+    References
+    ----------
+    M. H. Quenouille, 1956. Notes on bias in estimation.
+    """
     first, second = (
         {name: values.view(2, -1)[i] for name, values in vars(halves).items()}
         for i in (0, 1)
@@ -246,11 +254,15 @@ def merged(halves: Estimate) -> Estimate:
     ]
     (a, first), (b, second) = zip(shares, (first, second), strict=True)
     error = torch.hypot(a * first["standard_error"], b * second["standard_error"])
+    log_density = log_sum - math.log(2)
+    of_halves = 0.5 * (first["log_density"] + second["log_density"])
+    bias = (of_halves - log_density).nan_to_num(0.0)
     size = a.square() / first["effective_sample_size"]
     size += b.square() / second["effective_sample_size"]
     return Estimate(
-        log_density=log_sum - math.log(2),
+        log_density=log_density,
         standard_error=error,
+        bias=bias,
         effective_sample_size=size.reciprocal().clamp(min=1),
         pareto_k=_mean_of_known(first["pareto_k"], second["pareto_k"]),
         n_samples=first["n_samples"] + second["n_samples"],

@@ -151,6 +151,7 @@ def exact_evidence(log_density: Array) -> Evidence:
     return Evidence(
         log_density=log_density,
         standard_error=zero,
+        bias=zero,
         effective_sample_size=zero + np.inf,
         pareto_k=zero - np.inf,
         n_samples=count,
@@ -198,6 +199,7 @@ def mix_evidence(weights: Array, parts: Sequence[Evidence]) -> Evidence:
     return Evidence(
         log_density=total,
         standard_error=shared(all_of("standard_error"), 1),
+        bias=shared(all_of("bias"), 1),
         effective_sample_size=size,
         pareto_k=np.where(counts, all_of("pareto_k"), -np.inf).max(0),
         n_samples=all_of("n_samples").sum(0),

@@ -115,3 +115,63 @@ def test_fitted_linear_model_is_as_good_as_factor_analysis(
     ).fit(table[:1000])
     reference = factor_analysis.score(table[1000:])
     assert density.score(table[1000:]) == pytest.approx(reference, abs=0.05)
+
+
+@pytest.fixture(scope="module")
+def many() -> Array:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(4000, 2)) @ rng.normal(size=(2, 5))
+    return rows + 0.5 * rng.normal(size=rows.shape)
+
+
+@pytest.mark.parametrize("inflation", [0.6, 1.5])
+def test_rows_are_seldom_far_above_a_threshold_that_is_above_them(
+    inflation: float, many: Array, linear_gaussian: MakeVAE
+) -> None:
+    """Whatever the encoder, by Markov's inequality: at most one row in a thousand."""
+    fa = FactorAnalysis(2, max_iter=5000).fit(many)
+    vae = linear_gaussian(
+        fa.components_.T, fa.mean_, fa.noise_variance_**0.5, inflation=inflation
+    )
+    exact = fa.score_samples(many)
+
+    def read(threshold: Array) -> RowEvidence:
+        return estimate_evidence(
+            vae,
+            torch.from_numpy(many),
+            RowNoise(row_hash(many)),
+            default_stages(Budget(64, 4096, 0.1), 2, 8),
+            threshold=torch.from_numpy(threshold),
+        )
+
+    just_above = read(exact + 0.01).log_density.numpy()
+    # The bound is 4 rows; 16 or more of 4,000 would be chance once in 10⁵ runs.
+    assert (just_above > exact + np.log(1000)).sum() < 16
+    far_below = read(exact - 15)
+    assert (far_below.log_density.numpy() > exact - 15).all()
+    assert (far_below.n_samples == 16).all()
+    assert not far_below.unreliable.any()
+
+
+@pytest.mark.parametrize("inflation", [1.2, 2.0])
+def test_mean_over_rows_of_few_draws_has_no_bias(
+    inflation: float, many: Array, linear_gaussian: MakeVAE
+) -> None:
+    """As `score` reads a mean over rows."""
+    fa = FactorAnalysis(2, max_iter=5000).fit(many)
+    vae = linear_gaussian(
+        fa.components_.T, fa.mean_, fa.noise_variance_**0.5, inflation=inflation
+    )
+    estimate = estimate_evidence(
+        vae,
+        torch.from_numpy(many),
+        RowNoise(row_hash(many), quasi=False),
+        default_stages(Budget(64, 4096, 0.3), 2, 32),
+    )
+    error = (estimate.log_density - torch.from_numpy(fa.score_samples(many))).numpy()
+    corrected = error - estimate.bias.numpy()
+    # Four standard errors, and a thousandth for the terms of higher order.
+    allowed = 4 * corrected.std() / np.sqrt(len(many)) + 0.001
+    assert abs(corrected.mean()) < allowed
+    if inflation > 1.5:
+        assert abs(corrected.mean()) < abs(error.mean())

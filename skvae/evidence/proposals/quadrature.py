@@ -148,6 +148,7 @@ class GridSampler(Sampler):
         return Estimate(
             log_density=log_density,
             standard_error=error,
+            bias=torch.zeros_like(error),
             effective_sample_size=(2 * log_sum - log_square).exp(),
             pareto_k=torch.full_like(error, -torch.inf).where(error <= tol, torch.inf),
             n_samples=torch.full_like(log_density, len(grid), dtype=torch.int64),
