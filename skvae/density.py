@@ -193,14 +193,15 @@ None, default="auto"
 
     *Races.* Where "auto" leaves several margins or decoders to choose from, each of
     them is trained as if it had been asked for by name, all from the same seed. They
-    are compared by their bounds on the validation rows. Whenever the epochs have
-    doubled, a decoder leaves if it is behind where another one, with the same margins,
-    was after half as many epochs, by two standard errors of the difference. After a
-    tenth of `max_iter`, or a fifth with an autoregressive decoder, the simplest one
-    stays, unless a later one is ahead by one standard error; its training goes on, and
-    is the fit. In a grid search or a cross-validation, the race need not be run for
-    every fit: read `decoder_` and the chosen one of `pilots_` off a first fit, and set
-    `decoder` and `marginal_transform` by name.
+    are compared by their bounds on the validation rows whenever the epochs have
+    doubled. One of them leaves if it is behind where another one was after half as many
+    epochs, by two standard errors of the difference; in the first 400 steps, only one
+    that starts as slowly itself (plain margins, an autoregressive decoder) can drive it
+    out. After a tenth of `max_iter`, or a fifth with an autoregressive decoder, the
+    simplest one stays, unless a later one is ahead by one standard error; its training
+    goes on, and is the fit. In a grid search or a cross-validation, the race need not
+    be run for every fit: read `decoder_` and the chosen one of `pilots_` off a first
+    fit, and set `decoder` and `marginal_transform` by name.
 
     *Large tables.* An array that is larger, as float64, than scikit-learn's
     `working_memory` (1 GiB unless set) is never copied whole, so that a NumPy memmap

@@ -22,6 +22,7 @@ __all__ = ["choose_job"]
 RACE_SHARE = 0.1
 AUTOREGRESSIVE_RACE_SHARE = 0.2
 FIRST_STEPS = 25  # after which candidates are compared first
+EARLY_STEPS = 400  # before which slow starters are safe from the others
 LEAVING_ERRORS = 2.0  # standard errors of the difference
 
 
@@ -37,6 +38,8 @@ class _Candidate:
         The decoder's alias, or its class where it has none.
     margins : {"normal"} or None
         What happens to the margins of real columns.
+    reads_columns : bool
+        Whether the decoder is autoregressive.
     lead, lead_error : float
         Mean difference of the validation rows' bounds from those of a better
         candidate, when this one left, and its standard error.
@@ -45,12 +48,19 @@ class _Candidate:
     job: FitJob
     decoder: str
     margins: str | None
+    reads_columns: bool
     lead: float = math.nan
     lead_error: float = math.nan
 
     def bounds(self) -> Array:
         """Return the bound of each validation row, in the units of the input."""
         return self.job.validation_log_p()
+
+    def starts_after(self, other: "_Candidate") -> bool:
+        """Whether this one starts as slowly as another one, or more slowly."""
+        return self.reads_columns >= other.reads_columns and (
+            self.margins is None or other.margins is not None
+        )
 
     def leaves(self, lead: float, error: float) -> None:
         """Take note of how far it was behind."""
@@ -108,7 +118,7 @@ def choose_job(plan: FitPlan, split: SplitRows, generator: torch.Generator) -> F
         decoder = each.specs.decoder
         job = new_job(each, split, rows, torch.Generator().manual_seed(seed))
         name = decoder.alias or type(decoder).__name__
-        candidates.append(_Candidate(job, name, margins))
+        candidates.append(_Candidate(job, name, margins, decoder.autoregressive))
     if len(candidates) == 1:
         return candidates[0].job
     some_read = any(each.specs.decoder.autoregressive for each in plans)
@@ -128,42 +138,43 @@ def _margins(plan: FitPlan, split: SplitRows) -> tuple[str | None, ...]:
 def _race(candidates: Sequence[_Candidate], n_epochs: int) -> tuple[_Candidate, Pilots]:
     """Train until one candidate is left, for `n_epochs` at most; return it, and all.
 
-    Candidates with the same margins are compared whenever the epochs have doubled. One
-    of them leaves if it is behind where the leader was after half as many epochs, by
-    more than chance: it learns less than half as fast. Different margins are compared
-    at the end alone. On a table with narrow peaks, such as repeated values, plain
-    margins start far behind, and have overtaken the others only after some hundred
-    steps.
+    Candidates are compared whenever the epochs have doubled. One of them leaves if it
+    is behind where another one was after half as many epochs, by more than chance: it
+    learns less than half as fast. In the first few hundred steps, only a candidate
+    that starts slowly itself may drive others out. Autoregressive decoders start
+    slowly, and so do plain margins on a table with narrow peaks, such as repeated
+    values; but both may be better in the end by far.
 
     At the end the simplest candidate, which comes first, stays. A later one has to be
     ahead by one standard error, for two reasons: chance should not choose the more
     flexible model, and a short training favours the model that learns faster, which
     need not be the better one in the end.
     """
+    trainer = candidates[0].job.trainer
     weight = candidates[0].job.validation_weight
     left = list(candidates)
-    # By margins, the leader's bounds at half of the epochs.
-    before: dict[str | None, Array] = {}
-    epoch = max(1, round(FIRST_STEPS / candidates[0].job.trainer.steps_per_epoch))
+    before: list[tuple[_Candidate, Array]] = []  # bounds at half of the epochs
+    epoch = max(1, round(FIRST_STEPS / trainer.steps_per_epoch))
     while True:
         epoch = min(epoch, n_epochs)
         for candidate in left:
             candidate.job.trainer.advance(epoch)
+        early = epoch * trainer.steps_per_epoch < EARLY_STEPS
         staying = []
         for candidate in left:
-            if candidate.margins in before:
-                difference = candidate.bounds() - before[candidate.margins]
-                lead, error = _mean_and_error(difference, weight)
+            for other, bounds in before:
+                if other is candidate or (early and not other.starts_after(candidate)):
+                    continue
+                lead, error = _mean_and_error(candidate.bounds() - bounds, weight)
                 if lead < -LEAVING_ERRORS * error:
                     candidate.leaves(lead, error)
-                    continue
-            staying.append(candidate)
+                    break
+            else:
+                staying.append(candidate)
         left = staying
         if len(left) == 1 or epoch == n_epochs:
             break
-        # The best one of each margins comes last, and stays in the dictionary.
-        in_order = sorted(left, key=lambda each: each.job.trainer.best_evidence)
-        before = {each.margins: each.bounds() for each in in_order}
+        before = [(candidate, candidate.bounds()) for candidate in left]
         epoch *= 2
     best = left[0]
     for candidate in left[1:]:

@@ -60,15 +60,20 @@ def test_the_fit_is_that_of_the_chosen_pilot_by_name(
     assert [record["objective"] for record in chosen.history_] == history
 
 
-def test_a_hopeless_pilot_leaves_early() -> None:
+@pytest.mark.parametrize("early_steps", [0, 400])
+def test_a_hopeless_candidate_leaves_once_it_has_had_its_chance(
+    early_steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Lognormal columns are linear only after the map to normal scores."""
+    monkeypatch.setattr("skvae.fitting.race.EARLY_STEPS", early_steps)
     rng = np.random.default_rng(0)
     latent = rng.normal(size=(2000, 1))
     table = np.exp(2 * (latent + 0.3 * rng.normal(size=(2000, 3))))
     density = VAEDensity(**{**QUICK, "max_iter": 100}).fit(table)
     raw, normal = density.pilots_
     assert normal["chosen"]
-    assert raw["n_epochs"] < 10  # a tenth of the training at most
+    # Plain margins start slowly: the others cannot drive them out in the first steps.
+    assert raw["n_epochs"] == 10 if early_steps else raw["n_epochs"] < 10
     assert raw["lead"] < -2 * raw["lead_error"]
 
 
