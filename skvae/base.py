@@ -58,7 +58,6 @@ FAMILIES: dict[str, type[ComponentSpec]] = {
 
 Self = TypeVar("Self", bound="BaseVAEDensity")
 
-FEW_DRAWS = 8  # of each half of a row, where only its side of a threshold matters
 # Of a mean over rows: the tolerance of a row, nats, and the first draws of its halves.
 MEAN_TOL, MEAN_DRAWS = 0.3, 32
 BYTES_PER_DRAW = 16  # of one row: a log-weight, and its place in order
@@ -297,7 +296,6 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
                     f"threshold={threshold} and proposal={proposal!r} exclude each "
                     f"other: a single proposal gives every row the same accuracy."
                 )
-            n_first = FEW_DRAWS
         stages = reader.stages(budget, self.n_components_, proposal, n_first)
         seed = _noise_seed(random_state)
         name, enabled = type(self).__name__, bool(self.verbose)

@@ -101,9 +101,8 @@ None, default="auto"
     batch_size : int, default=256
         Rows per step.
     max_iter : int or "auto", default="auto"
-        Largest number of epochs. "auto" is 100, but at least 4,500 and at most
-        12,000 steps; fewer for tables below 800 rows, and more, as the cube root of
-        the rows, above 20,000.
+        Largest number of epochs. "auto" is 100, but at least 4,500 and at most 12,000
+        steps; fewer below 800 rows; more, as their cube root, above 20,000.
     early_stopping : bool or "auto", default="auto"
         Whether to hold out validation rows, stop when their score stops improving and
         keep the best weights. "auto" does so from 100 rows.
@@ -111,28 +110,25 @@ None, default="auto"
         Share of the rows to hold out; at most 5,000 rows are.
     n_iter_no_change : int or "auto", default="auto"
         Epochs without improvement before training stops, judged where the validation
-        rows are scored (every 25 steps at first, later after 8 % more epochs), and not
-        before two scores without improvement. "auto" is half of the epochs up to the
-        improvement, but at least 10 epochs and 150 steps.
+        rows are scored (every 25 steps, later every 8 % of the epochs so far), and not
+        before two scores. "auto" is half the epochs so far, at least 10, and 150 steps.
     tol : float, default=1e-4
         Smallest gain of the validation score, in nats per row, that counts as one.
     warm_start : bool, default=False
-        Whether `fit` goes on from the previous fit, in its model units, instead of
-        starting anew.
+        Whether `fit` goes on from the previous fit, in its model units.
     evidence_tol : float, default=0.1
         Standard error, in nats, above which a scored row gets more samples, or a
         better proposal. Scoring with 0.03 takes two to three times as long.
     max_evidence_samples : int, default=4096
         Largest number of importance samples per row.
     device : {"auto", "cpu", "cuda", "cuda:<index>"}, default="auto"
-        Where to train and score. "auto" is the first CUDA device if there is one. The
-        fitted weights are kept on the CPU: a model opens on any machine.
+        Where to train and score. "auto" is the first CUDA device if there is one.
+        Fitted weights are kept on the CPU.
     random_state : int, RandomState instance or None, default=None
         Seed of training, and of `sample` where it is an int. Scores do not depend on
         it: the noise of a row is keyed by its values.
     verbose : int, default=0
-        Whether to show progress bars: of a fit, with the validation score and the time
-        left; of a scoring that takes more than two seconds, with rows a second.
+        Whether to show progress bars of fits, and of scorings beyond two seconds.
 
     Attributes
     ----------
@@ -156,13 +152,12 @@ None, default="auto"
         "kl", all in nats per row and in the units of the input; "learning_rate" and
         "seconds".
     pilots_ : list of dict
-        One record per training by which "auto" chose decoder or margins; empty
-        where there was no choice. "decoder" (its alias) and "margins" (None or
-        "normal") say what was tried; "evidence" and "error" are the mean bound of the
-        validation rows, as in `history_`, and its standard error; "lead" and
-        "lead_error" are the paired difference from a better candidate when this one
-        left, nan for the one that stayed; then "n_epochs" and "seconds" (of the one
-        that stayed, up to the end of the race) and whether it was "chosen".
+        One record per training by which "auto" chose decoder or margins; empty if none.
+        "decoder" (its alias) and "margins" (None or "normal") say what was tried;
+        "evidence" and "error" are the mean bound of the validation rows, as in
+        `history_`, and its standard error; "lead" and "lead_error" are the paired
+        difference from a better candidate when this one left, nan for the one that
+        stayed; then "n_epochs" and "seconds" in the race, and whether it was "chosen".
     model_ : VAE
         The trained torch module, in float64 on the CPU.
     schema_ : TableSchema
@@ -186,22 +181,20 @@ None, default="auto"
     column's plus that floor: wider noise is the background's part.
 
     *Weights.* Where all of `sample_weight` are whole numbers, they count rows: a row of
-    weight 3 equals that row three times, exactly, and weights of 100 for all rows are a
-    table with a hundred times as many rows. Any other weights are relative. Together
-    they count for as many rows as have a positive weight, and their scale changes
-    nothing: w and w / 7 give the same fit.
+    weight 3 equals that row three times, exactly. Any other weights are relative.
+    Together they count for as many rows as have a positive weight, and their scale
+    changes nothing: w and w / 7 give the same fit.
 
-    *Races.* Where "auto" leaves several margins or decoders to choose from, each of
-    them is trained as if it had been asked for by name, all from the same seed. They
-    are compared by their bounds on the validation rows whenever the epochs have
-    doubled. One of them leaves if it is behind where another one was after half as many
-    epochs, by two standard errors of the difference; in the first 400 steps, only one
-    that starts as slowly itself (plain margins, an autoregressive decoder) can drive it
-    out. After a tenth of `max_iter`, or a fifth with an autoregressive decoder, the
-    simplest one stays, unless a later one is ahead by one standard error; its training
-    goes on, and is the fit. In a grid search or a cross-validation, the race need not
-    be run for every fit: read `decoder_` and the chosen one of `pilots_` off a first
-    fit, and set `decoder` and `marginal_transform` by name.
+    *Races.* Where "auto" leaves several margins or decoders to choose from, each is
+    trained as if it had been asked for by name, all from the same seed. Whenever the
+    epochs have doubled, one of them leaves if its bounds on the validation rows are
+    behind those of another one after half as many epochs, by two standard errors of the
+    difference; in the first 400 steps, only of one that starts as slowly (plain
+    margins, an autoregressive decoder). After a tenth of `max_iter`, or a fifth with an
+    autoregressive decoder, the simplest one stays, unless a later one is ahead by half
+    a standard error. Its training goes on, and is the fit. To settle the choice once
+    for a grid search, read it off the `pilots_` of a first fit, and set `decoder` and
+    `marginal_transform`.
 
     *Large tables.* An array that is larger, as float64, than scikit-learn's
     `working_memory` (1 GiB unless set) is never copied whole, so that a NumPy memmap
@@ -210,9 +203,9 @@ None, default="auto"
     equal rows are not merged, so that integer weights only mean as much as repeated
     rows, not the same to the last digit.
 
-    *Far rows.* Beyond eight standard deviations networks see a clipped input and the
-    model continues as a linear one; far out, the background is all that is left, in
-    closed form. ``docs/evidence.md`` says how log p(x) is read, and how well.
+    *Far rows.* Beyond eight standard deviations the networks' input is clipped; far
+    out, the background is all that is left, in closed form. ``docs/evidence.md`` says
+    how log p(x) is read, and how well.
 
     References
     ----------
@@ -260,11 +253,10 @@ None, default="auto"
         -----
         *Ctrl-C* during the training ends it: the estimator keeps the best weights so
         far, and a ConvergenceWarning says so. Before the first epoch has ended, and
-        during a race (see the Notes of the class), it is not known what to keep:
-        KeyboardInterrupt is raised, and the estimator stays as it was. Therefore a
-        Ctrl-C in a grid search or a cross-validation may end the present fit alone, and
-        the search goes on with the next one. A second Ctrl-C soon after, before an
-        epoch of the next fit has ended, ends the search.
+        during a race (see the Notes of the class), KeyboardInterrupt is raised, and the
+        estimator stays as it was. In a grid search or a cross-validation, a Ctrl-C may
+        therefore end the present fit alone; a second one soon after, before an epoch of
+        the next fit has ended, ends the search.
         """
         warm = self.warm_start and hasattr(self, "model_")
         return self._fit(X, y, sample_weight, warm=warm)
@@ -317,10 +309,9 @@ None, default="auto"
     ) -> float:
         """Return the mean log-density of the rows.
 
-        The error of a mean is set by the rows, not by the draws for each of them.
-        Therefore the rows are read at a tolerance of 0.3 nats (or `evidence_tol`, if
-        that is larger), and their estimated bias is taken away (see `Evidence`). Where
-        the error of each row matters, take the mean of `score_samples`.
+        Its error is set by the rows. Therefore they are read at a tolerance of 0.3 nats
+        (or `evidence_tol`, if that is larger), and their estimated bias is taken away
+        (see `Evidence`). The mean of `score_samples` has the smaller errors.
 
         Parameters
         ----------
@@ -368,10 +359,9 @@ Proposal or None, default=None
             independent repeat.
         threshold : float, default=None
             If given, nats, rows are read only as well as it takes to tell on which side
-            of it their log-density is: until they are off by five standard errors, or
-            above it by seven nats. By Markov's inequality, a row below it gets a value
-            that is so far above once in a thousand times at most, however few draws the
-            value is made of.
+            of it they are: until they are off by five standard errors, or above it by
+            seven nats. By Markov's inequality, few draws seem so large for at most one
+            row below it in a thousand.
 
         Returns
         -------

@@ -7,6 +7,7 @@ from skvae.evidence.adaptive import (
     estimate_evidence,
 )
 from skvae.evidence.bounds import importance_bounds
+from skvae.evidence.decisions import estimate_sides
 from skvae.evidence.noise import RowNoise, row_hash
 from skvae.evidence.proposals import (
     DefensiveProposal,
@@ -34,6 +35,7 @@ __all__ = [
     "Stage",
     "default_stages",
     "estimate_evidence",
+    "estimate_sides",
     "importance_bounds",
     "row_hash",
 ]

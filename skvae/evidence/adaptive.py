@@ -20,13 +20,11 @@ from skvae.evidence.proposals import (
 )
 from skvae.evidence.sampling import (
     NEGLIGIBLE_SHARE,
-    SURELY_ABOVE,
     Budget,
     Halves,
     latent_share_of_other,
     merged,
     settle,
-    surely_above,
 )
 from skvae.model import VAE, ClosedFormPart
 
@@ -149,7 +147,7 @@ def estimate_evidence(
         The closed-form part of the rows, if it is known already.
     threshold : Tensor of shape (B,), default=None
         If given, all that is asked is on which side of it log p(x) is: rows that are
-        far from it are settled by few draws. It needs several stages, or none.
+        far from it are settled by fewer draws. It needs several stages, or none.
     """
     if closed_form is None:
         closed_form = model.closed_form(x)
@@ -191,9 +189,6 @@ def estimate_evidence(
             halves = sampler.halves(stage.budget)
             index = torch.cat([part, part + n_rows])
             following = _following(halves, closed_form[part], number, len(stages))
-            if threshold is not None:
-                sure = surely_above(halves, closed_form[part], threshold[part])
-                following = following.where(~sure, len(stages))
             waiting = is_waiting[index] & (following == len(stages))
             settled = settle(
                 halves,
@@ -213,11 +208,7 @@ def estimate_evidence(
             result.update(index, staged.estimate[chosen])
             n_stages[index] = number + 1
             waits_for[index] = staged.following[chosen]
-    evidence = _finish(closed_form, merged(result), n_stages.view(2, -1).amax(0))
-    if threshold is None:
-        return evidence
-    sure = evidence.log_density >= threshold + SURELY_ABOVE
-    return replace(evidence, unreliable=evidence.unreliable & ~sure)
+    return _finish(closed_form, merged(result), n_stages.view(2, -1).amax(0))
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,6 @@ from skvae.model.distributions import LatentDistribution
 
 __all__ = [
     "NEGLIGIBLE_SHARE",
-    "SURELY_ABOVE",
     "Budget",
     "DrawSampler",
     "Halves",
@@ -30,7 +29,6 @@ __all__ = [
     "latent_share_of_other",
     "merged",
     "settle",
-    "surely_above",
 ]
 
 GROWTH = 4  # the largest factor by which one step enlarges a half
@@ -38,12 +36,9 @@ SAFETY = 1.3  # of the number of draws
 HEAVIEST = 0.7  # k̂, beyond which no number of draws is enough
 SURE = 128  # draws that tell whether k̂ is that large
 K_ERROR = 0.1  # of a k̂ of few draws
-# Standard errors by which a row has to be off a threshold. Above it, the tail of its
-# weights does not matter: by Markov's inequality, a mean of positive weights is seldom
-# far too large. So many nats: once in a thousand rows, whatever the weights are.
-SURE_ERRORS = 5.0
-SURELY_ABOVE = math.log(1000)
-TAIL_DRAWS = 32
+# Standard errors by which a row has to be off a threshold, and draws of a half that can
+# tell.
+SURE_ERRORS, SURE_DRAWS = 5.0, 32
 # If the latent part has a smaller share of a row, its error does not matter.
 NEGLIGIBLE_SHARE = 0.05
 # Rows × draws at a time: of the last rows, and what their number is a multiple of.
@@ -166,10 +161,11 @@ def settle(
         tol = torch.full_like(share, budget.tol)
         for_tail = _wanted_for_tail(estimate, share)
         if threshold is not None:
-            above = _above_of_other(halves, closed_form, threshold)
-            tol = torch.maximum(tol, above.abs() / SURE_ERRORS)
-            # A few draws do not even have a tail.
-            for_tail = for_tail.clamp(min=TAIL_DRAWS).where(above < SURELY_ABOVE, 0.0)
+            log_density = closed_form.mix(estimate.log_density.view(2, -1))
+            distance = swapped((log_density - threshold).abs().flatten())
+            sure = torch.maximum(tol, distance / SURE_ERRORS)
+            # The errors of fewer draws are not to be trusted so far.
+            tol = sure.where(swapped(n_draws) >= SURE_DRAWS, tol)
         for_error = _wanted_for_error(estimate, share, tol)
         wanted = torch.maximum(for_error, for_tail)
         if not budget.patient:
@@ -182,21 +178,6 @@ def settle(
         halves.extend(torch.where(more, wanted, n_draws))
         if (halves.estimate.n_samples == n_draws).all():
             return settled
-
-
-def surely_above(
-    halves: Halves, closed_form: ClosedFormPart, threshold: Tensor
-) -> Tensor:
-    """Whether the other half says that log p(x) is above a threshold, shape (2B,)."""
-    return _above_of_other(halves, closed_form, threshold) >= SURELY_ABOVE
-
-
-def _above_of_other(
-    halves: Halves, closed_form: ClosedFormPart, threshold: Tensor
-) -> Tensor:
-    """Return how far log p(x) is above a threshold, as the other half has it, (2B,)."""
-    log_density = closed_form.mix(halves.estimate.log_density.view(2, -1))
-    return swapped((log_density - threshold).flatten())
 
 
 def _wanted_for_error(estimate: Estimate, share: Tensor, tol: Tensor) -> Tensor:

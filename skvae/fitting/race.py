@@ -23,7 +23,9 @@ RACE_SHARE = 0.1
 AUTOREGRESSIVE_RACE_SHARE = 0.2
 FIRST_STEPS = 25  # after which candidates are compared first
 EARLY_STEPS = 400  # before which slow starters are safe from the others
-LEAVING_ERRORS = 2.0  # standard errors of the difference
+# Standard errors of the difference.
+LEAVING_ERRORS = 2.0
+WINNING_ERRORS = 0.5
 
 
 @dataclass
@@ -145,10 +147,8 @@ def _race(candidates: Sequence[_Candidate], n_epochs: int) -> tuple[_Candidate, 
     slowly, and so do plain margins on a table with narrow peaks, such as repeated
     values; but both may be better in the end by far.
 
-    At the end the simplest candidate, which comes first, stays. A later one has to be
-    ahead by one standard error, for two reasons: chance should not choose the more
-    flexible model, and a short training favours the model that learns faster, which
-    need not be the better one in the end.
+    At the end the simplest candidate, which comes first, stays, unless a later one is
+    ahead by half a standard error.
     """
     trainer = candidates[0].job.trainer
     weight = candidates[0].job.validation_weight
@@ -180,7 +180,7 @@ def _race(candidates: Sequence[_Candidate], n_epochs: int) -> tuple[_Candidate, 
     for candidate in left[1:]:
         difference = candidate.bounds() - best.bounds()
         lead, error = _mean_and_error(difference, weight)
-        if lead > error:
+        if lead > WINNING_ERRORS * error:
             best.leaves(-lead, error)
             best = candidate
         else:

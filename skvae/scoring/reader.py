@@ -19,6 +19,7 @@ from skvae.evidence import (
     Stage,
     default_stages,
     estimate_evidence,
+    estimate_sides,
     importance_bounds,
     row_hash,
 )
@@ -129,14 +130,14 @@ class RowReader:
                 index = chosen.nonzero().squeeze(1)
                 if not len(index):
                     continue
-                estimate = estimate_evidence(
-                    model,
-                    x[index].to(next(model.parameters()).dtype),
-                    RowNoise(key)[index],
-                    stages,
-                    closed_form[index],
-                    None if limit is None else limit[index],
-                )
+                part = x[index].to(next(model.parameters()).dtype)
+                noise, rest = RowNoise(key)[index], closed_form[index]
+                if limit is None:
+                    estimate = estimate_evidence(model, part, noise, stages, rest)
+                else:
+                    estimate = estimate_sides(
+                        model, part, noise, stages, rest, limit[index]
+                    )
                 for name, value in vars(estimate).items():
                     values = value.cpu().numpy()
                     empty = np.empty(len(x), values.dtype)

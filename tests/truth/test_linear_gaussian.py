@@ -17,6 +17,7 @@ from skvae.evidence import (
     Stage,
     default_stages,
     estimate_evidence,
+    estimate_sides,
     row_hash,
 )
 from skvae.model import VAE
@@ -136,12 +137,14 @@ def test_rows_are_seldom_far_above_a_threshold_that_is_above_them(
     exact = fa.score_samples(many)
 
     def read(threshold: Array) -> RowEvidence:
-        return estimate_evidence(
+        x = torch.from_numpy(many)
+        return estimate_sides(
             vae,
-            torch.from_numpy(many),
+            x,
             RowNoise(row_hash(many)),
-            default_stages(Budget(64, 4096, 0.1), 2, 8),
-            threshold=torch.from_numpy(threshold),
+            default_stages(Budget(64, 4096, 0.1), 2),
+            vae.closed_form(x),
+            torch.from_numpy(threshold),
         )
 
     just_above = read(exact + 0.01).log_density.numpy()
