@@ -9,21 +9,21 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from skvae import VAEDensity
+from skvae import DistilledDensity, VAEDensity
 from skvae.base import BaseVAEDensity
 from tests.conftest import QUICK
 
 ROOT = Path(__file__).parents[1]
 SNIPPET = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
-PAGES = ("docs/outliers.md", "docs/stacking.md")
+PAGES = ("docs/outliers.md", "docs/speed.md", "docs/stacking.md")
 
 
 @pytest.fixture
 def _quick_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let fits with default parameters be quick ones."""
-    settings = {**QUICK, "marginal_transform": None, "random_state": None}
-    for name, value in settings.items():
+    for name, value in {**QUICK, "random_state": None}.items():
         monkeypatch.setitem(BaseVAEDensity.__init__.__kwdefaults__, name, value)
+    monkeypatch.setitem(DistilledDensity.__init__.__kwdefaults__, "n_samples", 200)
 
 
 def snippets(page: str) -> list[str]:
