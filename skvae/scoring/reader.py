@@ -119,31 +119,12 @@ class RowReader:
         if single.reads_in_single:
             single = copy.deepcopy(single).float()
         for x, log_jacobian, key in self._blocks(rows, seed, at_once):
-            closed_form = self.model.closed_form(x)
-            # Of rows far out, single precision would leave too few digits.
-            near = (x.abs() <= MOST_IN_SINGLE).all(1) & (single is not self.model)
             limit = None
             if threshold is not None:
                 limit = self.tensor(threshold - log_jacobian)
-            columns: dict[str, Array] = {}
-            for chosen, model in ((near, single), (~near, self.model)):
-                index = chosen.nonzero().squeeze(1)
-                if not len(index):
-                    continue
-                part = x[index].to(next(model.parameters()).dtype)
-                noise, rest = RowNoise(key)[index], closed_form[index]
-                if limit is None:
-                    estimate = estimate_evidence(model, part, noise, stages, rest)
-                else:
-                    estimate = estimate_sides(
-                        model, part, noise, stages, rest, limit[index]
-                    )
-                for name, value in vars(estimate).items():
-                    values = value.cpu().numpy()
-                    empty = np.empty(len(x), values.dtype)
-                    columns.setdefault(name, empty)[index.cpu().numpy()] = values
-            columns["log_density"] += log_jacobian
-            parts.append(columns)
+            part = self._evidence_of_block(single, x, RowNoise(key), stages, limit)
+            part["log_density"] += log_jacobian
+            parts.append(part)
             if progress is not None:
                 progress.update(len(x))
         return Evidence(
@@ -152,6 +133,43 @@ class RowReader:
                 for name in parts[0]
             }
         )
+
+    def _evidence_of_block(
+        self,
+        single: VAE,
+        x: Tensor,
+        noise: RowNoise,
+        stages: Sequence[Stage],
+        threshold: Tensor | None,
+    ) -> dict[str, Array]:
+        """Return the columns of the evidence of a block of rows, in model units.
+
+        Parameters
+        ----------
+        single : VAE
+            The model in single precision, or where it is not read so, itself. Of rows
+            far out, single precision would leave too few digits.
+        x, noise, stages, threshold
+            As for `estimate_evidence`.
+        """
+        closed_form = self.model.closed_form(x)
+        near = (x.abs() <= MOST_IN_SINGLE).all(1) & (single is not self.model)
+        columns: dict[str, Array] = {}
+        for chosen, model in ((near, single), (~near, self.model)):
+            index = chosen.nonzero().squeeze(1)
+            if not len(index):
+                continue
+            rows = x[index].to(next(model.parameters()).dtype)
+            of_rows = rows, noise[index], stages, closed_form[index]
+            if threshold is None:
+                estimate = estimate_evidence(model, *of_rows)
+            else:
+                estimate = estimate_sides(model, *of_rows, threshold[index])
+            for name, value in vars(estimate).items():
+                values = value.cpu().numpy()
+                empty = np.empty(len(x), values.dtype)
+                columns.setdefault(name, empty)[index.cpu().numpy()] = values
+        return columns
 
     @reading_state()
     def bounds(self, rows: Array, n_samples: Sequence[int], seed: int) -> Bounds:
