@@ -12,7 +12,7 @@ from skvae.arguments.devices import check_device
 from skvae.arguments.seeds import seed_from
 from skvae.arguments.staging import staged_fit
 from skvae.arguments.warnings import warn_caller
-from skvae.evidence import Bounds, Budget, Evidence, Proposal
+from skvae.evidence import MEAN_TOL, Bounds, Budget, Evidence, Proposal
 from skvae.fitting.callbacks import CallbackSupportMixin, FitCallbacks
 from skvae.fitting.components import specs_for_columns
 from skvae.fitting.fit import fit_model, specs_to_fit
@@ -58,8 +58,7 @@ FAMILIES: dict[str, type[ComponentSpec]] = {
 
 Self = TypeVar("Self", bound="BaseVAEDensity")
 
-# Of a mean over rows: the tolerance of a row, nats, and the first draws of its halves.
-MEAN_TOL, MEAN_DRAWS = 0.3, 32
+MEAN_DRAWS = 32  # that a half of a row begins with, where only the mean is asked for
 BYTES_PER_DRAW = 16  # of one row: a log-weight, and its place in order
 
 
@@ -326,9 +325,7 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
             random_state=None,
             n_first=MEAN_DRAWS,
         )
-        # Of few draws with heavy tails, the estimate of a bias is good for nothing.
-        bias = evidence.bias.clip(min=-0.5)
-        return mean_log_density(evidence.log_density - bias, sample_weight)
+        return mean_log_density(evidence.unbiased(), sample_weight)
 
     def _bounds(
         self, rows: Array, n_samples: Sequence[int], random_state: int | None

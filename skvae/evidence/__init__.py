@@ -17,10 +17,11 @@ from skvae.evidence.proposals import (
     QuadratureProposal,
     RefinedProposal,
 )
-from skvae.evidence.record import Bounds, Evidence
+from skvae.evidence.record import MEAN_TOL, Bounds, Evidence
 from skvae.evidence.sampling import Budget
 
 __all__ = [
+    "MEAN_TOL",
     "Bounds",
     "Budget",
     "DefensiveProposal",

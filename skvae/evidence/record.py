@@ -5,7 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Bounds", "Evidence"]
+__all__ = ["MEAN_TOL", "Bounds", "Evidence"]
+
+MEAN_TOL = 0.3  # nats: the tolerance of rows of which only the mean is asked for
+MOST_BIAS = -0.5  # nats
 
 
 @dataclass(frozen=True)
@@ -20,9 +23,8 @@ class Evidence:
         Standard error of `log_density`, in nats.
     bias : ndarray of shape (n,)
         Estimate of how far `log_density` is from log p(x) in expectation: the logarithm
-        of an average is too small. It is noisy and far smaller than the error of the
-        row. In the mean over many rows errors average out and biases do not: there
-        ``log_density - bias`` is better.
+        of an average is too small. It is noisy, and far smaller than the error of the
+        row; see `unbiased`.
     effective_sample_size : ndarray of shape (n,)
         (Σ w)² / Σ w² of the importance weights: the number of equal weights that
         would give as small an error.
@@ -57,6 +59,20 @@ class Evidence:
     n_stages: NDArray[np.int64]
     background_share: NDArray[np.float64]
     unreliable: NDArray[np.bool_]
+
+    def unbiased(self) -> NDArray[np.float64]:
+        """Return log-densities without the estimated bias, for means over rows.
+
+        In a mean over many rows errors average out, and biases do not. For a single
+        row, `log_density` has the smaller error.
+
+        Returns
+        -------
+        log_density : ndarray of shape (n,)
+            Nats.
+        """
+        # Of few draws with heavy tails, the estimate of a bias is good for nothing.
+        return self.log_density - self.bias.clip(min=MOST_BIAS)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Protocol, TypeGuard
 
 import numpy as np
 
-from skvae.evidence import Evidence, Proposal
+from skvae.evidence import MEAN_TOL, Evidence, Proposal
 from skvae.evidence.sampling import NEGLIGIBLE_SHARE
 from skvae.members.member import score_member
 from skvae.members.pipelines import last_step, rows_of_last_step
@@ -21,6 +21,7 @@ __all__ = [
     "loose_scores",
     "member_evidence",
     "mix_evidence",
+    "scores_for_means",
     "scores_to_decide",
 ]
 
@@ -114,6 +115,32 @@ def loose_scores(density: Density, rows: Table, label: str) -> Array:
             proposal="defensive",
             random_state=None,
         ).log_density
+
+
+def scores_for_means(density: Density, rows: Table, label: str) -> Array:
+    """Return log-densities of rows of which only means are asked for.
+
+    A density that knows its errors is read at a coarser tolerance, without the bias
+    that would not average out.
+
+    Parameters
+    ----------
+    density, rows, label
+        As for `score_member`.
+    """
+    inner = last_step(density)
+    if not has_evidence(inner) or not hasattr(inner, "evidence_tol"):
+        return score_member(density, rows, label)
+    evidence = member_evidence(
+        density,
+        rows,
+        label,
+        tol=max(inner.evidence_tol, MEAN_TOL),
+        max_samples=None,
+        proposal=None,
+        random_state=None,
+    )
+    return evidence.unbiased()
 
 
 def scores_to_decide(

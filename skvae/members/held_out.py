@@ -8,10 +8,10 @@ import numpy as np
 from joblib import Parallel, delayed
 from sklearn.base import clone
 
+from skvae.members.evidence import scores_for_means
 from skvae.members.folds import Fold
 from skvae.members.member import (
     fit_member,
-    score_member,
     seed_members,
     weight_argument,
 )
@@ -174,7 +174,7 @@ def _score_one(
     fitted = _fit_one(member, take_rows(table, fold.train), weight[fold.train])
     middle = perf_counter()
     rows = take_rows(table, fold.valid)
-    log_density = score_member(fitted, rows, member.label)
+    log_density = scores_for_means(fitted, rows, member.label)
     end = perf_counter()
     return HeldOut(
         log_density=log_density,
