@@ -70,15 +70,15 @@ None, default="auto"
         None leaves the latent part alone.
     hidden_layer_sizes : tuple of int, default=(96, 96, 96, 96, 96, 96)
         Widths of the hidden layers of encoder and decoder; layers of equal width are
-        residual. Both networks have a linear skip besides. Deep and narrow is better
-        and cheaper than shallow and wide.
+        residual. Deep and narrow is better and cheaper than shallow and wide.
     n_importance_samples : int, default=64
         Importance samples that each half of a scored row begins with; a row has two
         halves (see docs/evidence.md), and twice as many samples at least.
-    marginal_transform : {"auto", "normal"} or None, default="auto"
+    marginal_transform : {"auto", "normal", "whitened"} or None, default="auto"
         "normal" maps every column to normal scores by a monotone spline, exact
-        Jacobian included; None only standardises. "auto" tries both, with each decoder
-        that is tried (see "Races" in the Notes; None without validation rows).
+        Jacobian included; None only standardises. "whitened" turns rows to principal
+        directions of equal variance, for tables where columns nearly determine others.
+        "auto" tries "normal" and None (see "Races"; None without validation rows).
     smoothing : float or "auto", default=0.0
         Least standard deviation that the likelihood may give a real column, in units
         of its spread (of the middle 90 % of the rows): the density has no detail that

@@ -7,7 +7,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from skvae.evidence.blocks import concatenate, equal_blocks, in_threads
+from skvae.evidence.blocks import (
+    concatenate,
+    equal_blocks,
+    filled_rows,
+    in_threads,
+)
 from skvae.evidence.exact import exact_estimate
 from skvae.evidence.importance import Estimate
 from skvae.evidence.noise import RowNoise
@@ -61,6 +66,10 @@ class RowEvidence:
     n_stages: Tensor
     background_share: Tensor
     unreliable: Tensor
+
+    def __getitem__(self, rows: slice) -> "RowEvidence":
+        """Return the evidence of some rows."""
+        return RowEvidence(**{name: value[rows] for name, value in vars(self).items()})
 
 
 def default_stages(
@@ -150,7 +159,7 @@ def estimate_evidence(
         far from it are settled by fewer draws. It needs several stages, or none.
     """
     if closed_form is None:
-        closed_form = model.closed_form(x)
+        closed_form = model.closed_form(x[filled_rows(len(x), x.device)])
     n_rows = len(x)
     every = torch.arange(2 * n_rows, device=x.device)
     if not stages:
@@ -251,6 +260,9 @@ def _following(
 def _finish(
     closed_form: ClosedFormPart, latent: Estimate, n_stages: Tensor
 ) -> RowEvidence:
+    n_rows = len(n_stages)
+    rows = filled_rows(n_rows, n_stages.device)
+    closed_form, latent, n_stages = closed_form[rows], latent[rows], n_stages[rows]
     share = closed_form.latent_share(latent.log_density)
     return RowEvidence(
         log_density=closed_form.mix(latent.log_density),
@@ -262,4 +274,4 @@ def _finish(
         n_stages=n_stages,
         background_share=1 - share,
         unreliable=latent.unreliable() & (share >= NEGLIGIBLE_SHARE),
-    )
+    )[:n_rows]

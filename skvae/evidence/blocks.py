@@ -8,11 +8,18 @@ from torch import Tensor
 
 from skvae.model.threads import map_in_threads, one_thread
 
-__all__ = ["concatenate", "draws_at_once", "equal_blocks", "in_threads"]
+__all__ = [
+    "concatenate",
+    "draws_at_once",
+    "equal_blocks",
+    "filled_rows",
+    "in_threads",
+]
 
 # Rows × draws. On a CPU, the activations of so many stay in its cache; a GPU needs more
 # to be busy.
 DRAWS_AT_ONCE = {"cpu": 2048, "cuda": 2**18}
+ROW_GROUP = 16
 
 Result = TypeVar("Result")
 
@@ -52,6 +59,17 @@ def equal_blocks(rows: Tensor, many: int, few: int) -> list[Tensor]:
         lacking = rest[-1:].expand(-len(rest) % few)
         blocks += torch.cat([rest, lacking]).split(few)
     return blocks
+
+
+def filled_rows(n_rows: int, device: torch.device) -> Tensor:
+    """Return the numbers of all rows, the last one repeated to a full group.
+
+    Processors compute several numbers at a time, and the rest one by one, by other
+    instructions. In groups, all rows are computed alike, whatever their place; the
+    results for repetitions are to be cut off.
+    """
+    numbers = torch.arange(n_rows + -n_rows % ROW_GROUP, device=device)
+    return numbers.clamp(max=n_rows - 1)
 
 
 def in_threads(

@@ -6,12 +6,12 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from skvae.evidence.blocks import filled_rows
 from skvae.evidence.pareto import pareto_k, pareto_k_error, pareto_k_limit
 
 __all__ = ["Estimate", "summarise"]
 
 N_BATCHES = 8  # of draws, whose means give a second standard error
-ROW_GROUP = 16
 MANY_DRAWS = 1000  # whose k̂ is taken at its word
 
 
@@ -92,7 +92,7 @@ def summarise(log_w: Tensor) -> Estimate:
     A. B. Owen, 2013. Monte Carlo theory, methods and examples, chapter 9.
     """
     n_rows = log_w.shape[1]
-    log_w = _filled(log_w)
+    log_w = log_w[:, filled_rows(n_rows, log_w.device)]
     n_samples = log_w.shape[0]
     log_sum = log_w.logsumexp(0)
     log_square = (2 * log_w).logsumexp(0)
@@ -111,16 +111,6 @@ def summarise(log_w: Tensor) -> Estimate:
         pareto_k=pareto_k(log_w),
         n_samples=count,
     )[:n_rows]
-
-
-def _filled(log_w: Tensor) -> Tensor:
-    """Repeat the last row until the number of rows is a multiple of `ROW_GROUP`.
-
-    Processors compute several numbers at a time, and the rest one by one, by other
-    instructions. In groups, all rows are computed alike, whatever their place.
-    """
-    n_lacking = -log_w.shape[1] % ROW_GROUP
-    return torch.cat([log_w, log_w[:, -1:].expand(-1, n_lacking)], 1)
 
 
 def _batch_error(log_w: Tensor) -> Tensor:

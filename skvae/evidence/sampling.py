@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from skvae.evidence.blocks import draws_at_once, equal_blocks
+from skvae.evidence.blocks import draws_at_once, equal_blocks, filled_rows
 from skvae.evidence.importance import Estimate, summarise
 from skvae.evidence.noise import RowNoise
 from skvae.model import VAE, ClosedFormPart
@@ -223,10 +223,9 @@ def merged(halves: Estimate) -> Estimate:
     ----------
     M. H. Quenouille, 1956. Notes on bias in estimation.
     """
-    first, second = (
-        {name: values.view(2, -1)[i] for name, values in vars(halves).items()}
-        for i in (0, 1)
-    )
+    n_rows = len(halves.n_samples) // 2
+    rows = filled_rows(n_rows, halves.n_samples.device)
+    first, second = (vars(halves[rows + i * n_rows]) for i in (0, 1))
     log_sum = torch.logaddexp(first["log_density"], second["log_density"])
     # Where both are −∞, each counts for a half.
     shares = [
@@ -247,7 +246,7 @@ def merged(halves: Estimate) -> Estimate:
         effective_sample_size=size.reciprocal().clamp(min=1),
         pareto_k=_mean_of_known(first["pareto_k"], second["pareto_k"]),
         n_samples=first["n_samples"] + second["n_samples"],
-    )
+    )[:n_rows]
 
 
 def _mean_of_known(a: Tensor, b: Tensor) -> Tensor:

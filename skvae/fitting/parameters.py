@@ -107,7 +107,9 @@ class Parameters:
         check_choice(self.warm_start, "warm_start", (True, False))
         check_choice(self.unknown_category, "unknown_category", ("error", "other"))
         check_choice(
-            self.marginal_transform, "marginal_transform", ("auto", "normal", None)
+            self.marginal_transform,
+            "marginal_transform",
+            ("auto", "normal", "whitened", None),
         )
         sizes = self.hidden_layer_sizes
         if not isinstance(sizes, (tuple, list)):

@@ -65,7 +65,7 @@ class FitPlan:
         Steps and rates.
     hidden_layer_sizes : tuple of int
         Widths of the networks.
-    marginal_transform : {"auto", "normal"} or None
+    marginal_transform : {"auto", "normal", "whitened"} or None
         The estimator's parameter.
     n_draws : int
         Rows per epoch, validation rows included.

@@ -38,8 +38,8 @@ class _Candidate:
         The training.
     decoder : str
         The decoder's alias, or its class where it has none.
-    margins : {"normal"} or None
-        What happens to the margins of real columns.
+    margins : {"normal", "whitened"} or None
+        What happens to real columns.
     reads_columns : bool
         Whether the decoder is autoregressive.
     lead, lead_error : float
@@ -111,9 +111,7 @@ def choose_job(plan: FitPlan, split: SplitRows, generator: torch.Generator) -> F
     plans = [plan, *(replace(plan, specs=specs) for specs in others)]
     tables = []
     for margins in _margins(plan, split):
-        columns = split.columns(
-            normal_margins=margins == "normal", smoothing=plan.settings.smoothing
-        )
+        columns = split.columns(margins, smoothing=plan.settings.smoothing)
         tables.append((margins, split.mapped(columns, plan.device)))
     candidates = []
     for each, (margins, rows) in itertools.product(plans, tables):
@@ -131,7 +129,13 @@ def choose_job(plan: FitPlan, split: SplitRows, generator: torch.Generator) -> F
 
 def _margins(plan: FitPlan, split: SplitRows) -> tuple[str | None, ...]:
     """Return the margins to try, the simpler ones first."""
-    choice = plan.marginal_transform if has_real(split.table.schema.kinds) else None
+    kinds = split.table.schema.kinds
+    choice = plan.marginal_transform if has_real(kinds) else None
+    if choice == "whitened" and not all(kind.support == "real" for kind in kinds):
+        raise ValueError(
+            "marginal_transform='whitened' needs a table of real columns alone: it "
+            "adds columns up. Use 'auto', 'normal' or None."
+        )
     if choice != "auto":
         return (choice,)
     return (None, "normal") if plan.settings.n_valid else (None,)

@@ -9,6 +9,7 @@ from skvae.fitting.plan import MAX_DRAWS, FitPlan, WeightedRows
 from skvae.tables.columns import RowMap, fit_columns
 from skvae.tables.given import ConditionalColumns
 from skvae.tables.large import LargeTable, RowsOnDemand, in_float32
+from skvae.tables.whitening import fit_whitened_columns
 from skvae.training import RowSource, TrainingData, split_weights
 from skvae.typing import Array, Index
 
@@ -36,27 +37,34 @@ class SplitRows:
         used = np.flatnonzero(self.train > 0)
         return _some(used) if isinstance(self.table.rows, LargeTable) else used
 
-    def columns(self, *, normal_margins: bool, smoothing: float) -> RowMap:
+    def columns(self, margins: str | None, *, smoothing: float) -> RowMap:
         """Fit scaling, margins and floors to training rows.
 
         Validation rows take no part: margins that had seen them would flatter.
 
         Parameters
         ----------
-        normal_margins : bool
-            Whether to map real columns to normal scores.
+        margins : {"normal", "whitened"} or None
+            What happens to real columns.
         smoothing : float
             Least floor, in spreads of the column.
         """
         used, table = self.to_scale_by(), self.table
         rows, weight = table.rows[used], self.train[used]
-        columns = fit_columns(
-            rows[:, : table.n_features],
-            weight,
-            table.schema.kinds,
-            normal_margins=normal_margins,
-            smoothing=smoothing,
-        )
+        kinds, rows_of_x = table.schema.kinds, rows[:, : table.n_features]
+        columns: RowMap
+        if margins == "whitened":
+            columns = fit_whitened_columns(
+                rows_of_x, weight, kinds, smoothing=smoothing
+            )
+        else:
+            columns = fit_columns(
+                rows_of_x,
+                weight,
+                kinds,
+                normal_margins=margins == "normal",
+                smoothing=smoothing,
+            )
         if table.given is None:
             return columns
         given = table.given.standardised(rows[:, table.n_features :], weight)

@@ -131,6 +131,18 @@ def test_scores_do_not_depend_on_the_batch(
     )
 
 
+@pytest.mark.filterwarnings("ignore:The log-density of")
+@pytest.mark.parametrize("background", ["auto", None])
+def test_nothing_about_a_row_depends_on_the_others_to_the_last_bit(
+    background: str | None, table: np.ndarray
+) -> None:
+    density = VAEDensity(**QUICK, background=background).fit(table)
+    together = vars(density.evidence(table))
+    alone = [vars(density.evidence(row[None])) for row in table]
+    for name, values in together.items():
+        assert_array_equal(values, [evidence[name][0] for evidence in alone])
+
+
 def test_scores_do_not_depend_on_the_order_of_the_rows(
     wide: tuple[VAEDensity, np.ndarray], expected: Evidence
 ) -> None:
