@@ -77,8 +77,8 @@ None, default="auto"
     marginal_transform : {"auto", "normal", "whitened"} or None, default="auto"
         "normal" maps every column to normal scores by a monotone spline, exact
         Jacobian included; None only standardises. "whitened" turns rows to principal
-        directions of equal variance, for tables where columns nearly determine others.
-        "auto" tries "normal" and None (see "Races"; None without validation rows).
+        directions of equal variance. "auto" tries "normal" and None, and "whitened" if
+        columns nearly determine others (see "Races"; None without validation rows).
     smoothing : float or "auto", default=0.0
         Least standard deviation that the likelihood may give a real column, in units
         of its spread (of the middle 90 % of the rows): the density has no detail that
@@ -153,7 +153,7 @@ None, default="auto"
         "seconds".
     pilots_ : list of dict
         One record per training by which "auto" chose decoder or margins; empty if none.
-        "decoder" (its alias) and "margins" (None or "normal") say what was tried;
+        "decoder" (its alias) and "margins" say what was tried;
         "evidence" and "error" are the mean bound of the validation rows, as in
         `history_`, and its standard error; "lead" and "lead_error" are the paired
         difference from a better candidate when this one left, nan for the one that

@@ -61,7 +61,7 @@ class _Candidate:
     def starts_after(self, other: "_Candidate") -> bool:
         """Whether this one starts as slowly as another one, or more slowly."""
         return self.reads_columns >= other.reads_columns and (
-            self.margins is None or other.margins is not None
+            self.margins != "normal" or other.margins == "normal"
         )
 
     def leaves(self, lead: float, error: float) -> None:
@@ -138,7 +138,9 @@ def _margins(plan: FitPlan, split: SplitRows) -> tuple[str | None, ...]:
         )
     if choice != "auto":
         return (choice,)
-    return (None, "normal") if plan.settings.n_valid else (None,)
+    if not plan.settings.n_valid:
+        return (None,)
+    return (None, "normal", *(("whitened",) if split.has_thin_direction() else ()))
 
 
 def _race(candidates: Sequence[_Candidate], n_epochs: int) -> tuple[_Candidate, Pilots]:

@@ -9,7 +9,7 @@ from skvae.fitting.plan import MAX_DRAWS, FitPlan, WeightedRows
 from skvae.tables.columns import RowMap, fit_columns
 from skvae.tables.given import ConditionalColumns
 from skvae.tables.large import LargeTable, RowsOnDemand, in_float32
-from skvae.tables.whitening import fit_whitened_columns
+from skvae.tables.whitening import fit_whitened_columns, has_thin_direction
 from skvae.training import RowSource, TrainingData, split_weights
 from skvae.typing import Array, Index
 
@@ -69,6 +69,12 @@ class SplitRows:
             return columns
         given = table.given.standardised(rows[:, table.n_features :], weight)
         return ConditionalColumns(columns, given)
+
+    def has_thin_direction(self) -> bool:
+        """Whether some columns that have a density nearly determine others."""
+        used = self.to_scale_by()
+        rows = self.table.rows[used][:, : self.table.n_features]
+        return has_thin_direction(rows, self.train[used], self.table.schema.kinds)
 
     def mapped(self, columns: RowMap, device: torch.device) -> "MappedRows":
         """Map rows to model units.

@@ -8,13 +8,16 @@ from skvae.model.features import ColumnKind
 from skvae.tables.columns import Columns, fit_columns
 from skvae.typing import Array
 
-__all__ = ["WhitenedColumns", "fit_whitened_columns"]
+__all__ = ["WhitenedColumns", "fit_whitened_columns", "has_thin_direction"]
 
 # Of a standardised column. A direction that is thinner, as where columns determine one
 # another, is not stretched further.
 THINNEST = 1e-4
 # Least standard deviation along a direction: what is finer is rounding.
 FINEST = 1e-5
+# Share of a standardised column's variance, along a direction of several columns.
+THIN = 1e-3
+MANY_COLUMNS = 256
 
 
 @dataclass(frozen=True)
@@ -89,9 +92,7 @@ def fit_whitened_columns(
     """
     columns = fit_columns(rows, sample_weight, kinds, normal_margins=False)
     standard, _ = columns.to_model(rows)
-    share = sample_weight / sample_weight.sum()
-    covariance = (standard * share[:, None]).T @ standard
-    _, rotation = np.linalg.eigh(covariance)
+    _, rotation = np.linalg.eigh(_correlation(standard, sample_weight))
     rotation = rotation[:, ::-1]
     # The sign of a direction is that of its largest entry.
     largest = np.abs(rotation).argmax(0)
@@ -108,6 +109,38 @@ def fit_whitened_columns(
     return WhitenedColumns(
         columns, rotation, replace(directions, scale=scale, floor=floor)
     )
+
+
+def has_thin_direction(
+    rows: Array, sample_weight: Array, kinds: tuple[ColumnKind, ...]
+) -> bool:
+    """Whether some columns nearly determine others, linearly.
+
+    Some direction of the standardised columns has less than a thousandth of a column's
+    variance. Constant columns do not count.
+
+    Parameters
+    ----------
+    rows, sample_weight, kinds
+        As for `fit_columns`.
+    """
+    if any(kind.support != "real" for kind in kinds) or len(kinds) > MANY_COLUMNS:
+        return False
+    columns = fit_columns(rows, sample_weight, kinds, normal_margins=False)
+    standard, _ = columns.to_model(rows)
+    standard = standard[:, (standard != standard[0]).any(0)]
+    if standard.shape[1] < 2:
+        return False
+    correlation = _correlation(standard, sample_weight)
+    return bool(np.linalg.eigvalsh(correlation)[0] < THIN)
+
+
+def _correlation(standard: Array, sample_weight: Array) -> Array:
+    """Return the second moments of standardised rows, shape (D, D)."""
+    # Far beyond any data, squares would overflow.
+    standard = standard.clip(-1e6, 1e6)
+    share = sample_weight / sample_weight.sum()
+    return (standard * share[:, None]).T @ standard
 
 
 def _turned(rows: Array, matrix: Array) -> Array:

@@ -77,6 +77,21 @@ def test_a_hopeless_candidate_leaves_once_it_has_had_its_chance(
     assert raw["lead"] < -2 * raw["lead_error"]
 
 
+def test_tables_with_thin_directions_are_whitened_if_that_is_better() -> None:
+    rng = np.random.default_rng(0)
+    wide = rng.normal(size=(600, 2))
+    thin = np.c_[wide, wide.sum(1) + 1e-3 * rng.normal(size=600)]
+    settings = {**QUICK, "max_iter": 30}
+    pilots = VAEDensity(**settings).fit(thin).pilots_
+    assert [pilot["margins"] for pilot in pilots] == [None, "normal", "whitened"]
+    assert pilots[2]["chosen"]
+    assert pilots[0]["lead"] < -2 * pilots[0]["lead_error"]
+    # Neither noise in the third column nor a constant one is a thin direction.
+    for third in (wide.sum(1) + rng.normal(size=600), np.ones(600)):
+        pilots = VAEDensity(**settings).fit(np.c_[wide, third]).pilots_
+        assert [pilot["margins"] for pilot in pilots] == [None, "normal"]
+
+
 def test_evidence_of_pilots_is_in_the_units_of_the_input(
     chosen: VAEDensity, table: np.ndarray
 ) -> None:
