@@ -16,7 +16,7 @@ THINNEST = 1e-4
 # Least standard deviation along a direction: what is finer is rounding.
 FINEST = 1e-5
 # Share of a standardised column's variance, along a direction of several columns.
-THIN = 1e-3
+THIN = 1e-2
 MANY_COLUMNS = 256
 
 
@@ -116,7 +116,7 @@ def has_thin_direction(
 ) -> bool:
     """Whether some columns nearly determine others, linearly.
 
-    Some direction of the standardised columns has less than a thousandth of a column's
+    Some direction of the standardised columns has less than a hundredth of a column's
     variance. Constant columns do not count.
 
     Parameters
