@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any, TypeVar
 
 from numpy.typing import ArrayLike
@@ -298,7 +299,7 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
         stages = reader.stages(budget, self.n_components_, proposal, n_first)
         seed = _noise_seed(random_state)
         name, enabled = type(self).__name__, bool(self.verbose)
-        with RowProgress(name, len(rows), enabled=enabled) as progress:
+        with closing(RowProgress(name, len(rows), enabled=enabled)) as progress:
             evidence = reader.evidence(rows, stages, seed, threshold, progress)
         n_unreliable = int(evidence.unreliable.sum())
         if n_unreliable:

@@ -353,12 +353,11 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
         joint = log_joint(log_density, self.class_prior_)
         is_near = ~(joint < joint.max(1, keepdims=True) - FAR_BEHIND)
         rows = [np.flatnonzero(near) for near in is_near.T]
-        well = Parallel(n_jobs=n_jobs)(
-            delayed(score_member)(density, take_rows(table, index), label)
-            for density, index, label in zip(densities, rows, labels, strict=True)
-            if len(index)
-        )
         read = [c for c, index in enumerate(rows) if len(index)]
+        well = Parallel(n_jobs=n_jobs)(
+            delayed(score_member)(densities[c], take_rows(table, rows[c]), labels[c])
+            for c in read
+        )
         for c, scores in zip(read, well, strict=True):
             log_density[rows[c], c] = scores
         return log_density

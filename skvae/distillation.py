@@ -1,5 +1,6 @@
 """DistilledDensity: a fast, exact density that imitates a slow one."""
 
+from operator import itemgetter
 from typing import Any, cast
 
 import numpy as np
@@ -9,7 +10,7 @@ from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from skvae.arguments.checks import check_number, check_positive_int
+from skvae.arguments.checks import check_fraction, check_number, check_positive_int
 from skvae.arguments.seeds import generator_from
 from skvae.arguments.staging import staged_fit
 from skvae.density import VAEDensity
@@ -26,7 +27,7 @@ from skvae.members.member import (
 from skvae.members.pipelines import last_step
 from skvae.members.rows import check_member_table, in_container_of, take_rows
 from skvae.model.decoders import AutoregressiveDecoder
-from skvae.scoring.score import mean_log_density
+from skvae.scoring.score import MeanScoreMixin
 from skvae.tables.checks import check_sample_weight
 from skvae.tables.labels import is_frame
 from skvae.typing import Array, Density, RandomState, SamplingDensity, Table
@@ -47,7 +48,7 @@ def _can_sample(distilled: "DistilledDensity") -> bool:
     return student is None or callable(getattr(student, "sample", None))
 
 
-class DistilledDensity(DensityMixin, BaseEstimator):
+class DistilledDensity(MeanScoreMixin, DensityMixin, BaseEstimator):
     r"""Fast and exact density that was taught by a slow one.
 
     A teacher is fitted to a table. A student is then fitted to rows drawn from the
@@ -188,32 +189,35 @@ class DistilledDensity(DensityMixin, BaseEstimator):
                 set_random_states(teacher, seeds[0])
                 set_random_states(student, seeds[1])
             seen, seen_weight = take_rows(table, fold.train), weight[fold.train]
-            taught = fit_member(
+            fitted = fit_member(
                 teacher,
                 seen,
                 "the teacher",
                 to_teacher,
                 seen_weight if weighted else None,
             )
-            staged.teacher_ = taught
-            drawn = draw_from(cast(SamplingDensity, taught), self.n_samples, seeds[2])
+            taught = staged.teacher_ = cast(SamplingDensity, fitted)
+            drawn = draw_from(taught, self.n_samples, seeds[2])
             held_out, held_weight = take_rows(table, fold.valid), weight[fold.valid]
-            best = -np.inf
+            gaps = []
+            by_teacher = score_member(taught, held_out, "the teacher")
             for share in self._row_shares():
                 rows, weights = _lesson(drawn, seen, seen_weight, share)
                 candidate = fit_member(
                     clone(student), rows, "the student", to_student, weights
                 )
-                scores = score_member(candidate, held_out, "the student")
-                mean = float(np.average(scores, weights=held_weight))
-                if mean > best or not hasattr(staged, "student_"):
-                    staged.student_, staged.row_share_, best = candidate, share, mean
-            staged.gap_, staged.gap_error_, staged.gap_spread_ = staged._gap(
-                held_out, held_weight
+                by_student = score_member(candidate, held_out, "the student")
+                mean = float(np.average(by_student, weights=held_weight))
+                gaps.append((mean, share, candidate, by_teacher - by_student))
+            _, staged.row_share_, staged.student_, gap = max(gaps, key=itemgetter(0))
+            staged.gap_, staged.gap_error_, staged.gap_spread_ = _moments(
+                gap, held_weight
             )
-            fresh = draw_from(cast(SamplingDensity, taught), N_FRESH, seeds[3])
-            staged.divergence_, staged.divergence_error_, _ = staged._gap(
-                in_container_of(held_out, fresh), np.ones(N_FRESH)
+            fresh = in_container_of(held_out, draw_from(taught, N_FRESH, seeds[3]))
+            staged.divergence_, staged.divergence_error_, _ = _moments(
+                score_member(taught, fresh, "the teacher")
+                - score_member(staged.student_, fresh, "the student"),
+                np.ones(N_FRESH),
             )
         return self
 
@@ -233,27 +237,6 @@ class DistilledDensity(DensityMixin, BaseEstimator):
         check_is_fitted(self)
         table = check_member_table(self, X, reset=False)
         return score_member(self.student_, table, "the student")
-
-    def score(
-        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
-    ) -> float:
-        """Return the mean log-density of the rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-        y : Ignored
-            For scikit-learn's pipelines.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the mean.
-
-        Returns
-        -------
-        score : float
-            Nats per row (the mean, as for GaussianMixture; KernelDensity sums).
-        """
-        return mean_log_density(self.score_samples(X), sample_weight)
 
     @available_if(_can_sample)
     def sample(
@@ -309,20 +292,6 @@ class DistilledDensity(DensityMixin, BaseEstimator):
             return ROW_SHARES
         return (float(self.row_share),)
 
-    def _gap(self, rows: Table, weight: Array) -> tuple[float, float, float]:
-        """Return by how much the teacher's log-densities exceed the student's.
-
-        These are the weighted mean over rows, its standard error, and the standard
-        deviation.
-        """
-        by_teacher = score_member(self.teacher_, rows, "the teacher")
-        by_student = score_member(self.student_, rows, "the student")
-        gap = by_teacher - by_student
-        mean = float(np.average(gap, weights=weight))
-        variance = float(np.average(np.square(gap - mean), weights=weight))
-        size = weight.sum() ** 2 / np.square(weight).sum()
-        return mean, (variance / max(size - 1, 1)) ** 0.5, variance**0.5
-
     def _check_parameters(self) -> None:
         check_density(self._teacher(), "teacher")
         if not callable(getattr(self._teacher(), "sample", None)):
@@ -330,13 +299,7 @@ class DistilledDensity(DensityMixin, BaseEstimator):
         check_density(self._student(), "student")
         check_positive_int(self.n_samples, "n_samples")
         check_number(self.row_share, "row_share", low=0, high=0.99, also=("auto",))
-        check_number(
-            self.validation_fraction,
-            "validation_fraction",
-            low=0,
-            high=0.9,
-            inclusive=False,
-        )
+        check_fraction(self.validation_fraction, "validation_fraction")
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -367,6 +330,14 @@ def _lesson(
     odds = row_share / (1 - row_share)
     weight = weight * (odds * len(drawn) / weight.sum())
     return _joined(drawn, table), np.concatenate([ones, weight])
+
+
+def _moments(values: Array, weight: Array) -> tuple[float, float, float]:
+    """Return the weighted mean over rows, its standard error, and the deviation."""
+    mean = float(np.average(values, weights=weight))
+    variance = float(np.average(np.square(values - mean), weights=weight))
+    size = weight.sum() ** 2 / np.square(weight).sum()
+    return mean, (variance / max(size - 1, 1)) ** 0.5, variance**0.5
 
 
 def _joined(drawn: Array, table: Table) -> Any:

@@ -10,7 +10,12 @@ from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from skvae.arguments.checks import check_choice, check_number, check_positive_int
+from skvae.arguments.checks import (
+    check_choice,
+    check_fraction,
+    check_number,
+    check_positive_int,
+)
 from skvae.arguments.seeds import generator_from
 from skvae.arguments.staging import staged_fit
 from skvae.arguments.warnings import warn_caller
@@ -403,13 +408,7 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
             also=("auto",),
         )
         check_choice(self.reference, "reference", REFERENCES)
-        check_number(
-            self.calibration_fraction,
-            "calibration_fraction",
-            low=0,
-            high=0.9,
-            inclusive=False,
-        )
+        check_fraction(self.calibration_fraction, "calibration_fraction")
         check_number(
             self.trim_fraction, "trim_fraction", low=0, high=0.5, also=("auto",)
         )

@@ -12,7 +12,11 @@ from sklearn.utils import Bunch
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from skvae.arguments.checks import check_choice, check_number, check_positive_int
+from skvae.arguments.checks import (
+    check_choice,
+    check_fraction,
+    check_positive_int,
+)
 from skvae.arguments.seeds import generator_from
 from skvae.arguments.staging import staged_fit
 from skvae.arguments.warnings import warn_caller
@@ -25,7 +29,7 @@ from skvae.members.member import score_members
 from skvae.members.mixing import log_mixture, mixing_weights
 from skvae.members.named import NamedMembersMixin
 from skvae.members.rows import check_member_table
-from skvae.scoring.score import mean_log_density
+from skvae.scoring.score import MeanScoreMixin
 from skvae.tables.checks import check_sample_weight
 from skvae.typing import Array, CrossValidation, Density, RandomState
 
@@ -48,7 +52,7 @@ def _all_can_sample(stack: "StackedDensity") -> bool:
     )
 
 
-class StackedDensity(NamedMembersMixin, DensityMixin, BaseEstimator):
+class StackedDensity(NamedMembersMixin, MeanScoreMixin, DensityMixin, BaseEstimator):
     r"""Mixture of density estimators, with weights that fit held-out rows best.
 
     .. math:: p(x) = \sum_m \pi_m\, p_m(x)
@@ -255,27 +259,6 @@ class StackedDensity(NamedMembersMixin, DensityMixin, BaseEstimator):
         log_density = score_members(members, table, labels, n_jobs=self.n_jobs)
         return log_mixture(log_density, self.weights_[counts])
 
-    def score(
-        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
-    ) -> float:
-        """Return the mean log-density of the rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-        y : Ignored
-            For scikit-learn's pipelines.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the mean.
-
-        Returns
-        -------
-        score : float
-            Nats per row (the mean, as for GaussianMixture; KernelDensity sums).
-        """
-        return mean_log_density(self.score_samples(X), sample_weight)
-
     @available_if(_some_know_errors)
     def evidence(
         self,
@@ -367,11 +350,5 @@ class StackedDensity(NamedMembersMixin, DensityMixin, BaseEstimator):
         return [member for _, member in self._kept()]
 
     def _check_parameters(self) -> None:
-        check_number(
-            self.validation_fraction,
-            "validation_fraction",
-            low=0,
-            high=0.9,
-            inclusive=False,
-        )
+        check_fraction(self.validation_fraction, "validation_fraction")
         check_choice(self.refit, "refit", (True, False))

@@ -4,7 +4,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
-__all__ = ["check_choice", "check_number", "check_positive_int"]
+__all__ = ["check_choice", "check_fraction", "check_number", "check_positive_int"]
 
 MOST_BITS_SHOWN = 200
 
@@ -72,6 +72,11 @@ def _is_one_of(value: object, choices: tuple[object, ...]) -> bool:
     return np.ndim(value) == 0 and any(  # type: ignore[arg-type]
         value is choice or value == choice for choice in choices
     )
+
+
+def check_fraction(value: object, name: str) -> None:
+    """Raise unless value is a share of the rows to hold out: above 0, at most 0.9."""
+    check_number(value, name, low=0, high=0.9, inclusive=False)
 
 
 def check_positive_int(value: object, name: str, *also: object) -> None:

@@ -3,10 +3,10 @@
 from skvae.evidence.adaptive import (
     RowEvidence,
     Stage,
+    closed_form_of,
     default_stages,
     estimate_evidence,
 )
-from skvae.evidence.blocks import filled_rows
 from skvae.evidence.bounds import importance_bounds
 from skvae.evidence.decisions import estimate_sides
 from skvae.evidence.noise import RowNoise, row_hash
@@ -35,10 +35,10 @@ __all__ = [
     "RowEvidence",
     "RowNoise",
     "Stage",
+    "closed_form_of",
     "default_stages",
     "estimate_evidence",
     "estimate_sides",
-    "filled_rows",
     "importance_bounds",
     "row_hash",
 ]

@@ -33,7 +33,13 @@ from skvae.evidence.sampling import (
 )
 from skvae.model import VAE, ClosedFormPart
 
-__all__ = ["RowEvidence", "Stage", "default_stages", "estimate_evidence"]
+__all__ = [
+    "RowEvidence",
+    "Stage",
+    "closed_form_of",
+    "default_stages",
+    "estimate_evidence",
+]
 
 # If the background has a larger share of a row, the proposal may have missed modes of
 # the latent part.
@@ -120,6 +126,14 @@ def default_stages(
     ]
 
 
+def closed_form_of(model: VAE, x: Tensor) -> ClosedFormPart:
+    """Return the closed-form part of rows, to the last bit whatever the others are.
+
+    It has some more rows at its end, which are to be ignored.
+    """
+    return model.closed_form(x[filled_rows(len(x), x.device)])
+
+
 @torch.no_grad()
 def estimate_evidence(
     model: VAE,
@@ -159,7 +173,7 @@ def estimate_evidence(
         far from it are settled by fewer draws. It needs several stages, or none.
     """
     if closed_form is None:
-        closed_form = model.closed_form(x[filled_rows(len(x), x.device)])
+        closed_form = closed_form_of(model, x)
     n_rows = len(x)
     every = torch.arange(2 * n_rows, device=x.device)
     if not stages:

@@ -45,12 +45,14 @@ class Estimate:
     @classmethod
     def empty(cls, n_rows: int, device: torch.device) -> "Estimate":
         """Return a record of so many rows, to be filled by `update`."""
-        columns = {
-            column.name: torch.empty(n_rows, dtype=torch.float64, device=device)
-            for column in fields(cls)
-        }
-        columns["n_samples"] = columns["n_samples"].long()
-        return cls(**columns)
+        dtypes = {column.name: torch.float64 for column in fields(cls)}
+        dtypes["n_samples"] = torch.int64
+        return cls(
+            **{
+                name: torch.empty(n_rows, dtype=dtype, device=device)
+                for name, dtype in dtypes.items()
+            }
+        )
 
     def __getitem__(self, rows: Tensor | slice) -> "Estimate":
         """Return the estimates of some rows."""

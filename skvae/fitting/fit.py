@@ -1,5 +1,6 @@
 """The steps of a fit, from rows of numbers to a fitted model."""
 
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import torch
@@ -118,7 +119,7 @@ def fit_model(
         n_done = len(job.trainer.outcome.history)
         callbacks.begin(n_epochs - n_done)
         enabled = bool(parameters.verbose)
-        with FitProgress(name, n_epochs, n_done, enabled=enabled) as bar:
+        with closing(FitProgress(name, n_epochs, n_done, enabled=enabled)) as bar:
 
             def on_epoch(record: EpochRecord, trainer: Trainer) -> bool:
                 bar.update(job.in_input_units(record))

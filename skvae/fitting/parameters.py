@@ -3,7 +3,12 @@
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
-from skvae.arguments.checks import check_choice, check_number, check_positive_int
+from skvae.arguments.checks import (
+    check_choice,
+    check_fraction,
+    check_number,
+    check_positive_int,
+)
 from skvae.model.backgrounds import BackgroundSpec
 from skvae.model.decoders import DecoderSpec
 from skvae.model.likelihoods import LikelihoodSpec
@@ -93,13 +98,7 @@ class Parameters:
         check_number(self.weight_decay, "weight_decay", low=0, also=("auto",))
         check_number(self.dropout, "dropout", low=0, high=0.9, also=("auto",))
         check_number(self.smoothing, "smoothing", low=0, high=10, also=("auto",))
-        check_number(
-            self.validation_fraction,
-            "validation_fraction",
-            low=0,
-            high=0.9,
-            inclusive=False,
-        )
+        check_fraction(self.validation_fraction, "validation_fraction")
         check_number(self.tol, "tol", low=0)
         check_number(self.evidence_tol, "evidence_tol", low=0, inclusive=False)
         check_number(self.verbose, "verbose", low=0, integer=True, also=(True, False))

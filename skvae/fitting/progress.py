@@ -1,7 +1,6 @@
 """The progress bar of a fit."""
 
 import math
-from types import TracebackType
 
 from tqdm.auto import tqdm
 
@@ -34,15 +33,8 @@ class FitProgress:
             disable=not enabled,
         )
 
-    def __enter__(self) -> "FitProgress":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Leave the bar as it is."""
         self.bar.close()
 
     def update(self, record: EpochRecord) -> None:

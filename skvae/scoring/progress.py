@@ -1,7 +1,5 @@
 """The progress bar of a scoring."""
 
-from types import TracebackType
-
 from tqdm.auto import tqdm
 
 __all__ = ["RowProgress"]
@@ -33,15 +31,8 @@ class RowProgress:
         """Return how many rows to read between two updates."""
         return min(most, ROWS_BETWEEN) if self.enabled else most
 
-    def __enter__(self) -> "RowProgress":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Leave the bar as it is."""
         self.bar.close()
 
     def update(self, n_rows: int) -> None:

@@ -17,10 +17,10 @@ from skvae.evidence import (
     Proposal,
     RowNoise,
     Stage,
+    closed_form_of,
     default_stages,
     estimate_evidence,
     estimate_sides,
-    filled_rows,
     importance_bounds,
     row_hash,
 )
@@ -153,7 +153,7 @@ class RowReader:
         x, noise, stages, threshold
             As for `estimate_evidence`.
         """
-        closed_form = self.model.closed_form(x[filled_rows(len(x), x.device)])
+        closed_form = closed_form_of(self.model, x)
         near = (x.abs() <= MOST_IN_SINGLE).all(1) & (single is not self.model)
         columns: dict[str, Array] = {}
         for chosen, model in ((near, single), (~near, self.model)):

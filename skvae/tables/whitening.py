@@ -6,6 +6,7 @@ import numpy as np
 
 from skvae.model.features import ColumnKind
 from skvae.tables.columns import Columns, fit_columns
+from skvae.tables.scaling import location_and_scale, standardise
 from skvae.typing import Array
 
 __all__ = ["WhitenedColumns", "fit_whitened_columns", "has_thin_direction"]
@@ -126,8 +127,7 @@ def has_thin_direction(
     """
     if any(kind.support != "real" for kind in kinds) or len(kinds) > MANY_COLUMNS:
         return False
-    columns = fit_columns(rows, sample_weight, kinds, normal_margins=False)
-    standard, _ = columns.to_model(rows)
+    standard = standardise(rows, *location_and_scale(rows, sample_weight))
     standard = standard[:, (standard != standard[0]).any(0)]
     if standard.shape[1] < 2:
         return False

@@ -71,9 +71,7 @@ def test_wrong_encoder_gives_factor_analysis_within_its_error(
     table: Array, factor_analysis: FactorAnalysis, linear_gaussian: MakeVAE
 ) -> None:
     fa = factor_analysis
-    vae = linear_gaussian(
-        fa.components_.T, fa.mean_, fa.noise_variance_**0.5, inflation=1.2
-    )
+    vae = model_of(fa, linear_gaussian, 1.2)
     rows = table[1000:1100]
     ours = by_encoder(vae, rows, 4096)
     np.testing.assert_allclose(ours, fa.score_samples(rows), rtol=0, atol=0.02)
@@ -118,6 +116,12 @@ def test_fitted_linear_model_is_as_good_as_factor_analysis(
     assert density.score(table[1000:]) == pytest.approx(reference, abs=0.05)
 
 
+def model_of(fa: FactorAnalysis, make: MakeVAE, inflation: float) -> VAE:
+    return make(
+        fa.components_.T, fa.mean_, fa.noise_variance_**0.5, inflation=inflation
+    )
+
+
 @pytest.fixture(scope="module")
 def many() -> Array:
     rng = np.random.default_rng(0)
@@ -131,9 +135,7 @@ def test_rows_are_seldom_far_above_a_threshold_that_is_above_them(
 ) -> None:
     """Whatever the encoder, by Markov's inequality: at most one row in a thousand."""
     fa = FactorAnalysis(2, max_iter=5000).fit(many)
-    vae = linear_gaussian(
-        fa.components_.T, fa.mean_, fa.noise_variance_**0.5, inflation=inflation
-    )
+    vae = model_of(fa, linear_gaussian, inflation)
     exact = fa.score_samples(many)
 
     def read(threshold: Array) -> RowEvidence:
@@ -162,9 +164,7 @@ def test_mean_over_rows_of_few_draws_has_no_bias(
 ) -> None:
     """As `score` reads a mean over rows."""
     fa = FactorAnalysis(2, max_iter=5000).fit(many)
-    vae = linear_gaussian(
-        fa.components_.T, fa.mean_, fa.noise_variance_**0.5, inflation=inflation
-    )
+    vae = model_of(fa, linear_gaussian, inflation)
     estimate = estimate_evidence(
         vae,
         torch.from_numpy(many),
