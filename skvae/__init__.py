@@ -22,6 +22,7 @@ from skvae.model.backgrounds import (
     MixedBackground,
     StudentTBackground,
 )
+from skvae.model.companions import CompanionSpec, GaussianMixtureCompanion
 from skvae.model.decoders import AutoregressiveDecoder, DecoderSpec, MLPDecoder
 from skvae.model.likelihoods import (
     BernoulliLikelihood,
@@ -70,6 +71,7 @@ __all__ = [
     "BernoulliLikelihood",
     "Bounds",
     "CategoricalLikelihood",
+    "CompanionSpec",
     "ConditionalVAEDensity",
     "DReG",
     "DecoderSpec",
@@ -86,6 +88,7 @@ __all__ = [
     "FlowPrior",
     "FullPosterior",
     "GaussianLikelihood",
+    "GaussianMixtureCompanion",
     "IndependentBackground",
     "LadderPosterior",
     "LadderPrior",

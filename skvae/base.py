@@ -23,6 +23,7 @@ from skvae.fitting.row_counts import row_counts
 from skvae.fitting.state import FittedState
 from skvae.model import VAE
 from skvae.model.backgrounds import BackgroundSpec
+from skvae.model.companions import CompanionSpec
 from skvae.model.decoders import DecoderSpec
 from skvae.model.likelihoods import LikelihoodSpec
 from skvae.model.memory import check_memory
@@ -34,6 +35,7 @@ from skvae.scoring.reader import RowReader
 from skvae.scoring.score import mean_log_density
 from skvae.tables.checks import check_sample_weight
 from skvae.tables.columns import merge_duplicates
+from skvae.tables.companion import CompanionDensity
 from skvae.tables.given import Given
 from skvae.tables.large import LargeTable, choose_rows, is_large
 from skvae.tables.names import seen_by
@@ -54,6 +56,7 @@ FAMILIES: dict[str, type[ComponentSpec]] = {
         LikelihoodSpec,
         ObjectiveSpec,
         BackgroundSpec,
+        CompanionSpec,
     )
 }
 
@@ -86,6 +89,8 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
     likelihood_: LikelihoodSpec
     objective_: ObjectiveSpec
     background_: BackgroundSpec | None
+    companion_: CompanionSpec | None
+    companion_density_: CompanionDensity | None
     _optimiser_state: dict[str, Any] | None
 
     def __init__(
@@ -98,6 +103,7 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
         likelihood: str | LikelihoodSpec = "mixture",
         objective: str | ObjectiveSpec = "iwae",
         background: str | BackgroundSpec | None = "auto",
+        companion: str | CompanionSpec | None = "auto",
         hidden_layer_sizes: tuple[int, ...] = (96, 96, 96, 96, 96, 96),
         n_importance_samples: int = 64,
         marginal_transform: str | None = "auto",
@@ -126,6 +132,7 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
         self.likelihood = likelihood
         self.objective = objective
         self.background = background
+        self.companion = companion
         self.hidden_layer_sizes = hidden_layer_sizes
         self.n_importance_samples = n_importance_samples
         self.marginal_transform = marginal_transform
@@ -258,7 +265,12 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
 
     def _reader(self) -> RowReader:
         """Return the fitted model as it reads rows."""
-        return RowReader.on(check_device(self.device), self.model_, self.columns_)
+        return RowReader.on(
+            check_device(self.device),
+            self.model_,
+            self.columns_,
+            self.companion_density_,
+        )
 
     def _budget(
         self, tol: float | None = None, max_samples: int | None = None

@@ -157,6 +157,7 @@ likelihood_, objective_, background_
             likelihood=likelihood,
             objective=objective,
             background=background,
+            companion=None,
             hidden_layer_sizes=hidden_layer_sizes,
             n_importance_samples=n_importance_samples,
             marginal_transform=marginal_transform,

@@ -280,6 +280,7 @@ class DistilledDensity(MeanScoreMixin, DensityMixin, BaseEstimator):
             1,
             decoder=AutoregressiveDecoder(layers, reads_latents=False),
             likelihood=likelihood,
+            companion=None,
             hidden_layer_sizes=(4,),  # of an encoder that is never asked
             learning_rate=0.006,
             weight_decay=1e-4,

@@ -68,6 +68,7 @@ def density_for_ranking(n_columns: int = 0, labels: Collection[int] = ()) -> VAE
     return VAEDensity(
         decoder="mlp",
         likelihood=likelihood,
+        companion=None,
         marginal_transform=None,
         smoothing="auto",
         unknown_category="other",

@@ -7,6 +7,7 @@ from skvae.evidence.adaptive import (
     default_stages,
     estimate_evidence,
 )
+from skvae.evidence.blocks import filled_rows
 from skvae.evidence.bounds import importance_bounds
 from skvae.evidence.decisions import estimate_sides
 from skvae.evidence.noise import RowNoise, row_hash
@@ -39,6 +40,7 @@ __all__ = [
     "default_stages",
     "estimate_evidence",
     "estimate_sides",
+    "filled_rows",
     "importance_bounds",
     "row_hash",
 ]

@@ -27,8 +27,8 @@ from skvae.evidence.sampling import (
     NEGLIGIBLE_SHARE,
     Budget,
     Halves,
-    latent_share_of_other,
     merged,
+    of_other_half,
     settle,
 )
 from skvae.model import VAE, ClosedFormPart
@@ -71,6 +71,7 @@ class RowEvidence:
     n_samples: Tensor
     n_stages: Tensor
     background_share: Tensor
+    companion_share: Tensor
     unreliable: Tensor
 
     def __getitem__(self, rows: slice) -> "RowEvidence":
@@ -263,9 +264,10 @@ def _following(
     n_stages : int
         Number of all stages.
     """
-    share = latent_share_of_other(halves, closed_form)
-    doubtful = 1 - share > DOUBTFUL_SHARE
+    log_density = of_other_half(halves)
+    doubtful = closed_form.is_doubtful(log_density, DOUBTFUL_SHARE).flatten()
     if number:
+        share = closed_form.latent_share(log_density).flatten()
         doubtful &= share >= HOPELESS_SHARE
     elsewhere = max(number + 1, n_stages - 1) if number else 1
     return torch.where(doubtful, elsewhere, n_stages)
@@ -278,6 +280,7 @@ def _finish(
     rows = filled_rows(n_rows, n_stages.device)
     closed_form, latent, n_stages = closed_form[rows], latent[rows], n_stages[rows]
     share = closed_form.latent_share(latent.log_density)
+    background_share = closed_form.background_share(latent.log_density)
     return RowEvidence(
         log_density=closed_form.mix(latent.log_density),
         standard_error=share * latent.standard_error,
@@ -286,6 +289,7 @@ def _finish(
         pareto_k=latent.pareto_k,
         n_samples=latent.n_samples,
         n_stages=n_stages,
-        background_share=1 - share,
+        background_share=background_share,
+        companion_share=(1 - share - background_share).clamp(min=0),
         unreliable=latent.unreliable() & (share >= NEGLIGIBLE_SHARE),
     )[:n_rows]

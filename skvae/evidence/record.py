@@ -42,8 +42,10 @@ class Evidence:
         no latents, nothing is sampled: one sample gives the value without an error, and
         k̂ is −∞.
     background_share : ndarray of shape (n,)
-        Probability that the row comes from the background, given the row; 0 without
-        a background.
+        Probability that the row comes from the background, or from the broad part of
+        the companion, given the row; 0 without them.
+    companion_share : ndarray of shape (n,)
+        Probability that the row comes from the rest of the companion; 0 without one.
     unreliable : ndarray of bool of shape (n,)
         Whether to read the value as a lower bound: k̂ is nan, or above
         min(1 − 1/log₁₀ K, 0.7) with K the number of weights (by more than its standard
@@ -58,6 +60,7 @@ class Evidence:
     n_samples: NDArray[np.int64]
     n_stages: NDArray[np.int64]
     background_share: NDArray[np.float64]
+    companion_share: NDArray[np.float64]
     unreliable: NDArray[np.bool_]
 
     def unbiased(self) -> NDArray[np.float64]:

@@ -26,8 +26,8 @@ __all__ = [
     "DrawSampler",
     "Halves",
     "Sampler",
-    "latent_share_of_other",
     "merged",
+    "of_other_half",
     "settle",
 ]
 
@@ -95,10 +95,12 @@ class Halves(ABC):
         """Enlarge halves that have fewer draws than their entry of `totals` (2B,)."""
 
 
-def latent_share_of_other(halves: Halves, closed_form: ClosedFormPart) -> Tensor:
-    """Return the latent part's share of each row, as the other half has it, (2B,)."""
-    log_density = halves.estimate.log_density.view(2, -1)
-    return swapped(closed_form.latent_share(log_density).flatten())
+def of_other_half(halves: Halves) -> Tensor:
+    """Return log p̂(x) of the latent part as the other half of the row has it, (2, B).
+
+    Decisions about a half read this, and nothing of the half itself.
+    """
+    return halves.estimate.log_density.view(2, -1).flip(0)
 
 
 class Sampler(ABC):
@@ -157,7 +159,7 @@ def settle(
     while True:
         estimate = halves.estimate
         n_draws = estimate.n_samples.clone()  # it changes with the draws
-        share = latent_share_of_other(halves, closed_form)
+        share = closed_form.latent_share(of_other_half(halves)).flatten()
         tol = torch.full_like(share, budget.tol)
         for_tail = _wanted_for_tail(estimate, share)
         if threshold is not None:

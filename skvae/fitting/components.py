@@ -9,6 +9,7 @@ from skvae.model.backgrounds import (
     MixedBackground,
     StudentTBackground,
 )
+from skvae.model.companions import CompanionSpec, GaussianMixtureCompanion
 from skvae.model.decoders import AutoregressiveDecoder, DecoderSpec, MLPDecoder
 from skvae.model.features import ColumnKind
 from skvae.model.likelihoods import LikelihoodSpec, MixedLikelihood
@@ -43,6 +44,7 @@ class Specs:
     likelihood: LikelihoodSpec
     objective: ObjectiveSpec
     background: BackgroundSpec | None
+    companion: CompanionSpec | None = None
 
 
 def resolve_specs(parameters: Parameters) -> Specs:
@@ -75,6 +77,11 @@ def resolve_specs(parameters: Parameters) -> Specs:
             if parameters.background is None or _is_auto(parameters.background)
             else resolve(parameters.background, BackgroundSpec, also="'auto', None, ")
         ),
+        companion=(
+            None
+            if parameters.companion is None or _is_auto(parameters.companion)
+            else resolve(parameters.companion, CompanionSpec, also="'auto', None, ")
+        ),
     )
 
 
@@ -106,14 +113,18 @@ def specs_for_columns(
             background = StudentTBackground()
         else:
             background = MixedBackground() if n_real else IndependentBackground()
+    companion = specs.companion
+    if _is_auto(parameters.companion) and n_real == len(supports):
+        companion = GaussianMixtureCompanion()
     for j, support in enumerate(supports):
-        if background is not None and support not in background.supports:
-            raise ValueError(
-                f"background={parameters.background!r} is for "
-                f"{' or '.join(background.supports)} columns, but the likelihood "
-                f"takes column {j} as {support}. Use 'auto' or None."
-            )
-    return replace(specs, decoder=decoder, background=background)
+        for family, spec in (("background", background), ("companion", companion)):
+            if spec is not None and support not in spec.supports:
+                raise ValueError(
+                    f"{family}={getattr(parameters, family)!r} is for "
+                    f"{' or '.join(spec.supports)} columns, but the likelihood takes "
+                    f"column {j} as {support}. Use 'auto' or None."
+                )
+    return replace(specs, decoder=decoder, background=background, companion=companion)
 
 
 def has_real(kinds: tuple[ColumnKind, ...]) -> bool:

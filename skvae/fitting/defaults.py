@@ -8,7 +8,10 @@ from skvae.fitting.parameters import Parameters
 __all__ = ["FitSettings", "TableSize", "fit_settings"]
 
 MAX_VALIDATION_ROWS = 5000
-MIN_ROWS_TO_STOP_EARLY = 100
+# Training stops early, by validation rows, from as many rows on.
+MIN_ROWS_TO_STOP_EARLY = 8
+# A tenth of few rows tells little: as many validate, but no more than this share.
+FEW_VALIDATION_ROWS, MOST_VALIDATION = 25, 0.25
 # Wide tables of as many rows have few rows per column, but enough of them.
 MANY_ROWS = 30_000
 LARGE_ROWS = 20_000  # more rows are worth more steps, as their cube root
@@ -72,6 +75,8 @@ class FitSettings:
         Least standard deviation of the likelihood, in spreads of the column.
     few_rows : bool
         Whether rows per column are too few to do without regularisation.
+    tiny : bool
+        Whether rows are too few to set some of them aside.
     """
 
     latent_levels: tuple[int, ...]
@@ -83,6 +88,7 @@ class FitSettings:
     weight_decay: float
     smoothing: float
     few_rows: bool
+    tiny: bool
 
     @property
     def n_components(self) -> int:
@@ -134,17 +140,23 @@ def fit_settings(parameters: Parameters, size: TableSize) -> FitSettings:
         ),
         smoothing=float(smoothing),
         few_rows=heavy > 0,
+        tiny=parameters.early_stopping == "auto" and not n_valid,
     )
 
 
 def _n_valid(parameters: Parameters, size: TableSize) -> int:
     """Return how many rows validate; none where training does not stop early."""
     stops = parameters.early_stopping
-    if isinstance(stops, str):
+    stops_itself = isinstance(stops, str)
+    if stops_itself:
         stops = size.n_draws >= MIN_ROWS_TO_STOP_EARLY
     if not stops:
         return 0
-    n_valid = round(parameters.validation_fraction * size.n_draws)
+    share = parameters.validation_fraction
+    if stops_itself:
+        few = FEW_VALIDATION_ROWS / size.n_draws
+        share = max(share, min(MOST_VALIDATION, few))
+    n_valid = round(share * size.n_draws)
     return min(max(min(n_valid, MAX_VALIDATION_ROWS), 1), size.n_draws - 1)
 
 

@@ -16,7 +16,7 @@ from skvae.fitting.parameters import Parameters
 from skvae.fitting.plan import WeightedRows, plan_fit
 from skvae.fitting.progress import FitProgress
 from skvae.fitting.race import choose_job
-from skvae.fitting.split import split_rows
+from skvae.fitting.split import SplitRows, split_rows
 from skvae.fitting.state import FittedState
 from skvae.fitting.torch_state import training_state
 from skvae.training import EpochRecord, Trainer, TrainingOutcome
@@ -124,18 +124,18 @@ def fit_model(
             def on_epoch(record: EpochRecord, trainer: Trainer) -> bool:
                 bar.update(job.in_input_units(record))
                 return callbacks.after_epoch(
-                    lambda: _state_of(job, table, previous).attributes()
+                    lambda: _state_of(job, split, previous).attributes()
                 )
 
             outcome = job.trainer.run(on_epoch)
-        state = _state_of(job, table, previous)
+        state = _state_of(job, split, previous)
         if partial:
             state = replace(state, optimiser_state=job.optimiser_state())
     return FitResult(state, outcome)
 
 
 def _state_of(
-    job: FitJob, table: WeightedRows, previous: FittedState | None
+    job: FitJob, split: SplitRows, previous: FittedState | None
 ) -> FittedState:
     """Return what the fit would leave behind if training ended now."""
     outcome = job.trainer.outcome
@@ -143,7 +143,7 @@ def _state_of(
     records = (job.in_input_units(record) for record in outcome.history)
     return FittedState(
         model=job.snapshot(),
-        schema=table.schema,
+        schema=split.table.schema,
         columns=job.rows.columns,
         latent_levels=job.latent_levels,
         specs=job.specs,
@@ -153,4 +153,5 @@ def _state_of(
         ],
         best_iter=len(before) + outcome.best_epoch,
         pilots=job.pilots,
+        companion=job.companion_beside(split),
     )

@@ -13,6 +13,7 @@ from skvae.fitting.plan import FitPlan
 from skvae.fitting.split import MappedRows, SplitRows
 from skvae.fitting.state import FittedState, OptimiserState, Pilots
 from skvae.model import VAE
+from skvae.tables.companion import CompanionDensity
 from skvae.training import EpochRecord, Trainer
 from skvae.typing import Array
 
@@ -72,6 +73,15 @@ class FitJob:
         It is in the units of the input.
         """
         return self.trainer.best_log_p.numpy() + self.rows.log_jacobian_valid
+
+    def companion_beside(self, split: SplitRows) -> CompanionDensity | None:
+        """Return the companion, with the share that it has beside the best weights."""
+        if split.companion is None:
+            return None
+        latent = self.trainer.latent_log_p().numpy() + self.rows.log_jacobian_valid
+        return split.companion.beside(
+            latent, split.validating, self.validation_weight
+        )
 
     def snapshot(self) -> VAE:
         """Return a copy of the model with its best weights, float64, on the CPU."""

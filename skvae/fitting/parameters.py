@@ -10,6 +10,7 @@ from skvae.arguments.checks import (
     check_positive_int,
 )
 from skvae.model.backgrounds import BackgroundSpec
+from skvae.model.companions import CompanionSpec
 from skvae.model.decoders import DecoderSpec
 from skvae.model.likelihoods import LikelihoodSpec
 from skvae.model.posteriors import PosteriorSpec
@@ -47,6 +48,7 @@ class Parameters:
     likelihood: str | LikelihoodSpec
     objective: str | ObjectiveSpec
     background: str | BackgroundSpec | None
+    companion: str | CompanionSpec | None
     hidden_layer_sizes: tuple[int, ...]
     n_importance_samples: int
     marginal_transform: str | None
@@ -78,8 +80,12 @@ class Parameters:
             That name the first parameter which has a value that is not allowed.
         """
         given = estimator.get_params(deep=False)
-        names = cls.__dataclass_fields__
-        parameters = cls(**{name: given[name] for name in names})  # type: ignore[arg-type]
+        names = cls.__dataclass_fields__.keys() - {"companion"}
+        parameters = cls(
+            # A conditional density has none.
+            companion=given.get("companion"),  # type: ignore[arg-type]
+            **{name: given[name] for name in names},  # type: ignore[arg-type]
+        )
         parameters._check()
         return parameters
 

@@ -7,6 +7,7 @@ import torch
 from skvae.fitting.components import Specs, other_decoders
 from skvae.fitting.defaults import FitSettings, TableSize, fit_settings
 from skvae.fitting.parameters import Parameters
+from skvae.model.companions import CompanionSpec
 from skvae.model.decoders import DecoderSpec
 from skvae.tables.given import GivenColumns
 from skvae.tables.large import LargeTable
@@ -73,6 +74,8 @@ class FitPlan:
         Where to train.
     other_decoders : tuple of DecoderSpec
         What "auto" may put in the place of the specs' decoder.
+    companion : CompanionSpec or None
+        What shares p(x) with the latent part, where its share can be found.
     """
 
     specs: Specs
@@ -83,6 +86,7 @@ class FitPlan:
     n_draws: int
     device: torch.device
     other_decoders: tuple[DecoderSpec, ...] = ()
+    companion: CompanionSpec | None = None
 
 
 def plan_fit(
@@ -134,6 +138,9 @@ def plan_fit(
     others: tuple[DecoderSpec, ...] = ()
     if settings.few_rows and settings.n_valid:
         others = other_decoders(parameters, table.schema.kinds)
+    # Without validation rows nothing says how large its share should be, unless the
+    # rows are so few that it should be large.
+    judged = settings.n_valid > 0 or (settings.tiny and not partial)
     return FitPlan(
         specs=specs,
         settings=settings,
@@ -143,4 +150,5 @@ def plan_fit(
         n_draws=n_draws,
         device=device,
         other_decoders=others,
+        companion=specs.companion if judged and not table.n_given else None,
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from skvae.fitting.companion import CandidateCompanion, fit_companion
 from skvae.fitting.plan import MAX_DRAWS, FitPlan, WeightedRows
 from skvae.tables.columns import RowMap, fit_columns
 from skvae.tables.given import ConditionalColumns
@@ -26,11 +27,19 @@ class SplitRows:
         All rows.
     train, valid : ndarray of shape (n,)
         Weights, in units of one row.
+    companion : CandidateCompanion or None
+        What will share p(x) with the latent part.
     """
 
     table: WeightedRows
     train: Array
     valid: Array
+    companion: CandidateCompanion | None = None
+
+    @property
+    def validating(self) -> Index:
+        """Numbers of the rows that validate."""
+        return np.flatnonzero(self.valid > 0)
 
     def to_scale_by(self) -> Index:
         """Return the training rows that scaling is fitted to: all, or some if large."""
@@ -90,7 +99,7 @@ class SplitRows:
         u, log_jacobian = columns.to_model(rows[used])
         x, x_weight = in_float32(u), torch.from_numpy(self.train[used])
         start = _some(np.arange(len(used)))
-        valid = np.flatnonzero(self.valid > 0)
+        valid = self.validating
         x_valid, log_jacobian_valid = columns.to_model(rows[valid])
         source: RowSource = x.to(device)
         weight = x_weight
@@ -103,6 +112,13 @@ class SplitRows:
             x_valid=in_float32(x_valid).to(device),
             weight_valid=torch.from_numpy(self.valid[valid]),
             n_draws=max(1, round(float(self.train.sum()))),
+            companion_log_p=(
+                None
+                if self.companion is None
+                else torch.from_numpy(
+                    self.companion.log_density(valid) - log_jacobian_valid
+                )
+            ),
         )
         return MappedRows(
             columns=columns,
@@ -152,7 +168,8 @@ def split_rows(
     if len(weight) > plan.n_draws:
         # Some of many rows were chosen by weight; each of them now counts as one.
         valid = torch.where(valid > 0, valid.clamp(min=1), 0)
-    return SplitRows(table, train.numpy(), valid.numpy())
+    parts = train.numpy(), valid.numpy()
+    return SplitRows(table, *parts, fit_companion(plan, table, *parts))
 
 
 def _some(index: Index) -> Index:

@@ -6,11 +6,13 @@ from typing import Any, Protocol, TypeAlias
 from skvae.fitting.components import Specs
 from skvae.model import VAE
 from skvae.model.backgrounds import BackgroundSpec
+from skvae.model.companions import CompanionSpec
 from skvae.model.decoders import DecoderSpec
 from skvae.model.likelihoods import LikelihoodSpec
 from skvae.model.posteriors import PosteriorSpec
 from skvae.model.priors import PriorSpec
 from skvae.tables.columns import RowMap
+from skvae.tables.companion import CompanionDensity
 from skvae.tables.schema import TableSchema
 from skvae.training.objectives import ObjectiveSpec
 
@@ -37,6 +39,8 @@ class Fitted(Protocol):
     likelihood_: LikelihoodSpec
     objective_: ObjectiveSpec
     background_: BackgroundSpec | None
+    companion_: CompanionSpec | None
+    companion_density_: CompanionDensity | None
     _optimiser_state: OptimiserState | None
 
 
@@ -62,6 +66,8 @@ class FittedState:
         Epoch whose weights the model has.
     pilots : list of dict
         One record per training that chose margins or decoder.
+    companion : CompanionDensity or None
+        What shares p(x) with the model.
     optimiser_state : dict or None
         For a training that goes on; None where it does not.
     """
@@ -74,6 +80,7 @@ class FittedState:
     history: History
     best_iter: int
     pilots: Pilots
+    companion: CompanionDensity | None = None
     optimiser_state: OptimiserState | None = None
 
     @classmethod
@@ -91,10 +98,12 @@ class FittedState:
                 likelihood=estimator.likelihood_,
                 objective=estimator.objective_,
                 background=estimator.background_,
+                companion=estimator.companion_,
             ),
             history=estimator.history_,
             best_iter=estimator.best_iter_,
             pilots=estimator.pilots_,
+            companion=estimator.companion_density_,
             optimiser_state=estimator._optimiser_state,
         )
 
@@ -111,5 +120,6 @@ class FittedState:
             "n_iter_": len(self.history),
             "best_iter_": self.best_iter,
             "pilots_": self.pilots,
+            "companion_density_": self.companion,
             "_optimiser_state": self.optimiser_state,
         }

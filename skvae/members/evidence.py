@@ -184,6 +184,7 @@ def exact_evidence(log_density: Array) -> Evidence:
         n_samples=count,
         n_stages=count,
         background_share=zero,
+        companion_share=zero,
         unreliable=np.zeros(len(log_density), dtype=np.bool_),
     )
 
@@ -232,5 +233,6 @@ def mix_evidence(weights: Array, parts: Sequence[Evidence]) -> Evidence:
         n_samples=all_of("n_samples").sum(0),
         n_stages=all_of("n_stages").max(0),
         background_share=shared(all_of("background_share"), 1),
+        companion_share=shared(all_of("companion_share"), 1),
         unreliable=np.logical_or.reduce(counts & (all_of("unreliable") > 0)),
     )

@@ -15,7 +15,8 @@ class ClosedFormPart:
 
     .. math:: p(x) = (1 - \epsilon)\, p_{\mathrm{latent}}(x) + \epsilon\, p_0(x)
 
-    By default there is no such term: p(x) is the latent part.
+    By default there is no such term: p(x) is the latent part. With a companion, all of
+    this is 1 − c of the density, and c is the companion's.
 
     Attributes
     ----------
@@ -24,10 +25,16 @@ class ClosedFormPart:
         weights, beside whose mean they are a constant. None without such terms.
     log_weight : float
         log(1 − ε), the log-weight of the latent part.
+    background_log_odds : Tensor of shape (B,) or None
+        What of `log_odds` is broad: the background, and the companion's broad part.
+    own_log_odds : Tensor of shape (B,) or None
+        What `log_odds` is without a companion.
     """
 
     log_odds: Tensor | None = None
     log_weight: float = 0.0
+    background_log_odds: Tensor | None = None
+    own_log_odds: Tensor | None = None
 
     @classmethod
     def weighted(cls, log_prob: Tensor, weight: float) -> "ClosedFormPart":
@@ -41,13 +48,38 @@ class ClosedFormPart:
             ε, between 0 and 1.
         """
         log_weight = math.log1p(-weight)
-        return cls(log_prob + math.log(weight) - log_weight, log_weight)
+        log_odds = log_prob + math.log(weight) - log_weight
+        return cls(log_odds, log_weight, log_odds, log_odds)
+
+    def with_companion(
+        self, log_prob: Tensor, broad_log_prob: Tensor, weight: float
+    ) -> "ClosedFormPart":
+        """Return the part with one more density in it.
+
+        Parameters
+        ----------
+        log_prob : Tensor of shape (B,)
+            Its log-density.
+        broad_log_prob : Tensor of shape (B,)
+            What its broad part, times that part's share of it, adds to its density.
+        weight : float
+            Its share c of p(x), between 0 and 1.
+        """
+        log_weight = self.log_weight + math.log1p(-weight)
+        log_odds = log_prob + math.log(weight) - log_weight
+        background = broad_log_prob + math.log(weight) - log_weight
+        if self.log_odds is not None:
+            log_odds = torch.logaddexp(log_odds, self.log_odds)
+            background = torch.logaddexp(background, self.log_odds)
+        return ClosedFormPart(log_odds, log_weight, background, self.log_odds)
 
     def __getitem__(self, rows: Tensor | slice) -> "ClosedFormPart":
         """Return the part for some of the rows."""
         if self.log_odds is None:
             return self
-        return ClosedFormPart(self.log_odds[rows], self.log_weight)
+        columns = self.log_odds, self.background_log_odds, self.own_log_odds
+        total, background, own = (None if c is None else c[rows] for c in columns)
+        return ClosedFormPart(total, self.log_weight, background, own)
 
     def mix(self, log_p: Tensor) -> Tensor:
         """Return log p(x), given log p_latent(x) or a bound on it, shape (..., B)."""
@@ -66,3 +98,30 @@ class ClosedFormPart:
         if self.log_odds is None:
             return torch.ones_like(log_p)
         return (log_p - self.log_odds).sigmoid()
+
+    def background_share(self, log_p: Tensor) -> Tensor:
+        """Return the probability that each row comes from the background, given x.
+
+        Parameters
+        ----------
+        log_p : Tensor of shape (B,)
+            As for `latent_share`.
+        """
+        if self.log_odds is None or self.background_log_odds is None:
+            return torch.zeros_like(log_p)
+        of_closed_form = (self.background_log_odds - self.log_odds).exp()
+        return (self.log_odds - log_p).sigmoid() * of_closed_form
+
+    def is_doubtful(self, log_p: Tensor, share: float) -> Tensor:
+        """Return whether the background has more than a share, without a companion.
+
+        Parameters
+        ----------
+        log_p : Tensor of shape (..., B)
+            As for `latent_share`.
+        share : float
+            The share.
+        """
+        if self.own_log_odds is None:
+            return torch.zeros_like(log_p, dtype=torch.bool)
+        return (self.own_log_odds - log_p).sigmoid() > share

@@ -21,20 +21,44 @@ from skvae.evidence import (
     default_stages,
     estimate_evidence,
     estimate_sides,
+    filled_rows,
     importance_bounds,
     row_hash,
 )
-from skvae.model import VAE
+from skvae.model import VAE, ClosedFormPart
 from skvae.model.spec import resolve
 from skvae.scoring.progress import RowProgress
 from skvae.scoring.torch_state import reading_state
 from skvae.tables.columns import RowMap
+from skvae.tables.companion import CompanionDensity
 from skvae.tables.large import ROWS_AT_ONCE, row_blocks
 from skvae.typing import Array
 
 __all__ = ["RowReader"]
 
 MOST_IN_SINGLE = 1e3  # model units
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Some rows as the model reads them.
+
+    Attributes
+    ----------
+    x : Tensor of shape (B, D)
+        In model units.
+    log_jacobian : ndarray of shape (B,)
+        log |det du/dx|.
+    key : ndarray of shape (B,)
+        Of the rows' noise.
+    closed_form : ClosedFormPart
+        What needs no latents, of these rows and of some more.
+    """
+
+    x: Tensor
+    log_jacobian: Array
+    key: NDArray[np.uint64]
+    closed_form: ClosedFormPart
 
 
 @dataclass(frozen=True)
@@ -52,14 +76,23 @@ class RowReader:
         Between table and model units.
     device : torch.device
         Where to compute.
+    companion : CompanionDensity or None
+        What shares p(x) with the model.
     """
 
     model: VAE
     columns: RowMap
     device: torch.device
+    companion: CompanionDensity | None = None
 
     @classmethod
-    def on(cls, device: torch.device, model: VAE, columns: RowMap) -> "RowReader":
+    def on(
+        cls,
+        device: torch.device,
+        model: VAE,
+        columns: RowMap,
+        companion: CompanionDensity | None = None,
+    ) -> "RowReader":
         """Return a reader on a device, given a fitted model on the CPU."""
         # A model that was unpickled in inference mode has tensors of which torch
         # computes no gradients; copies that are made outside that mode have none.
@@ -68,7 +101,7 @@ class RowReader:
         if inference or device.type != "cpu":
             with reading_state():
                 model = copy.deepcopy(model).to(device)
-        return cls(model, columns, device)
+        return cls(model, columns, device, companion)
 
     def stages(
         self,
@@ -119,15 +152,15 @@ class RowReader:
         single = self.model
         if single.reads_in_single:
             single = copy.deepcopy(single).float()
-        for x, log_jacobian, key in self._blocks(rows, seed, at_once):
+        for block in self._blocks(rows, seed, at_once):
             limit = None
             if threshold is not None:
-                limit = self.tensor(threshold - log_jacobian)
-            part = self._evidence_of_block(single, x, RowNoise(key), stages, limit)
-            part["log_density"] += log_jacobian
+                limit = self.tensor(threshold - block.log_jacobian)
+            part = self._evidence_of_block(single, block, stages, limit)
+            part["log_density"] += block.log_jacobian
             parts.append(part)
             if progress is not None:
-                progress.update(len(x))
+                progress.update(len(block.x))
         return Evidence(
             **{
                 name: np.concatenate([part[name] for part in parts])
@@ -138,8 +171,7 @@ class RowReader:
     def _evidence_of_block(
         self,
         single: VAE,
-        x: Tensor,
-        noise: RowNoise,
+        block: _Block,
         stages: Sequence[Stage],
         threshold: Tensor | None,
     ) -> dict[str, Array]:
@@ -150,10 +182,12 @@ class RowReader:
         single : VAE
             The model in single precision, or where it is not read so, itself. Of rows
             far out, single precision would leave too few digits.
-        x, noise, stages, threshold
+        block : _Block
+            The rows.
+        stages, threshold
             As for `estimate_evidence`.
         """
-        closed_form = closed_form_of(self.model, x)
+        x, noise, closed_form = block.x, RowNoise(block.key), block.closed_form
         near = (x.abs() <= MOST_IN_SINGLE).all(1) & (single is not self.model)
         columns: dict[str, Array] = {}
         for chosen, model in ((near, single), (~near, self.model)):
@@ -176,20 +210,30 @@ class RowReader:
     def bounds(self, rows: Array, n_samples: Sequence[int], seed: int) -> Bounds:
         """Return the ELBO and the importance-weighted bounds of every row."""
         parts = []
-        for x, log_jacobian, key in self._blocks(rows, seed):
-            noise = RowNoise(key, quasi=False)
-            bounds = importance_bounds(self.model, x, noise, [1, *n_samples])
-            parts.append(bounds.cpu().numpy() + log_jacobian)
+        for block in self._blocks(rows, seed):
+            noise = RowNoise(block.key, quasi=False)
+            bounds = importance_bounds(
+                self.model, block.x, noise, [1, *n_samples], block.closed_form
+            )
+            parts.append(bounds.cpu().numpy() + block.log_jacobian)
         elbo, *iwae = np.concatenate(parts, axis=1)
         return Bounds(tuple(n_samples), elbo, np.reshape(iwae, (len(n_samples), -1)))
 
     def _blocks(
         self, rows: Array, seed: int, at_once: int = ROWS_AT_ONCE
-    ) -> Iterator[tuple[Tensor, Array, NDArray[np.uint64]]]:
-        """Yield rows in model units, their log |det du/dx| and their noise's keys."""
+    ) -> Iterator[_Block]:
+        """Yield the rows as the model reads them."""
         for block in row_blocks(rows, at_once):
             u, log_jacobian = self.columns.to_model(block)
-            yield self.tensor(u), log_jacobian, row_hash(block, seed)
+            x = self.tensor(u)
+            closed_form = closed_form_of(self.model, x)
+            companion = self.companion
+            if companion is not None:
+                known = np.stack(companion.log_density(block)) - log_jacobian
+                filled = filled_rows(len(x), x.device)
+                log_p, broad = self.tensor(known)[:, filled]
+                closed_form = closed_form.with_companion(log_p, broad, companion.weight)
+            yield _Block(x, log_jacobian, row_hash(block, seed), closed_form)
 
     @reading_state()
     def embed(self, rows: Array) -> Array:
@@ -237,7 +281,17 @@ class RowReader:
             end = min(begin + ROWS_AT_ONCE, n_samples)
             part = None if given is None else self.tensor(given[begin:end])
             parts.append(self.model.generate(end - begin, generator, part))
-        return self.columns.to_table(torch.cat(parts).cpu().numpy())
+        rows = self.columns.to_table(torch.cat(parts).cpu().numpy())
+        return rows if self.companion is None else self._with_some(rows, seed)
+
+    def _with_some(self, rows: Array, seed: int) -> Array:
+        """Return rows with the companion's share of them drawn from the companion."""
+        assert self.companion is not None
+        generator = torch.Generator().manual_seed(1 + seed)
+        chosen = torch.rand(len(rows), generator=generator) < self.companion.weight
+        numbers = chosen.nonzero().squeeze(1).numpy()
+        rows[numbers] = self.companion.draw(len(numbers), generator)
+        return rows
 
     def tensor(self, values: Array) -> Tensor:
         """Put numbers on the device."""

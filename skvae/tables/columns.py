@@ -99,6 +99,7 @@ def fit_columns(
     *,
     normal_margins: bool,
     smoothing: float = 0.0,
+    least_floor: float = MIN_FLOOR,
 ) -> Columns:
     """Fit location, scale, margin and floor of every column.
 
@@ -115,10 +116,12 @@ def fit_columns(
         Whether to map real columns to normal scores.
     smoothing : float, default=0.0
         Smallest floor, in robust spreads of the column.
+    least_floor : float, default=0.001
+        Smallest floor, in standard deviations of the column.
 
     Notes
     -----
-    The floor of a column is 10⁻³ of its standard deviation. Where values repeat and
+    The floor of a column is `least_floor` of its standard deviation. Where values repeat and
     the rounding error step/√12 of the smallest step between values is larger, the
     floor is this error, but at most half of the standard deviation. With `smoothing`,
     the floor is at least that many times the spread of the column's middle 90 %, which
@@ -147,11 +150,11 @@ def fit_columns(
     n_rows = max(float(sample_weight.sum()), len(rows))
     floor = [
         max(
-            _resolution(column, n_rows),
+            _resolution(column, n_rows, least_floor),
             smoothing * _robust_spread(column, sample_weight) if smoothing else 0.0,
         )
         if is_real
-        else MIN_FLOOR
+        else least_floor
         for column, is_real in zip(u.T, real, strict=True)
     ]
     return replace(mapped, floor=np.array(floor))
@@ -169,16 +172,16 @@ def _with_log_scale(
     return replace(kind, center=center, scale=float(np.sqrt(square)) or 1.0)
 
 
-def _resolution(column: Array, n_rows: float) -> float:
+def _resolution(column: Array, n_rows: float, least: float) -> float:
     """Return the floor that repeated values set, or the least floor, in model units."""
     distinct = np.unique(column)
     gaps = np.diff(distinct)
     # Smaller gaps come from rounding of equal values, not from a step.
     gaps = gaps[gaps > 1e-9 * (distinct[-1] - distinct[0])]
     if not len(gaps) or len(distinct) > 0.9 * n_rows:
-        return MIN_FLOOR
+        return least
     # An error that is uniform over a step has the standard deviation step/√12.
-    return float(np.clip(gaps.min() / np.sqrt(12), MIN_FLOOR, MAX_FLOOR))
+    return float(np.clip(gaps.min() / np.sqrt(12), least, MAX_FLOOR))
 
 
 def _robust_spread(column: Array, sample_weight: Array) -> float:

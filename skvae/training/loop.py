@@ -31,6 +31,8 @@ MIN_IDLE_CHECKS = 2  # validations without a gain before training stops
 N_TERMS = 4  # of a step: objective, bound, reconstruction, kl
 VALIDATION_DRAWS = 8  # per row, unless training ends with more
 N_PROBES = 64  # rows on which the last weights are tried
+# By which a companion's share is found: of all validation rows together, and of each.
+SHARE_DRAWS, MOST_SHARE_DRAWS = 2**17, 512
 
 
 @dataclass
@@ -288,7 +290,24 @@ class Trainer:
         x = self.data.x_valid
         noise = x.new_empty(n_draws, len(x), self.noise_dim)
         noise.normal_(generator=self.noise_generator)
-        return Validation(x, self.data.weight_valid, noise)
+        return Validation(
+            x, self.data.weight_valid, noise, self.data.companion_log_p
+        )
+
+    def latent_log_p(self) -> Tensor:
+        """Return a tight bound of each validation row, without the companion.
+
+        It is that of the model as it is. What a companion's share rests on must not be
+        lower than the truth because draws were few.
+        """
+        x = self.data.x_valid
+        if not len(x):
+            return torch.zeros(0, dtype=torch.float64)
+        n_draws = max(self.validation.noise.shape[0], SHARE_DRAWS // len(x))
+        noise = x.new_empty(min(n_draws, MOST_SHARE_DRAWS), len(x), self.noise_dim)
+        generator = torch.Generator(self.device).manual_seed(0)
+        noise.normal_(generator=generator)
+        return self.validation.latent_log_p(self.model, noise)
 
     def _new_optimiser(self) -> AdamW:
         """Return AdamW with weight decay for the networks' weight matrices alone."""

@@ -41,6 +41,9 @@ class TrainingData:
         Weights of the validation rows, above 0, float64.
     n_draws : int
         Number of rows that one epoch draws.
+    companion_log_p : Tensor of shape (N_valid,) or None
+        Log-density of the validation rows under the companion, in model units, float64;
+        nan where it is not known. None without a companion.
     """
 
     x: Tensor | RowSource
@@ -48,6 +51,7 @@ class TrainingData:
     x_valid: Tensor
     weight_valid: Tensor
     n_draws: int
+    companion_log_p: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from skvae.model import VAE
+from skvae.training.companions import beside_pool
 
 __all__ = ["Validation"]
 
@@ -18,6 +19,8 @@ class Validation:
     The noise is the same at every call, so that two sets of weights are compared by
     the same draws: their difference is then far less noisy than either score.
 
+    With a companion, the score is that of the mixture with it, at its best share.
+
     Parameters
     ----------
     x : Tensor of shape (N_valid, D)
@@ -26,23 +29,39 @@ class Validation:
         Positive weights of the rows, float64.
     noise : Tensor of shape (K, N_valid, noise_dim)
         Standard-normal noise of K draws per row.
+    companion_log_p : Tensor of shape (N_valid,), default=None
+        Log-densities of the rows under the companion; nan where they are not known.
     """
 
-    def __init__(self, x: Tensor, weight: Tensor, noise: Tensor) -> None:
+    def __init__(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        noise: Tensor,
+        companion_log_p: Tensor | None = None,
+    ) -> None:
         self.x, self.weight, self.noise = x, weight, noise
+        self.companion_log_p = companion_log_p
 
     def __len__(self) -> int:
         """Return the number of validation rows."""
         return len(self.x)
 
-    @torch.no_grad()
     def log_p(self, model: VAE) -> Tensor:
         """Return the importance-weighted bound of each row, shape (N_valid,), CPU."""
+        log_p = self.latent_log_p(model, self.noise)
+        if self.companion_log_p is None or not len(self.x):
+            return log_p
+        return beside_pool(log_p, self.companion_log_p, self.weight)
+
+    @torch.no_grad()
+    def latent_log_p(self, model: VAE, noise: Tensor) -> Tensor:
+        """Return the bound of each row without the companion, shape (N_valid,), CPU."""
         log_p = []
-        n_rows = max(1, BLOCK_DRAWS // len(self.noise))
+        n_rows = max(1, BLOCK_DRAWS // len(noise))
         for begin in range(0, len(self.x), n_rows):
             rows = slice(begin, begin + n_rows)
-            draw = model.draw(self.x[rows], self.noise[:, rows])
+            draw = model.draw(self.x[rows], noise[:, rows])
             log_w = draw.log_w.double()
             latent = log_w.logsumexp(0) - math.log(len(log_w))
             log_p.append(draw.closed_form.mix(latent).cpu())

@@ -1,0 +1,134 @@
+"""Kernel densities: a Gaussian around every row, all of one shape."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from skvae.model.companions._base import Companion, CompanionFit
+from skvae.model.companions._rows import in_row_blocks
+
+__all__ = ["KernelDensity", "KernelDensityFit"]
+
+
+class KernelDensity(Companion):
+    """Gaussians around weighted rows, of one covariance or of several.
+
+    Parameters
+    ----------
+    row_log_weight : Tensor of shape (N,)
+        Log-weights of the rows; they sum to one.
+    centre : Tensor of shape (N, D)
+        The rows.
+    log_weight : Tensor of shape (H,)
+        Log-weights of the covariances; they sum to one.
+    tril : Tensor of shape (H, D, D)
+        Cholesky factors of the covariances.
+    """
+
+    row_log_weight: Tensor
+    centre: Tensor
+    log_weight: Tensor
+    tril: Tensor
+    whitener: Tensor
+
+    def __init__(
+        self, row_log_weight: Tensor, centre: Tensor, log_weight: Tensor, tril: Tensor
+    ) -> None:
+        super().__init__()
+        self.register_buffer("row_log_weight", row_log_weight)
+        self.register_buffer("centre", centre)
+        self.register_buffer("log_weight", log_weight)
+        self.register_buffer("tril", tril)
+        identity = torch.eye(tril.shape[-1], dtype=tril.dtype).expand_as(tril)
+        whitener = torch.linalg.solve_triangular(tril, identity, upper=False)
+        self.register_buffer("whitener", whitener)
+
+    @classmethod
+    def joined(
+        cls, parts: Sequence["KernelDensity"], weight: Tensor
+    ) -> "KernelDensity":
+        """Return the mixture of kernels around the same rows."""
+        log_weight = (weight / weight.sum()).log()
+        shares = [part.log_weight + w for part, w in zip(parts, log_weight, strict=True)]
+        trils = [part.tril for part in parts]
+        first = parts[0]
+        return cls(
+            first.row_log_weight, first.centre, torch.cat(shares), torch.cat(trils)
+        )
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return the log-density of the kernels together."""
+        log_p = [self._log_prob(x, whitener) for whitener in self.whitener]
+        return (torch.stack(log_p) + self.log_weight[:, None]).logsumexp(0)
+
+    def _log_prob(self, x: Tensor, whitener: Tensor) -> Tensor:
+        """Return the log-density of the kernels of one covariance."""
+        centre = self.centre @ whitener.T
+        of_centre = -0.5 * centre.square().sum(1)
+        log_det = whitener.diagonal().log().sum()
+        constant = log_det - x.shape[1] / 2 * math.log(2 * math.pi)
+
+        def of_block(rows: Tensor) -> Tensor:
+            standard = rows @ whitener.T
+            log_kernel = torch.addmm(of_centre, standard, centre.T)
+            log_kernel -= 0.5 * standard.square().sum(1, keepdim=True)
+            # Far out, differences of large squares may come out positive.
+            return (log_kernel.clamp(max=0) + self.row_log_weight).logsumexp(1)
+
+        return in_row_blocks(of_block, x) + constant
+
+    def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
+        """Draw rows, and add noise to them."""
+
+        def drawn(log_weight: Tensor) -> Tensor:
+            weight = log_weight.exp()
+            return torch.multinomial(weight, n_samples, True, generator=generator)
+
+        row, width = drawn(self.row_log_weight), drawn(self.log_weight)
+        noise = self.centre.new_empty(n_samples, self.centre.shape[1], 1)
+        noise.normal_(generator=generator)
+        return self.centre[row] + (self.tril[width] @ noise).squeeze(2)
+
+
+@dataclass(frozen=True)
+class KernelDensityFit(CompanionFit):
+    """Kernels of the shape of the whole table.
+
+    Attributes
+    ----------
+    bandwidth : float
+        Standard deviation of the kernel, in units of that of the rows.
+    floor : Tensor of shape (D,)
+        Standard deviation that is added to that of every column.
+    prior_rows : float, default=0.0
+        How many more rows the covariance is taken to have seen, whose columns are
+        uncorrelated.
+    """
+
+    bandwidth: float
+    floor: Tensor
+    prior_rows: float = 0.0
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """What to call it in the report of a fit."""
+        shrunk = ", shrunk" if self.prior_rows else ""
+        return f"kernels of {self.bandwidth:g}{shrunk}"
+
+    def fit(self, x: Tensor, weights: Tensor) -> Sequence[Companion]:
+        """Keep the rows with positive weights."""
+        return [self._fit_one(x[w > 0], w[w > 0]) for w in weights]
+
+    def _fit_one(self, x: Tensor, weight: Tensor) -> KernelDensity:
+        total = weight.sum()
+        share = weight / total
+        centred = x - share @ x
+        scatter = (centred * weight[:, None]).T @ centred
+        prior = self.prior_rows / total * scatter.diagonal().diag()
+        covariance = (scatter + prior) / (total + self.prior_rows)
+        covariance = self.bandwidth**2 * covariance + self.floor.square().diag()
+        tril = torch.linalg.cholesky(covariance)[None]
+        return KernelDensity(share.log(), x, share.new_zeros(1), tril)

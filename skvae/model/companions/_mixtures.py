@@ -1,0 +1,229 @@
+"""Finite mixtures of Gaussians with full covariances, by expectation–maximisation."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from sklearn.cluster import KMeans
+from torch import Tensor
+
+from skvae.model.companions._base import Companion, CompanionFit
+from skvae.model.companions._rows import in_row_blocks
+
+__all__ = ["GaussianMixture", "GaussianMixtureFit"]
+
+MAX_ITERATIONS = 100
+TOL = 1e-3  # nats per row, of the bound, between two iterations
+NUMBERS_AT_ONCE = 2**21
+LEAST_ROWS = 1e-8  # of a mode, which is dead below
+
+
+class GaussianMixture(Companion):
+    """A mixture of Gaussians.
+
+    Parameters
+    ----------
+    log_weight : Tensor of shape (M,)
+        Log-weights of the modes; they sum to one.
+    mean : Tensor of shape (M, D)
+        Means.
+    tril : Tensor of shape (M, D, D)
+        Cholesky factors of the covariances.
+    """
+
+    log_weight: Tensor
+    mean: Tensor
+    tril: Tensor
+    whitener: Tensor
+
+    def __init__(self, log_weight: Tensor, mean: Tensor, tril: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("log_weight", log_weight)
+        self.register_buffer("mean", mean)
+        self.register_buffer("tril", tril)
+        self.register_buffer("whitener", _inverse(tril))
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return the log-density of the mixture."""
+
+        def of_block(rows: Tensor) -> Tensor:
+            return _log_joint(rows, self.log_weight, self.mean, self.whitener)
+
+        return in_row_blocks(lambda rows: of_block(rows).logsumexp(0), x)
+
+    def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
+        """Draw a mode for each row, and the row from it."""
+        mode = torch.multinomial(
+            self.log_weight.exp(), n_samples, replacement=True, generator=generator
+        )
+        noise = self.mean.new_empty(n_samples, self.mean.shape[1])
+        noise.normal_(generator=generator)
+        return self.mean[mode] + (self.tril[mode] @ noise[:, :, None]).squeeze(2)
+
+
+@dataclass(frozen=True)
+class GaussianMixtureFit(CompanionFit):
+    """Maximum a-posteriori fit of a mixture of Gaussians.
+
+    Covariances have a conjugate prior: each mode is taken to have seen some more rows,
+    whose columns are uncorrelated.
+
+    Attributes
+    ----------
+    n_modes : int
+        Number of modes, K.
+    floor : Tensor of shape (D,)
+        Standard deviation that is added to that of every column.
+    prior_rows : float, default=0.0
+        How many rows the prior counts as. Their variances are those of the columns,
+        divided by K^(2 / D): the modes share the volume.
+
+    References
+    ----------
+    C. Fraley and A. E. Raftery, 2007. Bayesian regularization for normal mixture
+    estimation and model-based clustering.
+    """
+
+    n_modes: int
+    floor: Tensor
+    prior_rows: float = 0.0
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """What to call it in the report of a fit."""
+        shrunk = ", shrunk" if self.prior_rows else ""
+        return f"{self.n_modes} modes{shrunk}"
+
+    def fit(self, x: Tensor, weights: Tensor) -> Sequence[Companion]:
+        """Run expectation–maximisation for all weightings at the same time.
+
+        All of them start at the same clusters.
+        """
+        label = torch.zeros(len(x), dtype=torch.int64)
+        if self.n_modes > 1:
+            clusters = KMeans(self.n_modes, n_init=1, random_state=0)
+            total = weights.sum(0).numpy()
+            label = torch.from_numpy(clusters.fit(x.numpy(), None, total).labels_)
+            label = label.long()
+        start = torch.nn.functional.one_hot(label, self.n_modes).T.to(x)
+        total = weights.sum(1)
+        moments = _Moments.of(x, weights[:, None] * start)
+        variance = self._variance(x, weights)
+        bound = torch.full_like(total, -math.inf)
+        for _ in range(MAX_ITERATIONS):
+            log_weight, mean, tril = self._maximise(moments, variance)
+            log_evidence, moments = _expectation(x, weights, log_weight, mean, tril)
+            before, bound = bound, log_evidence / total
+            if not (bound - before > TOL).any():
+                break
+        log_weight, mean, tril = self._maximise(moments, variance)
+        return [
+            GaussianMixture(*(part[alive] for part in parts))
+            for *parts, alive in zip(
+                log_weight, mean, tril, log_weight > -math.inf, strict=True
+            )
+        ]
+
+    def _variance(self, x: Tensor, weights: Tensor) -> Tensor:
+        """Return the prior's variances for each weighting, (F, D)."""
+        share = weights / weights.sum(1, keepdim=True)
+        mean = share @ x
+        variance = (share @ x.square() - mean.square()).clamp(min=0)
+        return variance / self.n_modes ** (2 / x.shape[1])
+
+    def _maximise(
+        self, moments: "_Moments", variance: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return log-weights, means and Cholesky factors, each (F, K, …)."""
+        n_rows = moments.n_rows.clamp(min=LEAST_ROWS)
+        mean = moments.first / n_rows[..., None]
+        outer = mean[..., :, None] * mean[..., None, :]
+        scatter = moments.second - n_rows[..., None, None] * outer
+        prior = (self.prior_rows * variance).diag_embed()[:, None]
+        covariance = (scatter + prior) / (n_rows + self.prior_rows)[..., None, None]
+        covariance = covariance + self.floor.square().diag()
+        alive = moments.n_rows > LEAST_ROWS
+        identity = torch.eye(len(self.floor)).to(covariance)
+        covariance = covariance.where(alive[..., None, None], identity)
+        tril, info = torch.linalg.cholesky_ex(covariance)
+        if info.any():
+            # Rounding, of a mode with few rows far from the others.
+            values, vectors = torch.linalg.eigh(covariance)
+            least = self.floor.square().min()
+            mended = (vectors * values.clamp(min=least)[..., None, :]) @ vectors.mT
+            tril = torch.linalg.cholesky(mended + least * identity)
+        weight = moments.n_rows.where(alive, 0.0)
+        return (weight / weight.sum(1, keepdim=True)).log(), mean, tril
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """Sums over the rows of each mode: (F, K), (F, K, D) and (F, K, D, D)."""
+
+    n_rows: Tensor
+    first: Tensor
+    second: Tensor
+
+    @classmethod
+    def of(cls, x: Tensor, responsibility: Tensor) -> "_Moments":
+        """Sum rows (N, D) by their shares (F, K, N)."""
+        n_columns = x.shape[1]
+        second = 0.0
+        at_once = max(1, NUMBERS_AT_ONCE // n_columns**2)
+        for rows, share in zip(
+            x.split(at_once), responsibility.split(at_once, -1), strict=True
+        ):
+            outer = (rows[:, :, None] * rows[:, None, :]).flatten(1)
+            second = second + share @ outer
+        shape = *responsibility.shape[:2], n_columns, n_columns
+        return cls(
+            responsibility.sum(-1), responsibility @ x, torch.reshape(second, shape)
+        )
+
+    def __add__(self, other: "_Moments") -> "_Moments":
+        return _Moments(
+            self.n_rows + other.n_rows,
+            self.first + other.first,
+            self.second + other.second,
+        )
+
+
+def _expectation(
+    x: Tensor, weights: Tensor, log_weight: Tensor, mean: Tensor, tril: Tensor
+) -> tuple[Tensor, _Moments]:
+    """Return each weighting's log-evidence (F,) and the moments of its modes."""
+    whitener = _inverse(tril)
+    evidence = torch.zeros_like(weights[:, 0])
+    total: _Moments | None = None
+    at_once = max(1, NUMBERS_AT_ONCE // mean.numel())
+    for rows, weight in zip(x.split(at_once), weights.split(at_once, 1), strict=True):
+        log_joint = torch.stack(
+            [
+                _log_joint(rows, *parts)
+                for parts in zip(log_weight, mean, whitener, strict=True)
+            ]
+        )
+        log_p = log_joint.logsumexp(1)
+        evidence += (weight * log_p).sum(1)
+        share = (log_joint - log_p[:, None]).exp() * weight[:, None]
+        moments = _Moments.of(rows, share)
+        total = moments if total is None else total + moments
+    assert total is not None
+    return evidence, total
+
+
+def _log_joint(
+    x: Tensor, log_weight: Tensor, mean: Tensor, whitener: Tensor
+) -> Tensor:
+    """Return log-weight plus log-density of rows (B, D) under each mode, (M, B)."""
+    n_columns = x.shape[1]
+    standard = whitener @ (x - mean[:, None]).mT
+    log_det = whitener.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    constant = log_weight + log_det - n_columns / 2 * math.log(2 * math.pi)
+    return constant[:, None] - 0.5 * standard.square().sum(1)
+
+
+def _inverse(tril: Tensor) -> Tensor:
+    identity = torch.eye(tril.shape[-1], dtype=tril.dtype, device=tril.device)
+    return torch.linalg.solve_triangular(tril, identity.expand_as(tril), upper=False)

@@ -1,0 +1,63 @@
+"""Gaussian mixtures and kernels as companions of real columns."""
+
+from collections.abc import Sequence
+
+from skvae.model.companions._base import CompanionFit, CompanionSpec, CompanionTable
+from skvae.model.companions._broad import StudentTFit
+from skvae.model.companions._kernels import KernelDensityFit
+from skvae.model.companions._mixtures import GaussianMixtureFit
+from skvae.model.spec import positive_int
+
+__all__ = ["GaussianMixtureCompanion"]
+
+MODES = (1, 2, 3, 5, 10, 20, 50)
+BANDWIDTHS = (0.05, 0.08, 0.13, 0.2, 0.33, 0.52, 0.84)
+BROAD_DF = 3.0
+
+
+class GaussianMixtureCompanion(CompanionSpec):
+    """Gaussian mixtures of several sizes, and kernels of several widths.
+
+    All of them have full covariances: mixtures a covariance for each mode, kernels that
+    of the whole table, times the square of their bandwidth. Each is fitted as it is,
+    and with covariances that are shrunk to their diagonals, as if D + 2 more rows with
+    uncorrelated columns had been seen. A Student-t distribution with three degrees of
+    freedom takes the rows far from all others. Rows that were not fitted decide about
+    the weights of all of these.
+
+    Parameters
+    ----------
+    n_modes : tuple of int, default=(1, 2, 3, 5, 10, 20, 50)
+        Sizes of the mixtures, in rising order; a mode has three rows or more. Larger
+        ones are not tried where held-out rows are worse off with them.
+    bandwidths : tuple of float, default=(0.05, 0.08, 0.13, 0.2, 0.33, 0.52, 0.84)
+        Standard deviations of the kernels, in units of that of the rows; none for no
+        kernels.
+    """
+
+    alias = "gaussian_mixture"
+
+    def __init__(
+        self,
+        n_modes: tuple[int, ...] = MODES,
+        bandwidths: tuple[float, ...] = BANDWIDTHS,
+    ) -> None:
+        self.n_modes = n_modes
+        self.bandwidths = bandwidths
+
+    def series(self, table: CompanionTable) -> Sequence[Sequence[CompanionFit]]:
+        """Return mixtures in two series, and kernels one by one."""
+        floor, n_columns = table.floor, len(table.floor)
+        modes = [positive_int(n, "each of n_modes") for n in self.n_modes]
+        series: list[list[CompanionFit]] = [[StudentTFit(BROAD_DF, floor)]]
+        for prior_rows in (0.0, n_columns + 2.0):
+            series.append(
+                [
+                    GaussianMixtureFit(n_modes, floor, prior_rows)
+                    for n_modes in modes
+                    if n_modes == 1 or 3 * n_modes <= table.n_rows
+                ]
+            )
+            for bandwidth in self.bandwidths:
+                series.append([KernelDensityFit(bandwidth, floor, prior_rows)])
+        return series

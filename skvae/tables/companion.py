@@ -1,0 +1,66 @@
+"""A companion in the units of the table."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from skvae.model.companions import CompanionPool
+from skvae.tables.columns import RowMap
+from skvae.tables.large import row_blocks
+from skvae.typing import Array
+
+__all__ = ["CompanionDensity"]
+
+FARTHEST = 1e50  # model units; beyond, squares would overflow
+ROWS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class CompanionDensity:
+    """A density in closed form, and its share of p(x).
+
+    Attributes
+    ----------
+    density : CompanionPool
+        In float64, on the CPU.
+    columns : RowMap
+        The map between table and its units.
+    weight : float
+        Its share of p(x), between 0 and 1.
+    shares : dict of str to float
+        That of each of its parts.
+    """
+
+    density: CompanionPool
+    columns: RowMap
+    weight: float
+    shares: dict[str, float] = field(default_factory=dict)
+
+    def log_density(self, rows: Array) -> tuple[Array, Array]:
+        """Return the log-density of rows, and the log of what the broad part adds.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n, D)
+            In the units of the input.
+
+        Returns
+        -------
+        log_density, broad : ndarray of shape (n,)
+            Nats, in the units of the input.
+        """
+        parts = []
+        for block in row_blocks(rows, ROWS_AT_ONCE):
+            u, log_jacobian = self.columns.to_model(block)
+            x = torch.from_numpy(np.clip(u, -FARTHEST, FARTHEST))
+            log_p = torch.stack(self.density.log_prob_and_broad(x))
+            parts.append(log_p.numpy() + log_jacobian)
+        log_density, broad = np.concatenate(parts, axis=1)
+        return log_density, broad
+
+    def draw(self, n_samples: int, generator: torch.Generator) -> Array:
+        """Draw rows in the units of the input."""
+        return self.columns.to_table(
+            self.density.sample(n_samples, generator).numpy()
+        )
