@@ -22,7 +22,11 @@ from skvae.model.backgrounds import (
     MixedBackground,
     StudentTBackground,
 )
-from skvae.model.companions import CompanionSpec, GaussianMixtureCompanion
+from skvae.model.companions import (
+    CompanionSpec,
+    GaussianMixtureCompanion,
+    TreeCompanion,
+)
 from skvae.model.decoders import AutoregressiveDecoder, DecoderSpec, MLPDecoder
 from skvae.model.likelihoods import (
     BernoulliLikelihood,
@@ -113,6 +117,7 @@ __all__ = [
     "StickingTheLanding",
     "StudentTBackground",
     "StudentTLikelihood",
+    "TreeCompanion",
     "VAEDensity",
     "VampPrior",
     "compare_densities",

@@ -104,7 +104,7 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
         objective: str | ObjectiveSpec = "iwae",
         background: str | BackgroundSpec | None = "auto",
         companion: str | CompanionSpec | None = "auto",
-        hidden_layer_sizes: tuple[int, ...] = (96, 96, 96, 96, 96, 96),
+        hidden_layer_sizes: tuple[int, ...] | str = "auto",
         n_importance_samples: int = 64,
         marginal_transform: str | None = "auto",
         smoothing: float | str = 0.0,

@@ -128,7 +128,7 @@ likelihood_, objective_, background_
         likelihood: str | LikelihoodSpec = "mixture",
         objective: str | ObjectiveSpec = "iwae",
         background: str | BackgroundSpec | None = "auto",
-        hidden_layer_sizes: tuple[int, ...] = (96, 96, 96, 96, 96, 96),
+        hidden_layer_sizes: tuple[int, ...] | str = "auto",
         n_importance_samples: int = 64,
         marginal_transform: str | None = "auto",
         smoothing: float | str = 0.0,

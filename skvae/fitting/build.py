@@ -44,7 +44,7 @@ def new_model(
         n_features=n_features,
         n_components=plan.settings.n_components,
         n_rows=len(rows.x_start),
-        hidden_layer_sizes=plan.hidden_layer_sizes,
+        hidden_layer_sizes=plan.settings.hidden_layer_sizes,
         dropout=plan.settings.dropout,
         scale_floor=floor,
         column_scale=torch.from_numpy(columns.scale).float(),

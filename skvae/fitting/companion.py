@@ -14,7 +14,7 @@ from skvae.typing import Array, Index
 
 __all__ = ["CandidateCompanion", "fit_companion"]
 
-MAX_ROWS = 10_000  # that the companion is fitted to
+MAX_ROWS = 20_000  # that the companion is fitted to
 # Above as many rows, those that validate the training judge the companion, too, and
 # below, the rows of every fold.
 MANY_ROWS = 1000
@@ -137,7 +137,7 @@ def _numbers(valid: Array, generator: torch.Generator) -> Index:
         return np.arange(len(valid))
     order = torch.randperm(len(valid), generator=generator).numpy()
     validates = valid[order] > 0
-    judging = order[validates][: MAX_ROWS // 5]
+    judging = order[validates][: MAX_ROWS // 10]
     others = order[~validates][: MAX_ROWS - len(judging)]
     return np.sort(np.concatenate([judging, others]))
 

@@ -9,7 +9,11 @@ from skvae.model.backgrounds import (
     MixedBackground,
     StudentTBackground,
 )
-from skvae.model.companions import CompanionSpec, GaussianMixtureCompanion
+from skvae.model.companions import (
+    CompanionSpec,
+    GaussianMixtureCompanion,
+    TreeCompanion,
+)
 from skvae.model.decoders import AutoregressiveDecoder, DecoderSpec, MLPDecoder
 from skvae.model.features import ColumnKind
 from skvae.model.likelihoods import LikelihoodSpec, MixedLikelihood
@@ -30,8 +34,6 @@ __all__ = [
 # Among discrete columns an autoregressive decoder wins or draws; with very many
 # columns it learns too slowly.
 MANY_COLUMNS = 256
-# Where rows are few, a shallower autoregressive decoder is better and cheaper.
-FEW_ROWS_LAYERS = (128, 128)
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,8 @@ def specs_for_columns(
     companion = specs.companion
     if _is_auto(parameters.companion) and n_real == len(supports):
         companion = GaussianMixtureCompanion()
+    elif _is_auto(parameters.companion) and set(supports) <= {"binary", "category"}:
+        companion = TreeCompanion()
     for j, support in enumerate(supports):
         for family, spec in (("background", background), ("companion", companion)):
             if spec is not None and support not in spec.supports:
@@ -133,11 +137,14 @@ def has_real(kinds: tuple[ColumnKind, ...]) -> bool:
 
 
 def other_decoders(
-    parameters: Parameters, kinds: tuple[ColumnKind, ...]
+    parameters: Parameters,
+    kinds: tuple[ColumnKind, ...],
+    few_rows_layers: tuple[int, ...] | None,
 ) -> tuple[DecoderSpec, ...]:
     """Return the decoders that "auto" should try besides that of the specs.
 
-    A user who sets `n_components` wants latents that describe the rows. An
+    Among discrete columns that are mostly zero, an autoregressive decoder is often
+    behind one that reads latents alone. A user who sets `n_components` wants latents that describe the rows. An
     autoregressive decoder predicts columns from one another and would leave the
     latents little to describe, so it is not tried then.
 
@@ -147,11 +154,15 @@ def other_decoders(
         Whether decoder and number of latents are "auto".
     kinds : tuple of ColumnKind
         What the columns hold.
+    few_rows_layers : tuple of int or None
+        Where rows per column are few, widths of an autoregressive decoder.
     """
     free = _is_auto(parameters.decoder) and _is_auto(parameters.n_components)
-    if free and has_real(kinds) and len(kinds) <= MANY_COLUMNS:
-        return (AutoregressiveDecoder(FEW_ROWS_LAYERS),)
-    return ()
+    if not free or len(kinds) > MANY_COLUMNS:
+        return ()
+    if not has_real(kinds):
+        return (MLPDecoder(),)
+    return () if few_rows_layers is None else (AutoregressiveDecoder(few_rows_layers),)
 
 
 def posterior_scale(specs: Specs, kinds: tuple[ColumnKind, ...]) -> float:

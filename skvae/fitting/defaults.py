@@ -18,6 +18,11 @@ LARGE_ROWS = 20_000  # more rows are worth more steps, as their cube root
 # Training goes on for as many epochs, for as many steps, and for such a share of what
 # it took until then, after the last improvement.
 PATIENCE_EPOCHS, PATIENCE_STEPS, PATIENCE_SHARE = 10, 150, 0.5
+# Small tables are fitted as well by small networks, in a fraction of the time; where
+# rows per column are few, so is a shallower autoregressive decoder.
+SMALL_ROWS = 500
+LAYERS = ((96,) * 6, (64,) * 3)  # of larger tables, and of small ones
+FEW_ROWS_LAYERS = ((128, 128), (64, 64))
 DROPOUT = (0.0, 0.1, 0.2)  # by rows per column: from 900, from 200, below
 WEIGHT_DECAY = (1e-4, 0.03, 0.3)
 # The smoothing, in spreads of a column, is (30 / rows per column)², at most 0.6. It
@@ -73,8 +78,12 @@ class FitSettings:
         Regularisation of the networks.
     smoothing : float
         Least standard deviation of the likelihood, in spreads of the column.
+    hidden_layer_sizes, few_rows_layers : tuple of int
+        Widths of the networks, and of an autoregressive decoder for few rows.
     few_rows : bool
         Whether rows per column are too few to do without regularisation.
+    small : bool
+        Whether rows are few in all.
     tiny : bool
         Whether rows are too few to set some of them aside.
     """
@@ -87,8 +96,11 @@ class FitSettings:
     dropout: float
     weight_decay: float
     smoothing: float
+    hidden_layer_sizes: tuple[int, ...]
+    few_rows_layers: tuple[int, ...]
     few_rows: bool
     tiny: bool
+    small: bool
 
     @property
     def n_components(self) -> int:
@@ -126,6 +138,7 @@ def fit_settings(parameters: Parameters, size: TableSize) -> FitSettings:
     else:
         heavy = 1 if size.rows_per_column >= 200 else 2
     dropout, weight_decay = parameters.dropout, parameters.weight_decay
+    layers, small = parameters.hidden_layer_sizes, size.n_draws < SMALL_ROWS
     return FitSettings(
         latent_levels=tuple(int(number) for number in levels),
         n_epochs=n_epochs,
@@ -139,7 +152,12 @@ def fit_settings(parameters: Parameters, size: TableSize) -> FitSettings:
             else float(weight_decay)
         ),
         smoothing=float(smoothing),
+        hidden_layer_sizes=(
+            LAYERS[small] if isinstance(layers, str) else tuple(layers)
+        ),
+        few_rows_layers=FEW_ROWS_LAYERS[small],
         few_rows=heavy > 0,
+        small=small,
         tiny=parameters.early_stopping == "auto" and not n_valid,
     )
 

@@ -74,6 +74,10 @@ class FitJob:
         """
         return self.trainer.best_log_p.numpy() + self.rows.log_jacobian_valid
 
+    def validation_latent_log_p(self) -> Array:
+        """Return the same without the companion."""
+        return self.trainer.best_latent_log_p.numpy() + self.rows.log_jacobian_valid
+
     def companion_beside(self, split: SplitRows) -> CompanionDensity | None:
         """Return the companion, with the share that it has beside the best weights."""
         if split.companion is None:

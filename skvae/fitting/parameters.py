@@ -49,7 +49,7 @@ class Parameters:
     objective: str | ObjectiveSpec
     background: str | BackgroundSpec | None
     companion: str | CompanionSpec | None
-    hidden_layer_sizes: tuple[int, ...]
+    hidden_layer_sizes: tuple[int, ...] | str
     n_importance_samples: int
     marginal_transform: str | None
     smoothing: float | str
@@ -117,9 +117,11 @@ class Parameters:
             ("auto", "normal", "whitened", None),
         )
         sizes = self.hidden_layer_sizes
+        if isinstance(sizes, str) and sizes == "auto":
+            return
         if not isinstance(sizes, (tuple, list)):
             raise TypeError(
-                f"hidden_layer_sizes must be a tuple of int, got {sizes!r}."
+                f"hidden_layer_sizes must be a tuple of int or 'auto', got {sizes!r}."
             )
         if len(sizes) > MOST_LAYERS:
             raise ValueError(

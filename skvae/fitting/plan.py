@@ -64,8 +64,6 @@ class FitPlan:
         Sizes and rates, every "auto" resolved.
     schedule : Schedule
         Steps and rates.
-    hidden_layer_sizes : tuple of int
-        Widths of the networks.
     marginal_transform : {"auto", "normal", "whitened"} or None
         The estimator's parameter.
     n_draws : int
@@ -81,7 +79,6 @@ class FitPlan:
     specs: Specs
     settings: FitSettings
     schedule: Schedule
-    hidden_layer_sizes: tuple[int, ...]
     marginal_transform: str | None
     n_draws: int
     device: torch.device
@@ -136,8 +133,12 @@ def plan_fit(
     if partial:
         schedule = replace(schedule, decay=False, averaging=0.0)
     others: tuple[DecoderSpec, ...] = ()
-    if settings.few_rows and settings.n_valid:
-        others = other_decoders(parameters, table.schema.kinds)
+    if settings.n_valid:
+        others = other_decoders(
+            parameters,
+            table.schema.kinds,
+            settings.few_rows_layers if settings.few_rows else None,
+        )
     # Without validation rows nothing says how large its share should be, unless the
     # rows are so few that it should be large.
     judged = settings.n_valid > 0 or (settings.tiny and not partial)
@@ -145,7 +146,6 @@ def plan_fit(
         specs=specs,
         settings=settings,
         schedule=schedule,
-        hidden_layer_sizes=tuple(parameters.hidden_layer_sizes),
         marginal_transform=parameters.marginal_transform,
         n_draws=n_draws,
         device=device,

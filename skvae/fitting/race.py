@@ -21,6 +21,8 @@ __all__ = ["choose_job"]
 # decoder takes longer to show what the columns that it reads are worth.
 RACE_SHARE = 0.1
 AUTOREGRESSIVE_RACE_SHARE = 0.2
+# … and of a small table, no more steps than this.
+SMALL_RACE_STEPS = 200
 FIRST_STEPS = 25  # after which candidates are compared first
 EARLY_STEPS = 400  # before which slow starters are safe from the others
 # Standard errors of the difference.
@@ -57,6 +59,10 @@ class _Candidate:
     def bounds(self) -> Array:
         """Return the bound of each validation row, in the units of the input."""
         return self.job.validation_log_p()
+
+    def latent_bounds(self) -> Array:
+        """Return the same without the companion."""
+        return self.job.validation_latent_log_p()
 
     def starts_after(self, other: "_Candidate") -> bool:
         """Whether this one starts as slowly as another one, or more slowly."""
@@ -123,7 +129,11 @@ def choose_job(plan: FitPlan, split: SplitRows, generator: torch.Generator) -> F
         return candidates[0].job
     some_read = any(each.specs.decoder.autoregressive for each in plans)
     share = AUTOREGRESSIVE_RACE_SHARE if some_read else RACE_SHARE
-    best, pilots = _race(candidates, math.ceil(share * plan.schedule.n_epochs))
+    n_epochs = math.ceil(share * plan.schedule.n_epochs)
+    if plan.settings.small:
+        steps = candidates[0].job.trainer.steps_per_epoch
+        n_epochs = min(n_epochs, math.ceil(SMALL_RACE_STEPS / steps))
+    best, pilots = _race(candidates, n_epochs)
     return replace(best.job, pilots=pilots)
 
 
@@ -154,7 +164,9 @@ def _race(candidates: Sequence[_Candidate], n_epochs: int) -> tuple[_Candidate, 
     values; but both may be better in the end by far.
 
     At the end the simplest candidate, which comes first, stays, unless a later one is
-    ahead by half a standard error.
+    ahead by half a standard error. Until then, bounds are compared without the
+    companion, beside which a slow start would look like nothing learnt; at the end, with
+    it.
     """
     trainer = candidates[0].job.trainer
     weight = candidates[0].job.validation_weight
@@ -171,7 +183,8 @@ def _race(candidates: Sequence[_Candidate], n_epochs: int) -> tuple[_Candidate, 
             for other, bounds in before:
                 if other is candidate or (early and not other.starts_after(candidate)):
                     continue
-                lead, error = _mean_and_error(candidate.bounds() - bounds, weight)
+                difference = candidate.latent_bounds() - bounds
+                lead, error = _mean_and_error(difference, weight)
                 if lead < -LEAVING_ERRORS * error:
                     candidate.leaves(lead, error)
                     break
@@ -180,7 +193,7 @@ def _race(candidates: Sequence[_Candidate], n_epochs: int) -> tuple[_Candidate, 
         left = staying
         if len(left) == 1 or epoch == n_epochs:
             break
-        before = [(candidate, candidate.bounds()) for candidate in left]
+        before = [(candidate, candidate.latent_bounds()) for candidate in left]
         epoch *= 2
     best = left[0]
     for candidate in left[1:]:

@@ -39,10 +39,13 @@ SHARE_DRAWS, MOST_SHARE_DRAWS = 2**17, 512
 class _Progress:
     """When the score has improved, by the validations so far.
 
+    Beside a companion, a latent part that starts slowly adds nothing at first: it is
+    enough that its own score improves.
+
     Attributes
     ----------
-    threshold : float
-        Score of the last improvement.
+    threshold, latent_threshold : float
+        Scores of the last improvement, with a companion and without.
     improved_at : int
         Its epoch.
     n_idle : int
@@ -50,14 +53,17 @@ class _Progress:
     """
 
     threshold: float
+    latent_threshold: float
     improved_at: int = 0
     n_idle: int = 0
 
-    def judge(self, evidence: float, epoch: int, tol: float) -> None:
-        """Take note of a score."""
+    def judge(self, evidence: float, latent: float, epoch: int, tol: float) -> None:
+        """Take note of the best scores so far."""
         self.n_idle += 1
-        if evidence > self.threshold + tol:
-            self.threshold, self.improved_at, self.n_idle = evidence, epoch, 0
+        if evidence > self.threshold + tol or latent > self.latent_threshold + tol:
+            self.threshold = max(evidence, self.threshold)
+            self.latent_threshold = max(latent, self.latent_threshold)
+            self.improved_at, self.n_idle = epoch, 0
 
     def is_idle(self, epoch: int, schedule: Schedule) -> bool:
         """Return whether the last improvement is too long ago."""
@@ -101,6 +107,8 @@ class Trainer:
         Highest score so far, −inf without validation rows.
     best_log_p : Tensor of shape (N_valid,)
         Bound of each validation row under the best weights.
+    best_latent, best_latent_log_p : float, Tensor of shape (N_valid,)
+        The same without a companion, under the weights that are best so.
     """
 
     def __init__(
@@ -138,6 +146,7 @@ class Trainer:
         self.steps_per_epoch = -(-data.n_draws // schedule.batch_size)
         self.best_evidence = -math.inf
         self.best_log_p = torch.full((len(data.x_valid),), -math.inf)
+        self.best_latent, self.best_latent_log_p = -math.inf, self.best_log_p
         self.ended = False
         self.outcome = TrainingOutcome()
         self._checks = schedule.validation_epochs(self.steps_per_epoch)
@@ -187,7 +196,7 @@ class Trainer:
             self._remember_good()
             self._start = self._good
             self._validate(epoch=0)
-            self._progress = _Progress(self.best_evidence)
+            self._progress = _Progress(self.best_evidence, self.best_latent)
         while len(self.outcome.history) < n_epochs and not self.ended:
             self._advance_one(on_epoch)
 
@@ -218,7 +227,7 @@ class Trainer:
         evidence = math.nan
         if epoch in self._checks:
             evidence = self._validate(epoch)
-            progress.judge(evidence, epoch, schedule.tol)
+            progress.judge(evidence, self.best_latent, epoch, schedule.tol)
         record = EpochRecord(
             epoch=epoch,
             objective=terms[0],
@@ -374,7 +383,11 @@ class Trainer:
 
     def _keep_if_best(self, epoch: int) -> float:
         """Score the model's weights, and copy them if their score is the highest."""
-        log_p = self.validation.log_p(self.model)
+        latent = self.validation.latent_log_p(self.model)
+        alone = self.validation.mean(latent)
+        if alone > self.best_latent:
+            self.best_latent, self.best_latent_log_p = alone, latent
+        log_p = self.validation.with_companion(latent)
         evidence = self.validation.mean(log_p)
         if evidence > self.best_evidence:
             self.best_evidence, self.best_log_p = evidence, log_p

@@ -47,16 +47,30 @@ class Validation:
         """Return the number of validation rows."""
         return len(self.x)
 
-    def log_p(self, model: VAE) -> Tensor:
-        """Return the importance-weighted bound of each row, shape (N_valid,), CPU."""
-        log_p = self.latent_log_p(model, self.noise)
+    def with_companion(self, latent: Tensor) -> Tensor:
+        """Return log-densities (N_valid,) of the mixture of latent part and companion.
+
+        Parameters
+        ----------
+        latent : Tensor of shape (N_valid,)
+            What `latent_log_p` returns.
+        """
         if self.companion_log_p is None or not len(self.x):
-            return log_p
-        return beside_pool(log_p, self.companion_log_p, self.weight)
+            return latent
+        return beside_pool(latent, self.companion_log_p, self.weight)
 
     @torch.no_grad()
-    def latent_log_p(self, model: VAE, noise: Tensor) -> Tensor:
-        """Return the bound of each row without the companion, shape (N_valid,), CPU."""
+    def latent_log_p(self, model: VAE, noise: Tensor | None = None) -> Tensor:
+        """Return the bound of each row without the companion, shape (N_valid,), CPU.
+
+        Parameters
+        ----------
+        model : VAE
+            The weights to score.
+        noise : Tensor of shape (K, N_valid, noise_dim), default=None
+            Other noise than that of all comparisons.
+        """
+        noise = self.noise if noise is None else noise
         log_p = []
         n_rows = max(1, BLOCK_DRAWS // len(noise))
         for begin in range(0, len(self.x), n_rows):

@@ -8,6 +8,7 @@ from skvae.model.companions._base import (
 )
 from skvae.model.companions._pool import CompanionPool
 from skvae.model.companions.gaussian_mixture import GaussianMixtureCompanion
+from skvae.model.companions.tree import TreeCompanion
 
 __all__ = [
     "Companion",
@@ -16,4 +17,5 @@ __all__ = [
     "CompanionSpec",
     "CompanionTable",
     "GaussianMixtureCompanion",
+    "TreeCompanion",
 ]

@@ -67,16 +67,17 @@ class KernelDensity(Companion):
     def _log_prob(self, x: Tensor, whitener: Tensor) -> Tensor:
         """Return the log-density of the kernels of one covariance."""
         centre = self.centre @ whitener.T
-        of_centre = -0.5 * centre.square().sum(1)
+        of_centre = -0.5 * centre.square().sum(1, keepdim=True)
         log_det = whitener.diagonal().log().sum()
         constant = log_det - x.shape[1] / 2 * math.log(2 * math.pi)
 
         def of_block(rows: Tensor) -> Tensor:
-            standard = rows @ whitener.T
-            log_kernel = torch.addmm(of_centre, standard, centre.T)
-            log_kernel -= 0.5 * standard.square().sum(1, keepdim=True)
+            standard = whitener @ rows.T
+            log_kernel = centre @ standard + of_centre
+            log_kernel -= 0.5 * standard.square().sum(0)
             # Far out, differences of large squares may come out positive.
-            return (log_kernel.clamp(max=0) + self.row_log_weight).logsumexp(1)
+            log_joint = log_kernel.clamp_(max=0) + self.row_log_weight[:, None]
+            return log_joint.logsumexp(0)
 
         return in_row_blocks(of_block, x) + constant
 

@@ -7,7 +7,9 @@ from torch import Tensor
 
 __all__ = ["in_row_blocks"]
 
-ROWS_AT_ONCE = 64
+# A multiple of what the kernels of matrix products take at a time. Rows are to be the
+# columns of the right factor: in products of the other order, bits may differ even so.
+ROWS_AT_ONCE = 48
 
 
 def in_row_blocks(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

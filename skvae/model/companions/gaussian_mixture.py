@@ -1,6 +1,8 @@
 """Gaussian mixtures and kernels as companions of real columns."""
 
+import math
 from collections.abc import Sequence
+from numbers import Real
 
 from skvae.model.companions._base import CompanionFit, CompanionSpec, CompanionTable
 from skvae.model.companions._broad import StudentTFit
@@ -48,6 +50,11 @@ class GaussianMixtureCompanion(CompanionSpec):
     def series(self, table: CompanionTable) -> Sequence[Sequence[CompanionFit]]:
         """Return mixtures in two series, and kernels one by one."""
         floor, n_columns = table.floor, len(table.floor)
+        for bandwidth in self.bandwidths:
+            if not isinstance(bandwidth, Real) or not 0 < bandwidth < math.inf:
+                raise ValueError(
+                    f"each of bandwidths must be a positive number, got {bandwidth!r}."
+                )
         modes = [positive_int(n, "each of n_modes") for n in self.n_modes]
         series: list[list[CompanionFit]] = [[StudentTFit(BROAD_DF, floor)]]
         for prior_rows in (0.0, n_columns + 2.0):

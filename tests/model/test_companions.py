@@ -1,0 +1,339 @@
+"""The contract of companions, for every way to fit one, and their twins elsewhere."""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from sklearn.mixture import GaussianMixture
+from sklearn.neighbors import KernelDensity
+from torch import Tensor
+
+from skvae.model.companions import (
+    Companion,
+    CompanionFit,
+    CompanionPool,
+    CompanionSpec,
+    CompanionTable,
+    GaussianMixtureCompanion,
+    TreeCompanion,
+)
+from skvae.model.companions._broad import StudentTFit
+from skvae.model.companions._kernels import KernelDensityFit
+from skvae.model.companions._mixtures import GaussianMixtureFit
+from skvae.model.companions._products import MatchingKernelsFit, ProductMixtureFit
+from skvae.model.companions._trees import TreeMixtureFit
+from skvae.model.features import ColumnKind
+from skvae.model.spec import registered
+
+FALSE_ALARM = 1e-4  # of one goodness-of-fit test, with another seed
+FLOOR = torch.full((2,), 1e-3, dtype=torch.float64)
+KINDS = (
+    ColumnKind("binary"),
+    ColumnKind("category", n_values=3),
+    ColumnKind("binary"),
+    ColumnKind("category", n_values=2),
+)
+WITH_OTHER = (
+    ColumnKind("binary"),
+    ColumnKind("category", n_values=3, other=0.02),
+    ColumnKind("category", n_values=2, other=0.1),
+)
+
+REAL_FITS: list[CompanionFit] = [
+    StudentTFit(3.0, FLOOR),
+    GaussianMixtureFit(1, FLOOR),
+    GaussianMixtureFit(3, FLOOR),
+    GaussianMixtureFit(3, FLOOR, 4.0),
+    KernelDensityFit(0.3, FLOOR),
+    KernelDensityFit(0.1, FLOOR, 4.0),
+]
+DISCRETE = (ProductMixtureFit, TreeMixtureFit)
+
+
+def real_rows(n_rows: int = 60, seed: int = 0) -> Tensor:
+    rng = np.random.default_rng(seed)
+    centre = np.array([[-2.0, 0.0], [1.0, 1.5], [2.0, -1.5]])[rng.integers(3, size=n_rows)]
+    return torch.from_numpy(centre + rng.normal(size=(n_rows, 2)) @ [[0.4, 0.3], [0, 0.5]])
+
+
+def discrete_rows(
+    kinds: tuple[ColumnKind, ...] = KINDS, n_rows: int = 80, seed: int = 0
+) -> Tensor:
+    """Draw rows whose columns depend on the one before them."""
+    rng = np.random.default_rng(seed)
+    columns: list[np.ndarray] = []
+    for kind in kinds:
+        n_values = kind.n_values or 2
+        column = rng.integers(n_values, size=n_rows)
+        if columns:
+            keeps = rng.random(n_rows) < 0.7
+            column = np.where(keeps, columns[-1] % n_values, column)
+        columns.append(column)
+    return torch.from_numpy(np.stack(columns, 1)).double()
+
+
+def discrete_fits(kinds: tuple[ColumnKind, ...]) -> list[CompanionFit]:
+    return [
+        ProductMixtureFit(1, kinds),
+        ProductMixtureFit(3, kinds),
+        MatchingKernelsFit(0.2, kinds),
+        TreeMixtureFit(1, kinds),
+        TreeMixtureFit(3, kinds),
+    ]
+
+
+def ones(n_rows: int) -> Tensor:
+    return torch.ones(1, n_rows, dtype=torch.float64)
+
+
+def fitted(fit: CompanionFit, x: Tensor) -> Companion:
+    (companion,) = fit.fit(x, ones(len(x)))
+    return companion
+
+
+CASES: list[tuple[CompanionFit, Tensor]] = [
+    *((fit, real_rows()) for fit in REAL_FITS),
+    *((fit, discrete_rows()) for fit in discrete_fits(KINDS)),
+    *((fit, discrete_rows(WITH_OTHER)) for fit in discrete_fits(WITH_OTHER)),
+]
+every_fit = pytest.mark.parametrize(
+    ("fit", "x"), CASES, ids=[f"{type(f).__name__}-{f.name}" for f, _ in CASES]
+)
+
+
+def every_row(kinds: tuple[ColumnKind, ...], *, unknown: bool) -> Tensor:
+    ranges = []
+    for kind in kinds:
+        n_values = 2 if kind.support == "binary" else kind.n_values
+        ranges.append(range(n_values + (unknown and kind.other > 0)))
+    return torch.tensor(list(itertools.product(*ranges)), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("fit", REAL_FITS, ids=lambda fit: fit.name)
+def test_density_of_real_columns_integrates_to_one(fit: CompanionFit) -> None:
+    companion = fitted(fit, real_rows())
+    # The tails of a Student-t fall slowly: the grid is finer in the middle.
+    axis = np.sinh(np.linspace(-9, 9, 1201)) / 20
+    grid = torch.from_numpy(np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2))
+    density = companion.log_prob(grid).exp().reshape(len(axis), -1).numpy()
+    inside = np.trapezoid(np.trapezoid(density, axis), axis)
+    assert inside == pytest.approx(1, abs=5e-3)
+
+
+@pytest.mark.parametrize("kinds", [KINDS, WITH_OTHER], ids=["known", "other"])
+def test_masses_of_all_rows_sum_to_one(kinds: tuple[ColumnKind, ...]) -> None:
+    rows = every_row(kinds, unknown=True)
+    for fit in discrete_fits(kinds):
+        companion = fitted(fit, discrete_rows(kinds))
+        assert float(companion.log_prob(rows).exp().sum()) == pytest.approx(1)
+
+
+@every_fit
+def test_a_row_has_the_same_bits_whatever_the_others_are(
+    fit: CompanionFit, x: Tensor
+) -> None:
+    companion = fitted(fit, x)
+    together = companion.log_prob(x)
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(1))
+    assert torch.equal(companion.log_prob(x[order]), together[order])
+    for some in (1, 5, 37):
+        assert torch.equal(companion.log_prob(x[:some]), together[:some])
+
+
+@every_fit
+def test_integer_weights_are_repeated_rows(fit: CompanionFit, x: Tensor) -> None:
+    counts = torch.arange(len(x)) % 3
+    (weighted,) = fit.fit(x, counts[None].double())
+    repeated = x.repeat_interleave(counts, 0)
+    if getattr(fit, "n_modes", 1) > 1:
+        pytest.skip("several modes start at clusters, which depend on distinct rows")
+    expected = fitted(fit, repeated)
+    torch.testing.assert_close(weighted.log_prob(x), expected.log_prob(x))
+
+
+@every_fit
+def test_several_weightings_are_several_fits(fit: CompanionFit, x: Tensor) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.rand(2, len(x), generator=generator, dtype=torch.float64)
+    weights[1, : len(x) // 4] = 0
+    together = fit.fit(x, weights)
+    for companion, weight in zip(together, weights, strict=True):
+        if getattr(fit, "n_modes", 1) > 1 and isinstance(fit, GaussianMixtureFit):
+            assert companion.log_prob(x).isfinite().all()
+            continue
+        (alone,) = fit.fit(x, weight[None])
+        torch.testing.assert_close(companion.log_prob(x), alone.log_prob(x))
+
+
+@pytest.mark.parametrize("fit", REAL_FITS, ids=lambda fit: fit.name)
+def test_draws_of_real_columns_have_the_density(fit: CompanionFit) -> None:
+    companion = fitted(fit, real_rows())
+    drawn = companion.sample(4000, torch.Generator().manual_seed(0))
+    # The distribution function of a direction, by quadrature of the density.
+    axis = np.sinh(np.linspace(-9, 9, 801)) / 20
+    grid = torch.from_numpy(np.stack(np.meshgrid(axis, axis, indexing="ij"), -1))
+    density = companion.log_prob(grid.reshape(-1, 2)).exp().reshape(len(axis), -1)
+    for margin in (0, 1):
+        of_axis = np.trapezoid(density.numpy(), axis, axis=1 - margin)
+        steps = np.diff(axis) * (of_axis[1:] + of_axis[:-1]) / 2
+        cdf = np.concatenate([[0], np.cumsum(steps)])
+        values = np.interp(drawn[:, margin].numpy(), axis, cdf / cdf[-1])
+        assert stats.kstest(values, "uniform").pvalue > FALSE_ALARM
+
+
+def test_draws_of_discrete_columns_have_the_masses() -> None:
+    rows = every_row(KINDS, unknown=False)
+    for fit in discrete_fits(KINDS):
+        companion = fitted(fit, discrete_rows())
+        expected = companion.log_prob(rows).exp().numpy()
+        drawn = companion.sample(4000, torch.Generator().manual_seed(0))
+        counts = (drawn[:, None] == rows).all(2).sum(0).numpy()
+        assert counts.sum() == 4000
+        p_value = stats.chisquare(counts, 4000 * expected / expected.sum()).pvalue
+        assert p_value > FALSE_ALARM
+
+
+def test_mixture_is_as_likely_as_that_of_scikit_learn() -> None:
+    x = real_rows(600)
+    ours = fitted(GaussianMixtureFit(3, torch.full((2,), 1e-6).double()), x)
+    theirs = GaussianMixture(3, tol=1e-6, random_state=0).fit(x.numpy())
+    score = float(ours.log_prob(x).mean())
+    assert score == pytest.approx(theirs.score(x.numpy()), abs=3e-3)
+
+
+def test_one_gaussian_has_the_moments_of_the_rows() -> None:
+    x = real_rows()
+    ours = fitted(GaussianMixtureFit(1, FLOOR), x)
+    covariance = np.cov(x.numpy().T, bias=True) + np.diag(FLOOR.numpy() ** 2)
+    twin = stats.multivariate_normal(x.mean(0).numpy(), covariance)
+    np.testing.assert_allclose(ours.log_prob(x), twin.logpdf(x.numpy()), rtol=1e-10)
+
+
+def test_kernels_are_those_of_scikit_learn_around_whitened_rows() -> None:
+    x = real_rows()
+    ours = fitted(KernelDensityFit(0.3, 1e-9 * FLOOR), x)
+    covariance = np.cov(x.numpy().T, bias=True)
+    whitener = np.linalg.inv(np.linalg.cholesky(covariance))
+    kernels = KernelDensity(bandwidth=0.3, leaf_size=len(x)).fit(x.numpy() @ whitener.T)
+    grid = real_rows(40, seed=1)
+    expected = kernels.score_samples(grid.numpy() @ whitener.T)
+    expected += math.log(abs(np.linalg.det(whitener)))
+    np.testing.assert_allclose(ours.log_prob(grid), expected, rtol=1e-9)
+
+
+def test_kernels_far_from_everything_are_never_high() -> None:
+    x = torch.cat([real_rows(), torch.full((1, 2), 1e9, dtype=torch.float64)])
+    companion = fitted(KernelDensityFit(0.05, FLOOR), x)
+    near = companion.log_prob(torch.full((1, 2), 1e9 + 1e7, dtype=torch.float64))
+    highest = -companion.tril.diagonal(dim1=1, dim2=2).log().sum()  # type: ignore[operator, union-attr]
+    assert float(near) <= float(highest) - math.log(2 * math.pi)
+
+
+def best_tree_score(joint: np.ndarray, n_columns: int) -> float:
+    """Return the largest sum of mutual informations over all spanning trees."""
+    pairs = list(itertools.combinations(range(n_columns), 2))
+    best = -math.inf
+    for edges in itertools.combinations(pairs, n_columns - 1):
+        root = list(range(n_columns))
+
+        def find(j: int, root: list[int] = root) -> int:
+            return j if root[j] == j else find(root[j])
+
+        for a, b in edges:
+            root[find(a)] = find(b)
+        if len({find(j) for j in range(n_columns)}) == 1:
+            best = max(best, sum(joint[a, b] for a, b in edges))
+    return best
+
+
+def test_tree_is_the_best_of_all_trees() -> None:
+    kinds = (ColumnKind("binary"),) * 5
+    x = discrete_rows(kinds, 3000)
+    x = x[:, [2, 0, 4, 1, 3]]
+    tree = fitted(TreeMixtureFit(1, kinds), x)
+    independent = fitted(ProductMixtureFit(1, kinds), x)
+    gain = float((tree.log_prob(x) - independent.log_prob(x)).mean())
+    information = np.zeros((5, 5))
+    for a, b in itertools.combinations(range(5), 2):
+        table = np.histogram2d(x[:, a].numpy(), x[:, b].numpy(), bins=2)[0] / len(x)
+        apart = table.sum(1)[:, None] * table.sum(0)
+        information[a, b] = np.sum(table * np.log(table / apart))
+    assert gain == pytest.approx(best_tree_score(information, 5), rel=0.01)
+
+
+def test_more_modes_are_more_likely_on_rows_of_several_sorts() -> None:
+    rng = np.random.default_rng(0)
+    kinds = (ColumnKind("binary"),) * 8
+    sort = rng.integers(3, size=900)
+    frequency = rng.random((3, 8))[sort]
+    x = torch.from_numpy((rng.random((900, 8)) < frequency).astype(float))
+    for fit in DISCRETE:
+        one, three = (fitted(fit(n, kinds), x[:600]) for n in (1, 3))
+        gain = (three.log_prob(x[600:]) - one.log_prob(x[600:])).mean()
+        assert float(gain) > 0.1
+
+
+def test_pool_is_the_mixture_of_its_parts_with_kernels_joined() -> None:
+    x = real_rows()
+    parts = [fitted(fit, x) for fit in REAL_FITS[:1] + REAL_FITS[2:]]
+    kernels = [fitted(KernelDensityFit(h, FLOOR), x) for h in (0.1, 0.5)]
+    parts = [*parts[:-2], *kernels]
+    weight = torch.tensor([0.1, 0.2, 0.3, 0.15, 0.25], dtype=torch.float64)
+    pool = CompanionPool.of(parts, weight)
+    assert len(pool.parts) == 4
+    log_p = torch.stack([part.log_prob(x) for part in parts])
+    expected = (log_p + weight.log()[:, None]).logsumexp(0)
+    log_prob, broad = pool.log_prob_and_broad(x)
+    torch.testing.assert_close(log_prob, expected)
+    torch.testing.assert_close(broad, log_p[0] + math.log(0.1))
+    drawn = pool.sample(500, torch.Generator().manual_seed(0))
+    assert drawn.shape == (500, 2)
+    assert drawn.isfinite().all()
+
+
+SPECS: Sequence[CompanionSpec] = [
+    *(spec() for spec in registered(CompanionSpec).values()),
+    GaussianMixtureCompanion(n_modes=(2,), bandwidths=()),
+    TreeCompanion(n_trees=(2,), n_products=(), widths=()),
+]
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=repr)
+def test_every_spec_has_a_broad_part_first_and_fits_few_rows(
+    spec: CompanionSpec,
+) -> None:
+    real = "real" in spec.supports
+    x = real_rows(4) if real else discrete_rows(n_rows=4)
+    kinds = (ColumnKind(),) * 2 if real else KINDS
+    floor = torch.full((x.shape[1],), 1e-3, dtype=torch.float64)
+    series = spec.series(CompanionTable(len(x), floor, kinds))
+    far = torch.full_like(x[:1], 1e3) if real else 1 - x[:1].clamp(max=1)
+    scores = []
+    for fits in series:
+        for fit in fits:
+            companion = fitted(fit, x)
+            assert companion.log_prob(x).isfinite().all()
+            scores.append(float(companion.log_prob(far)))
+    if real:
+        assert scores[0] == max(scores)
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        (GaussianMixtureCompanion(n_modes=(0,)), "n_modes"),
+        (GaussianMixtureCompanion(bandwidths=(0.1, -1.0)), "bandwidths"),
+        (TreeCompanion(n_trees=(1.5,)), "n_trees"),  # type: ignore[arg-type]
+        (TreeCompanion(n_products=(-1,)), "n_products"),
+        (TreeCompanion(widths=(1.0,)), "widths"),
+    ],
+    ids=repr,
+)
+def test_bad_parameters_are_named(spec: CompanionSpec, name: str) -> None:
+    table = CompanionTable(10, FLOOR, (ColumnKind("binary"),) * 2)
+    with pytest.raises(ValueError, match=name):
+        spec.series(table)
