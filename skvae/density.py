@@ -29,9 +29,9 @@ class VAEDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAEDensi
 
     A prior over a few latents z, a decoder and a likelihood define the density; an
     encoder is trained with them and serves as the proposal of the importance sampler
-    that reads log p(x). Log-densities are in nats and in the units of the columns,
-    the Jacobian of all internal scaling included; they compare directly with
-    ``GaussianMixture.score_samples`` on the same table.
+    that reads log p(x). A companion in closed form, a mixture, takes the share of p(x)
+    that rows held out leave to it. Log-densities are in nats and in the units of the
+    columns, and compare with ``GaussianMixture.score_samples`` on the same table.
 
     Parameters
     ----------
@@ -48,8 +48,8 @@ class VAEDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAEDensi
         From latents to the parameters of the likelihood. "auto" is "autoregressive"
         for up to 256 columns of which none is real, else "mlp". Where rows are few
         (below 900 per column, and 30,000) and `n_components` is "auto", too, it also
-        tries ``AutoregressiveDecoder((128, 128))`` (see "Races" in the Notes). For
-        latents that tell all of a row, choose "mlp".
+        tries ``AutoregressiveDecoder((128, 128))``, (64, 64) below 800 rows, and among
+        discrete columns "mlp" (see "Races"). For latents that tell all, choose "mlp".
     likelihood : {"mixture", "gaussian", "student_t", "logistic_mixture", \
 "bernoulli", "categorical", "poisson", "negative_binomial", "auto"} or \
 LikelihoodSpec, default="mixture"
@@ -68,12 +68,17 @@ None, default="auto"
         do not bend the fit. "auto" is a Student-t distribution of real columns,
         independent discrete columns, and for both in one table "mixed", the product.
         None leaves the latent part alone.
-    hidden_layer_sizes : tuple of int, default=(96, 96, 96, 96, 96, 96)
+    companion : {"auto", "gaussian_mixture", "tree"}, CompanionSpec or None, \
+default="auto"
+        Density in closed form beside the latent part: Gaussian mixtures and kernels of
+        real columns, mixtures of trees of zeros and ones and categories. Rows that were
+        not fitted decide about its share (see "Companion"). "auto" is None for mixed
+        tables and counts. None leaves all to the latents.
+    hidden_layer_sizes : tuple of int or "auto", default="auto"
         Widths of the hidden layers of encoder and decoder; layers of equal width are
-        residual. Deep and narrow is better and cheaper than shallow and wide.
+        residual. "auto" is (96,) * 6, and (64,) * 3 below 800 rows.
     n_importance_samples : int, default=64
-        Importance samples that each half of a scored row begins with; a row has two
-        halves (see docs/evidence.md), and twice as many samples at least.
+        Importance samples that each of the two halves of a scored row begins with.
     marginal_transform : {"auto", "normal", "whitened"} or None, default="auto"
         "normal" maps every column to normal scores by a monotone spline, exact
         Jacobian included; None only standardises. "whitened" turns rows to principal
@@ -81,11 +86,10 @@ None, default="auto"
         columns nearly determine others (see "Races"; None without validation rows).
     smoothing : float or "auto", default=0.0
         Least standard deviation that the likelihood may give a real column, in units
-        of its spread (of the middle 90 % of the rows): the density has no detail that
-        is finer. Zero leaves the floors of the Notes alone. "auto" is (30 / rows
-        per column)², at most 0.6: little detail where there are few rows to learn
-        it from. It costs log-density on rows from the same source, and is for
-        the ranking of rows from elsewhere.
+        of its spread (of the middle 90 % of the rows). "auto" is (30 / rows per
+        column)², at most 0.6: little detail where there are few rows to learn it from.
+        It costs log-density on rows from the same source, and is for the ranking of
+        rows from elsewhere.
     unknown_category : {"error", "other"}, default="error"
         What to do with a category that `fit` has not seen. "error" raises an error
         that names it. "other" reads all such values of a column as one more category,
@@ -101,32 +105,32 @@ None, default="auto"
     batch_size : int, default=256
         Rows per step.
     max_iter : int or "auto", default="auto"
-        Largest number of epochs. "auto" is 100, but at least 4,500 and at most 12,000
-        steps; fewer below 800 rows; more, as their cube root, above 20,000.
+        Largest number of epochs. "auto" is 100, but 4,500 to 12,000 steps; fewer below
+        800 rows; more, as their cube root, above 20,000.
     early_stopping : bool or "auto", default="auto"
         Whether to hold out validation rows, stop when their score stops improving and
-        keep the best weights. "auto" does so from 100 rows.
+        keep the best weights. "auto" does so from 8 rows, and holds out more than
+        `validation_fraction` of few rows: 25, or a quarter if that is less.
     validation_fraction : float, default=0.1
         Share of the rows to hold out; at most 5,000 rows are.
     n_iter_no_change : int or "auto", default="auto"
         Epochs without improvement before training stops, judged where the validation
-        rows are scored (every 25 steps, later every 8 % of the epochs so far), and not
-        before two scores. "auto" is half the epochs so far, at least 10, and 150 steps.
+        rows are scored (every 25 steps, later every 8 % of the epochs so far). "auto"
+        is half the epochs so far, at least 10, and 150 steps.
     tol : float, default=1e-4
         Smallest gain of the validation score, in nats per row, that counts as one.
     warm_start : bool, default=False
         Whether `fit` goes on from the previous fit, in its model units.
     evidence_tol : float, default=0.1
         Standard error, in nats, above which a scored row gets more samples, or a
-        better proposal. Scoring with 0.03 takes two to three times as long.
+        better proposal.
     max_evidence_samples : int, default=4096
         Largest number of importance samples per row.
     device : {"auto", "cpu", "cuda", "cuda:<index>"}, default="auto"
         Where to train and score. "auto" is the first CUDA device if there is one.
         Fitted weights are kept on the CPU.
     random_state : int, RandomState instance or None, default=None
-        Seed of training, and of `sample` where it is an int. Scores do not depend on
-        it: the noise of a row is keyed by its values.
+        Seed of training, and of `sample` where it is an int; scores do not need it.
     verbose : int, default=0
         Whether to show progress bars of fits, and of scorings beyond two seconds.
 
@@ -152,10 +156,9 @@ None, default="auto"
         "kl", all in nats per row and in the units of the input; "learning_rate" and
         "seconds".
     pilots_ : list of dict
-        One record per training by which "auto" chose decoder or margins; empty if none.
-        "decoder" (its alias) and "margins" say what was tried;
+        One record per training by which "auto" chose "decoder" or "margins":
         "evidence" and "error" are the mean bound of the validation rows, as in
-        `history_`, and its standard error; "lead" and "lead_error" are the paired
+        `history_`, and its standard error; "lead" and "lead_error" the paired
         difference from a better candidate when this one left, nan for the one that
         stayed; then "n_epochs" and "seconds" in the race, and whether it was "chosen".
     model_ : VAE
@@ -164,13 +167,15 @@ None, default="auto"
         What each column holds, and the known categories.
     columns_ : Columns
         Scaling and margins of the columns, and the floors of their scales.
-    prior_, posterior_, decoder_, likelihood_, objective_, background_ : specs
+    companion_density_ : CompanionDensity or None
+        The fitted companion: its share of p(x), `weight`, and `shares` of its parts.
+    prior_, posterior_, decoder_, likelihood_, objective_, background_, \
+companion_ : specs
         The components that were used.
 
     See Also
     --------
     sklearn.mixture.GaussianMixture : Faster, exact, stiffer.
-    sklearn.neighbors.KernelDensity : For one to three columns.
 
     Notes
     -----
@@ -178,34 +183,32 @@ None, default="auto"
     values invites infinitely narrow spikes. No standard deviation falls below 10⁻³ of
     the column's, nor, where values repeat, below the rounding error step/√12 of the
     smallest step between values. With a background, none is above 1.5 times the
-    column's plus that floor: wider noise is the background's part.
+    column's plus that floor.
 
     *Weights.* Where all of `sample_weight` are whole numbers, they count rows: a row of
-    weight 3 equals that row three times, exactly. Any other weights are relative.
-    Together they count for as many rows as have a positive weight, and their scale
-    changes nothing: w and w / 7 give the same fit.
+    weight 3 equals that row three times, exactly. Any other weights are relative:
+    together they count for as many rows as have a positive weight.
+
+    *Companion.* p(x) is 1 − c times the above, plus c times a mixture whose parts are
+    fitted at once, in standardised columns. Rows that were held out say how large c is:
+    where a mixture is right, nearly one, and the density is not behind it
+    (``docs/companions.md``). Without validation rows there is none.
 
     *Races.* Where "auto" leaves several margins or decoders to choose from, each is
-    trained as if it had been asked for by name, all from the same seed. Whenever the
-    epochs have doubled, one of them leaves if its bounds on the validation rows are
-    behind those of another one after half as many epochs, by two standard errors of the
-    difference; in the first 400 steps, only of one that starts as slowly (plain
-    margins, an autoregressive decoder). After a tenth of `max_iter`, or a fifth with an
-    autoregressive decoder, the simplest one stays, unless a later one is ahead by half
-    a standard error. Its training goes on, and is the fit. To settle the choice once
-    for a grid search, read it off the `pilots_` of a first fit, and set `decoder` and
-    `marginal_transform`.
+    trained as if it had been asked for by name. One leaves when validation rows say
+    that it learns less than half as fast as another; the training of the last one goes
+    on, and is the fit (``docs/speed.md``). To settle the choice once for a grid search,
+    read it off the `pilots_` of a first fit: set `decoder` and `marginal_transform`.
 
     *Large tables.* An array that is larger, as float64, than scikit-learn's
     `working_memory` (1 GiB unless set) is never copied whole, so that a NumPy memmap
     may exceed the memory. An epoch is then 100,000 rows at most; scaling, margins and
-    start come from as many; training draws from 4 million rows, chosen by weight;
-    equal rows are not merged, so that integer weights only mean as much as repeated
-    rows, not the same to the last digit.
+    start come from as many; training draws from 4 million rows, chosen by weight; equal
+    rows are not merged.
 
     *Far rows.* Beyond eight standard deviations the networks' input is clipped; far
-    out, the background is all that is left, in closed form. ``docs/evidence.md`` says
-    how log p(x) is read, and how well.
+    out, the closed form is all that is left. ``docs/evidence.md`` says how log p(x) is
+    read, and how well.
 
     References
     ----------
@@ -253,10 +256,8 @@ None, default="auto"
         -----
         *Ctrl-C* during the training ends it: the estimator keeps the best weights so
         far, and a ConvergenceWarning says so. Before the first epoch has ended, and
-        during a race (see the Notes of the class), KeyboardInterrupt is raised, and the
-        estimator stays as it was. In a grid search or a cross-validation, a Ctrl-C may
-        therefore end the present fit alone; a second one soon after, before an epoch of
-        the next fit has ended, ends the search.
+        during a race, KeyboardInterrupt is raised, and the estimator stays as it was.
+        A grid search may therefore take a second Ctrl-C soon after the first.
         """
         warm = self.warm_start and hasattr(self, "model_")
         return self._fit(X, y, sample_weight, warm=warm)
@@ -310,8 +311,7 @@ None, default="auto"
         """Return the mean log-density of the rows.
 
         Its error is set by the rows. Therefore they are read at a tolerance of 0.3 nats
-        (or `evidence_tol`, if that is larger), and their estimated bias is taken away
-        (see `Evidence`). The mean of `score_samples` has the smaller errors.
+        at least, and their estimated bias is taken away (see `Evidence`).
 
         Parameters
         ----------

@@ -11,7 +11,7 @@ from skvae import VAEDensity
 # Parameters of VAEDensity for tests that need a fitted model, not a good one. The
 # default decoder would be chosen by pilots, which take longer than the fit: tests that
 # such a choice may disturb say decoder="auto".
-QUICK = {
+GIVEN_QUICK = {
     "decoder": "mlp",
     "max_iter": 3,
     "hidden_layer_sizes": (16,),
@@ -20,6 +20,8 @@ QUICK = {
     "max_evidence_samples": 24,
     "random_state": 0,
 }
+# A companion takes longer to fit than all this; a conditional density has none.
+QUICK = {**GIVEN_QUICK, "companion": None}
 
 
 @pytest.fixture(autouse=True, scope="session")

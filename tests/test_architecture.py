@@ -20,6 +20,7 @@ from skvae import ConditionalVAEDensity, VAEDensity
 from skvae.base import BaseVAEDensity
 from skvae.evidence import Proposal
 from skvae.model.backgrounds import BackgroundSpec
+from skvae.model.companions import CompanionSpec
 from skvae.model.decoders import DecoderSpec
 from skvae.model.likelihoods import LikelihoodSpec
 from skvae.model.posteriors import PosteriorSpec
@@ -34,6 +35,7 @@ MAX_LINES = 500
 
 FAMILIES: dict[str, type[ComponentSpec]] = {
     "model/backgrounds": BackgroundSpec,
+    "model/companions": CompanionSpec,
     "model/priors": PriorSpec,
     "model/posteriors": PosteriorSpec,
     "model/decoders": DecoderSpec,
@@ -169,12 +171,14 @@ def test_no_room_imports_private_names_of_another() -> None:
                 assert not private or inside, where
 
 
-def test_engine_reads_only_parameter_objects_from_scikit_learn() -> None:
+def test_engine_takes_parameter_objects_and_clusters_from_scikit_learn() -> None:
+    """Estimators of scikit-learn's kind are the face's."""
+    allowed = ("sklearn.base.", "sklearn.cluster.")
     for path in ENGINE_MODULES:
         for imported in imports_of(path):
             if imported.split(".")[0] == "sklearn":
                 where = f"{name_of(path)} imports {imported}"
-                assert imported.startswith("sklearn.base."), where
+                assert imported.startswith(allowed), where
 
 
 def test_engine_knows_no_tables_figures_or_progress_bars() -> None:

@@ -299,6 +299,7 @@ def test_automatic_decoder_is_by_the_columns(
         table = (table > 0).astype(float)
     density = VAEDensity(
         likelihood="bernoulli" if kind == "binary" else "mixture",
+        early_stopping=False,
         max_iter=1,
         hidden_layer_sizes=(4,),
         random_state=0,

@@ -24,7 +24,7 @@ from skvae import (
     MLPDecoder,
     VAEDensity,
 )
-from tests.conftest import QUICK
+from tests.conftest import GIVEN_QUICK as QUICK
 
 Array = np.ndarray
 
@@ -44,9 +44,14 @@ def test_tags_say_that_y_is_needed() -> None:
 def test_parameters_are_those_of_the_unconditional_density_and_the_kind_of_x() -> None:
     ours = ConditionalVAEDensity().get_params()
     assert ours.pop("given_kind") == "auto"
-    assert ours == VAEDensity().get_params()
+    # Companions are densities of whole rows.
+    theirs = VAEDensity().get_params()
+    assert theirs.pop("companion") == "auto"
+    assert ours == theirs
     own = inspect.signature(ConditionalVAEDensity).parameters
     for name, parameter in inspect.signature(VAEDensity).parameters.items():
+        if name == "companion":
+            continue
         assert own[name].annotation == parameter.annotation
         assert own[name].kind == parameter.kind
 
@@ -237,7 +242,7 @@ def test_density_given_a_class_is_about_that_of_the_class() -> None:
     log_p = together.score_samples(labels, fresh)
     for name in ("elm", "fir", "oak"):
         rows = labels[:, 0] == name
-        alone = VAEDensity(**LEARNING).fit(y[X[:, 0] == name])
+        alone = VAEDensity(companion=None, **LEARNING).fit(y[X[:, 0] == name])
         assert log_p[rows].mean() > truth[rows].mean() - 0.06
         assert log_p[rows].mean() > alone.score(fresh[rows]) - 0.05
     swapped = np.where(labels == "elm", "oak", "elm")[:50]

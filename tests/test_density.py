@@ -99,6 +99,7 @@ def test_evidence_is_a_frozen_record_of_vectors(
         "n_samples",
         "n_stages",
         "background_share",
+        "companion_share",
         "unreliable",
     ]
     assert all(getattr(evidence, name).shape == (9,) for name in names)
@@ -127,7 +128,7 @@ def test_diagnostics_are_within_their_ranges(
         assert (evidence.effective_sample_size >= 1).all()
         assert (evidence.effective_sample_size <= evidence.n_samples).all()
         assert set(evidence.n_samples) <= {16, 24}
-        assert set(evidence.n_stages) <= {1, 2, 3, 4}
+        assert set(evidence.n_stages) <= {1, 2, 3, 4, 5}
         assert (evidence.background_share >= 0).all()
         assert (evidence.background_share <= 1).all()
 
@@ -466,9 +467,9 @@ def test_memory_does_not_grow_with_rows_times_samples() -> None:
     density.score_samples(table)
     _, numpy_peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    # Six vectors of results, and blocks: a table of rows × samples would be 1.6 MB
+    # Eight vectors of results, and blocks: a table of rows × samples would be 1.6 MB
     # for each of a dozen temporaries, a copy of the table 0.4 MB.
-    assert numpy_peak < 3.75e6
+    assert numpy_peak < 4e6
 
 
 @pytest.mark.slow

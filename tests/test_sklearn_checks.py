@@ -40,11 +40,12 @@ from skvae import (
     StackedDensity,
     VAEDensity,
 )
-from tests.conftest import QUICK
+from tests.conftest import GIVEN_QUICK, QUICK
 
 # The checks set random_state themselves.
 FAST = {**QUICK, "max_iter": 2, "hidden_layer_sizes": (8,), "random_state": None}
-PILOTED = {**FAST, "decoder": "auto"}
+PILOTED = {**FAST, "decoder": "auto", "companion": "auto"}
+GIVEN_FAST = {**GIVEN_QUICK, "max_iter": 2, "random_state": None}
 # Rows that a background explains better than barely trained latents take many samples.
 WITHOUT_BACKGROUND = {**FAST, "background": None}
 
@@ -96,7 +97,7 @@ CONFIGURATIONS = [
 ]
 
 CONDITIONAL = [
-    ConditionalVAEDensity(**FAST),
+    ConditionalVAEDensity(**GIVEN_FAST),
     ConditionalVAEDensity(
         prior="normal",
         posterior="diagonal",
@@ -104,7 +105,7 @@ CONDITIONAL = [
         objective="elbo",
         marginal_transform="normal",
         background=None,
-        **FAST,
+        **GIVEN_FAST,
     ),
 ]
 CLASSIFIERS = [

@@ -221,9 +221,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = benchmark_parser(__doc__)
     add_sets(parser)
     parser.add_argument("--part", choices=("valid", "test"), default="valid")
-    parser.add_argument(
-        "--rows", type=int, nargs="+", default=[20, 50, 100, 300, 1000]
-    )
+    parser.add_argument("--rows", type=int, nargs="+", default=[20, 50, 100, 300, 1000])
     parser.add_argument("--columns", nargs="+", default=["1", "2", "5", "all"])
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0, help="of the choice of rows")

@@ -280,7 +280,6 @@ def _finish(
     rows = filled_rows(n_rows, n_stages.device)
     closed_form, latent, n_stages = closed_form[rows], latent[rows], n_stages[rows]
     share = closed_form.latent_share(latent.log_density)
-    background_share = closed_form.background_share(latent.log_density)
     return RowEvidence(
         log_density=closed_form.mix(latent.log_density),
         standard_error=share * latent.standard_error,
@@ -289,7 +288,7 @@ def _finish(
         pareto_k=latent.pareto_k,
         n_samples=latent.n_samples,
         n_stages=n_stages,
-        background_share=background_share,
-        companion_share=(1 - share - background_share).clamp(min=0),
+        background_share=closed_form.background_share(latent.log_density),
+        companion_share=closed_form.companion_share(latent.log_density),
         unreliable=latent.unreliable() & (share >= NEGLIGIBLE_SHARE),
     )[:n_rows]

@@ -6,6 +6,7 @@ from torch import Tensor
 __all__ = ["pareto_k", "pareto_k_error", "pareto_k_limit"]
 
 PRIOR_WEIGHTS = 10  # by which k̂ is shrunk towards 0.5
+ROUNDING = 1e-6  # of the logarithm of a weight: smaller differences have no tail
 
 
 def pareto_k_limit(n_samples: Tensor) -> Tensor:
@@ -46,7 +47,8 @@ def pareto_k(log_w: Tensor) -> Tensor:
     Returns
     -------
     k : Tensor of shape (B,)
-        k̂; −inf where all weights are equal, else nan with fewer than 25 weights.
+        k̂; −inf where all weights are equal, up to rounding in single precision, else
+        nan with fewer than 25 weights.
 
     References
     ----------
@@ -58,12 +60,12 @@ def pareto_k(log_w: Tensor) -> Tensor:
     n_samples = len(log_w)
     n_tail = int(min(0.2 * n_samples, 3 * n_samples**0.5))
     if n_tail < 5:
-        even = (log_w.amax(0) - log_w.amin(0) <= 1e-12) & (n_samples > 1)
+        even = (log_w.amax(0) - log_w.amin(0) <= ROUNDING) & (n_samples > 1)
         return torch.full_like(log_w[0], torch.nan).where(~even, -torch.inf)
     top = log_w.topk(n_tail + 1, dim=0).values.flip(0)
     weights = (top - top[-1]).exp()
     excess = weights[1:] - weights[0]  # (T, B), ascending
-    flat = excess[-1] <= 1e-12
+    flat = excess[-1] <= ROUNDING
     excess = torch.where(flat, torch.ones_like(excess), excess)
     # Posterior mean of θ = −k/σ under Zhang and Stephens' empirical prior, on a grid.
     n_grid = 30 + int(n_tail**0.5)

@@ -10,7 +10,7 @@ from skvae.model.companions import CompanionTable
 from skvae.tables.columns import Columns, fit_columns
 from skvae.tables.companion import CompanionDensity
 from skvae.training import Pool, fit_pool
-from skvae.typing import Array, Index
+from skvae.typing import Array, Index, Mask
 
 __all__ = ["CandidateCompanion", "fit_companion"]
 
@@ -78,7 +78,7 @@ class CandidateCompanion:
         )
         return CompanionDensity(density, self.columns, share, shares)
 
-    def _places(self, rows: Index) -> tuple[Index, Array]:
+    def _places(self, rows: Index) -> tuple[Index, Mask]:
         """Return the places of row numbers among those here, and which are here."""
         place = np.searchsorted(self.rows, rows).clip(max=len(self.rows) - 1)
         return place, self.rows[place] == rows
@@ -142,7 +142,7 @@ def _numbers(valid: Array, generator: torch.Generator) -> Index:
     return np.sort(np.concatenate([judging, others]))
 
 
-def _folds(validates: Array, generator: torch.Generator) -> Array:
+def _folds(validates: Mask, generator: torch.Generator) -> Mask:
     """Return which rows each fold holds out; the first has those that validate."""
     folds = [validates] if validates.any() else []
     if len(validates) <= MANY_ROWS or not folds:

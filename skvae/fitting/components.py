@@ -144,9 +144,9 @@ def other_decoders(
     """Return the decoders that "auto" should try besides that of the specs.
 
     Among discrete columns that are mostly zero, an autoregressive decoder is often
-    behind one that reads latents alone. A user who sets `n_components` wants latents that describe the rows. An
-    autoregressive decoder predicts columns from one another and would leave the
-    latents little to describe, so it is not tried then.
+    behind one that reads latents alone. A user who sets `n_components` wants latents
+    that describe the rows. An autoregressive decoder predicts columns from one another
+    and would leave the latents little to describe, so it is not tried then.
 
     Parameters
     ----------

@@ -83,9 +83,7 @@ class FitJob:
         if split.companion is None:
             return None
         latent = self.trainer.latent_log_p().numpy() + self.rows.log_jacobian_valid
-        return split.companion.beside(
-            latent, split.validating, self.validation_weight
-        )
+        return split.companion.beside(latent, split.validating, self.validation_weight)
 
     def snapshot(self) -> VAE:
         """Return a copy of the model with its best weights, float64, on the CPU."""

@@ -22,7 +22,7 @@ __all__ = ["choose_job"]
 RACE_SHARE = 0.1
 AUTOREGRESSIVE_RACE_SHARE = 0.2
 # … and of a small table, no more steps than this.
-SMALL_RACE_STEPS = 200
+SMALL_RACE_STEPS = 100
 FIRST_STEPS = 25  # after which candidates are compared first
 EARLY_STEPS = 400  # before which slow starters are safe from the others
 # Standard errors of the difference.
@@ -130,7 +130,7 @@ def choose_job(plan: FitPlan, split: SplitRows, generator: torch.Generator) -> F
     some_read = any(each.specs.decoder.autoregressive for each in plans)
     share = AUTOREGRESSIVE_RACE_SHARE if some_read else RACE_SHARE
     n_epochs = math.ceil(share * plan.schedule.n_epochs)
-    if plan.settings.small:
+    if plan.settings.short_race:
         steps = candidates[0].job.trainer.steps_per_epoch
         n_epochs = min(n_epochs, math.ceil(SMALL_RACE_STEPS / steps))
     best, pilots = _race(candidates, n_epochs)
@@ -164,9 +164,8 @@ def _race(candidates: Sequence[_Candidate], n_epochs: int) -> tuple[_Candidate, 
     values; but both may be better in the end by far.
 
     At the end the simplest candidate, which comes first, stays, unless a later one is
-    ahead by half a standard error. Until then, bounds are compared without the
-    companion, beside which a slow start would look like nothing learnt; at the end, with
-    it.
+    ahead by half a standard error. At the end, bounds are compared with the companion.
+    Until then without it: beside it, a slow start would look like nothing learnt.
     """
     trainer = candidates[0].job.trainer
     weight = candidates[0].job.validation_weight

@@ -112,6 +112,21 @@ class ClosedFormPart:
         of_closed_form = (self.background_log_odds - self.log_odds).exp()
         return (self.log_odds - log_p).sigmoid() * of_closed_form
 
+    def companion_share(self, log_p: Tensor) -> Tensor:
+        """Return the probability that each row is the companion's, but its broad part.
+
+        Parameters
+        ----------
+        log_p : Tensor of shape (B,)
+            As for `latent_share`.
+        """
+        if self.log_odds is None:
+            return torch.zeros_like(log_p)
+        of_closed_form = torch.ones_like(log_p)
+        if self.background_log_odds is not None:
+            of_closed_form = -(self.background_log_odds - self.log_odds).expm1()
+        return (self.log_odds - log_p).sigmoid() * of_closed_form.clamp(min=0)
+
     def is_doubtful(self, log_p: Tensor, share: float) -> Tensor:
         """Return whether the background has more than a share, without a companion.
 

@@ -61,6 +61,4 @@ class CompanionDensity:
 
     def draw(self, n_samples: int, generator: torch.Generator) -> Array:
         """Draw rows in the units of the input."""
-        return self.columns.to_table(
-            self.density.sample(n_samples, generator).numpy()
-        )
+        return self.columns.to_table(self.density.sample(n_samples, generator).numpy())

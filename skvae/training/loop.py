@@ -299,9 +299,7 @@ class Trainer:
         x = self.data.x_valid
         noise = x.new_empty(n_draws, len(x), self.noise_dim)
         noise.normal_(generator=self.noise_generator)
-        return Validation(
-            x, self.data.weight_valid, noise, self.data.companion_log_p
-        )
+        return Validation(x, self.data.weight_valid, noise, self.data.companion_log_p)
 
     def latent_log_p(self) -> Tensor:
         """Return a tight bound of each validation row, without the companion.

@@ -86,6 +86,7 @@ def test_default_density_of_numbers_is_that_of_real_columns() -> None:
     density = detector.density_
     alone = VAEDensity(
         decoder="mlp",
+        companion=None,
         marginal_transform=None,
         smoothing="auto",
         evidence_tol=0.3,

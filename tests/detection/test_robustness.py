@@ -49,7 +49,8 @@ def test_far_scores_are_finite_and_fall_in_every_direction(
     direction: Array, fitted: DensityOutlierDetector
 ) -> None:
     table = degenerate_table()
-    deviation = np.where(table.std(0) > 0, table.std(0), 1)
+    # A constant column is scaled by its value.
+    deviation = np.where(table.std(0) > 0, table.std(0), np.abs(table.mean(0)))
     rows = table.mean(0) + np.outer(DISTANCES, direction * deviation)
     scores = fitted.score_samples(rows)
     assert np.isfinite(scores).all()

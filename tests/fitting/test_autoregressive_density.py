@@ -15,6 +15,7 @@ from skvae import (
 )
 
 SETTINGS = {
+    "companion": None,
     "hidden_layer_sizes": (16, 16),
     "marginal_transform": None,
     "max_iter": 30,

@@ -26,6 +26,7 @@ def designs(n_rows: int, seed: int) -> Array:
 
 def test_columns_that_tell_of_one_another_get_an_autoregressive_decoder() -> None:
     settings: dict[str, Any] = {
+        "companion": None,
         "max_iter": 200,
         "learning_rate": 0.01,
         "hidden_layer_sizes": (32, 32),
@@ -33,7 +34,7 @@ def test_columns_that_tell_of_one_another_get_an_autoregressive_decoder() -> Non
         "evidence_tol": 0.3,
         "random_state": 0,
     }
-    table, others = designs(500, seed=1), designs(100, seed=2)
+    table, others = designs(600, seed=1), designs(100, seed=2)
     auto = VAEDensity(**settings).fit(table)
     assert isinstance(auto.decoder_, AutoregressiveDecoder)
     mlp = VAEDensity(decoder="mlp", **settings).fit(table)

@@ -60,4 +60,6 @@ def test_the_number_of_steps_has_bounds(n_rows, least, most) -> None:
 def test_validation_rows_are_at_most_five_thousand() -> None:
     assert settings_for(226_640, 10).n_valid == 5_000
     assert settings_for(1_000, 10).n_valid == 100
-    assert settings_for(99, 10).n_valid == 0
+    assert settings_for(150, 10).n_valid == 25
+    assert settings_for(20, 10).n_valid == 5
+    assert settings_for(7, 10).n_valid == 0

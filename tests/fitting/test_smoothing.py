@@ -5,8 +5,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skvae import ConditionalVAEDensity, VAEDensity
-from tests.conftest import QUICK
+from tests.conftest import GIVEN_QUICK, QUICK
 
+GIVEN_PLAIN = {**GIVEN_QUICK, "marginal_transform": None}
 PLAIN = {**QUICK, "marginal_transform": None}
 
 
@@ -69,5 +70,7 @@ def test_integer_weights_are_repeated_rows() -> None:
 def test_conditional_densities_are_smoothed_too() -> None:
     rng = np.random.default_rng(0)
     table, given = rng.normal(size=(300, 2)), rng.normal(size=300)
-    density = ConditionalVAEDensity(smoothing=0.25, **PLAIN).fit(given[:, None], table)
+    density = ConditionalVAEDensity(smoothing=0.25, **GIVEN_PLAIN).fit(
+        given[:, None], table
+    )
     assert_allclose(density.columns_.modelled.floor, 0.25, rtol=0.1)

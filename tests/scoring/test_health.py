@@ -51,6 +51,7 @@ def trained(table: np.ndarray) -> VAEDensity:
     """Return a density whose encoder has learnt something."""
     return VAEDensity(
         decoder="mlp",
+        companion=None,
         max_iter=60,
         hidden_layer_sizes=(32, 32),
         marginal_transform=None,

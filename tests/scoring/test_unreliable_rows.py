@@ -20,7 +20,7 @@ from skvae import (
     VAEDensity,
     compare_densities,
 )
-from tests.conftest import QUICK
+from tests.conftest import GIVEN_QUICK, QUICK
 
 Array = np.ndarray
 Call = partial[Any]  # without a frame of its own, which a lambda would have
@@ -41,7 +41,7 @@ def mean_of_density(table: Array) -> Call:
 
 
 def conditional_density(table: Array) -> Call:
-    fitted = ConditionalVAEDensity(**{**QUICK, "background": None})
+    fitted = ConditionalVAEDensity(**{**GIVEN_QUICK, "background": None})
     fitted.fit(table[:, :2], table[:, 2:])
     return partial(fitted.score_samples, table[:9, :2], table[:9, 2:])
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from skvae import ConditionalVAEDensity, VAEDensity
-from tests.conftest import QUICK
+from tests.conftest import GIVEN_QUICK, QUICK
 
 N = 40
 DAYS = pd.date_range("2020-01-01", periods=N)
@@ -58,21 +58,21 @@ def test_columns_of_dates_are_named_in_every_table() -> None:
     frame = frame_with(pd.Series(DAYS))
     numbers = frame.assign(when=np.arange(float(N)))
     density = VAEDensity(**QUICK).fit(numbers)
-    conditional = ConditionalVAEDensity(**QUICK).fit(numbers, np.arange(float(N)))
+    conditional = ConditionalVAEDensity(**GIVEN_QUICK).fit(numbers, np.arange(float(N)))
     message = "column 'when' holds dates .*days since a reference date.*such as month"
     for call in (
         lambda: density.score_samples(frame),
         lambda: density.transform(frame),
-        lambda: ConditionalVAEDensity(**QUICK).fit(frame, np.arange(N)),
+        lambda: ConditionalVAEDensity(**GIVEN_QUICK).fit(frame, np.arange(N)),
         lambda: conditional.sample(frame),
     ):
         with pytest.raises(ValueError, match=message):
             call()
     with pytest.raises(ValueError, match="column 'when' of y holds dates"):
-        ConditionalVAEDensity(**QUICK).fit(numbers, frame)
+        ConditionalVAEDensity(**GIVEN_QUICK).fit(numbers, frame)
     for y in (DAYS, pd.Series(DAYS), pl.Series(DATES), DATES, DAYS.to_numpy()):
         with pytest.raises(ValueError, match="y holds dates"):
-            ConditionalVAEDensity(**QUICK).fit(numbers, y)
+            ConditionalVAEDensity(**GIVEN_QUICK).fit(numbers, y)
 
 
 @pytest.mark.parametrize(
@@ -104,8 +104,8 @@ IDS = [f"row {i}" for i in range(N)]
     "fit",
     [
         lambda frame: VAEDensity(likelihood="auto", **QUICK).fit(frame),
-        lambda frame: ConditionalVAEDensity(**QUICK).fit(frame, np.arange(N)),
-        lambda frame: ConditionalVAEDensity(likelihood="auto", **QUICK).fit(
+        lambda frame: ConditionalVAEDensity(**GIVEN_QUICK).fit(frame, np.arange(N)),
+        lambda frame: ConditionalVAEDensity(likelihood="auto", **GIVEN_QUICK).fit(
             np.zeros((N, 1)), frame
         ),
     ],

@@ -13,7 +13,7 @@ from sklearn import config_context
 from sklearn.base import clone
 
 from skvae import ConditionalVAEDensity, VAEDensity
-from tests.conftest import QUICK
+from tests.conftest import GIVEN_QUICK, QUICK
 
 N = 80
 
@@ -165,7 +165,7 @@ def test_latents_may_be_a_frame(table: np.ndarray, density: VAEDensity) -> None:
 
 def test_targets_have_their_fitted_dtypes(table: np.ndarray) -> None:
     y = pd.Series(np.where(table[:, 0] > 0, "warm", "cold"), name="mood")
-    density = ConditionalVAEDensity(likelihood="auto", **QUICK).fit(table, y)
+    density = ConditionalVAEDensity(likelihood="auto", **GIVEN_QUICK).fit(table, y)
     array = density.sample(table)
     drawn = density.set_output(transform="pandas").sample(table)
     assert isinstance(drawn, pd.Series)
@@ -176,7 +176,7 @@ def test_targets_have_their_fitted_dtypes(table: np.ndarray) -> None:
     assert isinstance(drawn, pl.Series)
     assert drawn.name == "mood"
     frame = pd.DataFrame({"mood": y, "count": np.arange(len(y))})
-    density = ConditionalVAEDensity(likelihood="auto", **QUICK).fit(table, frame)
+    density = ConditionalVAEDensity(likelihood="auto", **GIVEN_QUICK).fit(table, frame)
     rows = clone(density).fit(table, frame).set_output(transform="pandas").sample(table)
     assert rows.dtypes.to_dict() == frame.dtypes.to_dict()
     with pytest.raises(ValueError, match="transform must be one of"):

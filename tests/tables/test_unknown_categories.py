@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skvae import ConditionalVAEDensity, VAEDensity
-from tests.conftest import QUICK
+from tests.conftest import GIVEN_QUICK, QUICK
 
 N = 200
 PRECISE = {
@@ -105,14 +105,14 @@ def test_missing_cells_are_no_category(frame: pd.DataFrame) -> None:
 
 def test_given_categories_may_be_new(frame: pd.DataFrame) -> None:
     y = (frame["left"] == "a").to_numpy(float) + np.arange(N) / N
-    settings: dict[str, Any] = {**QUICK, "unknown_category": "other"}
+    settings: dict[str, Any] = {**GIVEN_QUICK, "unknown_category": "other"}
     density = ConditionalVAEDensity(**settings).fit(frame, y)
     new = pd.DataFrame({"left": ["x", "y"], "right": ["p", "p"]})
     log_p = density.score_samples(new, [0.5, 0.5])
     assert np.isfinite(log_p).all()
     assert log_p[0] == log_p[1]
     assert density.sample(new, 3).shape == (6,)
-    known = ConditionalVAEDensity(**QUICK).fit(frame, y)
+    known = ConditionalVAEDensity(**GIVEN_QUICK).fit(frame, y)
     assert_array_equal(known.score_samples(frame, y), density.score_samples(frame, y))
     with pytest.raises(ValueError, match="'x' in row 0, a category that fit has not"):
         known.sample(new)

@@ -10,9 +10,10 @@ from scipy.stats import multivariate_normal
 from skvae import ConditionalVAEDensity, VAEDensity
 from skvae.model.features import ColumnKind
 from skvae.tables.whitening import fit_whitened_columns
-from tests.conftest import QUICK
+from tests.conftest import GIVEN_QUICK, QUICK
 
 REAL = (ColumnKind("real"),) * 3
+GIVEN_WHITENED = {**GIVEN_QUICK, "marginal_transform": "whitened"}
 WHITENED = {**QUICK, "marginal_transform": "whitened"}
 
 
@@ -90,7 +91,7 @@ def test_scores_do_not_depend_on_other_rows_and_samples_are_thin(
 
 
 def test_targets_of_a_conditional_density_may_be_whitened(thin: np.ndarray) -> None:
-    density = ConditionalVAEDensity(**WHITENED).fit(thin[:, :1], thin[:, 1:])
+    density = ConditionalVAEDensity(**GIVEN_WHITENED).fit(thin[:, :1], thin[:, 1:])
     assert np.isfinite(density.score(thin[:, :1], thin[:, 1:]))
     assert density.sample(thin[:3, :1], 2).shape == (6, 2)
 

@@ -85,7 +85,7 @@ def test_weights_are_chosen_by_as_many_draws_as_training_ends_with(
 ) -> None:
     trainer = make_trainer(objective, n_epochs=2, n_valid=900)
     assert len(trainer.validation.noise) == n_draws
-    mean = float(trainer.validation.log_p(trainer.model).mean())
+    mean = float(trainer.validation.latent_log_p(trainer.model).mean())
     assert mean == pytest.approx(validation_bound(trainer), abs=1e-5)
 
 
@@ -234,7 +234,7 @@ def test_best_bounds_are_those_of_the_best_weights(make_trainer: MakeTrainer) ->
     best = trainer.best_log_p
     assert float(best.mean()) == pytest.approx(trainer.best_evidence)
     trainer.run()  # nothing is left but to take the best weights
-    assert torch.equal(trainer.validation.log_p(trainer.model), best)
+    assert torch.equal(trainer.validation.latent_log_p(trainer.model), best)
 
 
 def test_callback_sees_every_epoch_and_can_stop(make_trainer: MakeTrainer) -> None:
@@ -358,7 +358,7 @@ def test_training_asks_for_path_gradients_where_the_objective_does(
 def test_bounds_are_mixed_with_the_background(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer()
     x = trainer.data.x_valid
-    latent = trainer.validation.log_p(trainer.model).numpy()
+    latent = trainer.validation.latent_log_p(trainer.model).numpy()
     context = BuildContext(
         n_features=2,
         n_components=1,
@@ -375,5 +375,5 @@ def test_bounds_are_mixed_with_the_background(make_trainer: MakeTrainer) -> None
     share = math.log(0.2) + background.log_prob(x).numpy()
     expected = np.logaddexp(math.log(0.8) + latent, share)
     np.testing.assert_allclose(
-        trainer.validation.log_p(trainer.model), expected, atol=1e-6
+        trainer.validation.latent_log_p(trainer.model), expected, atol=1e-6
     )

@@ -58,6 +58,7 @@ def test_linear_gaussian_model_stays_short(shortfall: Shortfall) -> None:
             decoder=MLPDecoder(hidden_layer_sizes=()),
             likelihood=GaussianLikelihood("column"),
             marginal_transform=None,
+            companion=None,
             hidden_layer_sizes=(16,),
             max_iter=60,
             random_state=0,

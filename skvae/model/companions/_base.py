@@ -1,28 +1,45 @@
 """The contract of a companion: a density in closed form beside the latent part."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
+from skvae.model.companions._rows import in_row_blocks
 from skvae.model.features import ColumnKind, Support
 from skvae.model.spec import ComponentSpec
 
-__all__ = ["Companion", "CompanionFit", "CompanionSpec", "CompanionTable"]
+__all__ = [
+    "BlockScorer",
+    "Companion",
+    "CompanionFit",
+    "CompanionSpec",
+    "CompanionTable",
+]
+
+BlockScorer: TypeAlias = Callable[[Tensor], Tensor]
 
 
 class Companion(nn.Module, ABC):
     """A density in closed form, fitted once and then fixed."""
 
     @abstractmethod
+    def scorer(self) -> BlockScorer:
+        """Return a function of rows that returns their log-densities, nats.
+
+        It is called for blocks of rows (48, D), and prepares once what all of them
+        need.
+        """
+
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-density of rows (B, D), shape (B,), nats.
 
-        Its bits depend on the row alone: see `in_row_blocks`.
+        Its bits depend on the row alone.
         """
+        return in_row_blocks(self.scorer(), x)
 
     @abstractmethod
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from skvae.model.backgrounds.student_t import StudentTBackgroundModule
-from skvae.model.companions._base import Companion, CompanionFit
-from skvae.model.companions._rows import in_row_blocks
+from skvae.model.companions._base import BlockScorer, Companion, CompanionFit
 
 __all__ = ["StudentTFit"]
 
@@ -20,9 +19,9 @@ class StudentT(Companion):
         super().__init__()
         self.module = module
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def scorer(self) -> BlockScorer:
         """Return the log-density of the t distribution."""
-        return in_row_blocks(self.module.log_prob, x)
+        return self.module.log_prob
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Draw rows."""

@@ -83,7 +83,9 @@ class Categories(nn.Module):
     def draw(self, log_mass: Tensor, generator: torch.Generator) -> Tensor:
         """Draw a value of each column, (B, V) to (B, D)."""
         width = int(self.n_values.max())
-        cells = log_mass.new_full((len(log_mass), len(self.n_values), width), -torch.inf)
+        cells = log_mass.new_full(
+            (len(log_mass), len(self.n_values), width), -torch.inf
+        )
         cells[:, self.owner, self.value] = log_mass
         gumbel = -torch.empty_like(cells).exponential_(generator=generator).log()
         return (cells + gumbel).argmax(2).to(log_mass.dtype)

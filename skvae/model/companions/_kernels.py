@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from skvae.model.companions._base import Companion, CompanionFit
-from skvae.model.companions._rows import in_row_blocks
+from skvae.model.companions._base import BlockScorer, Companion, CompanionFit
+from skvae.model.companions._rows import cholesky_of
 
 __all__ = ["KernelDensity", "KernelDensityFit"]
 
@@ -52,24 +52,31 @@ class KernelDensity(Companion):
     ) -> "KernelDensity":
         """Return the mixture of kernels around the same rows."""
         log_weight = (weight / weight.sum()).log()
-        shares = [part.log_weight + w for part, w in zip(parts, log_weight, strict=True)]
+        shares = [
+            part.log_weight + w for part, w in zip(parts, log_weight, strict=True)
+        ]
         trils = [part.tril for part in parts]
         first = parts[0]
         return cls(
             first.row_log_weight, first.centre, torch.cat(shares), torch.cat(trils)
         )
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def scorer(self) -> BlockScorer:
         """Return the log-density of the kernels together."""
-        log_p = [self._log_prob(x, whitener) for whitener in self.whitener]
-        return (torch.stack(log_p) + self.log_weight[:, None]).logsumexp(0)
+        scorers = [self._scorer_of(whitener) for whitener in self.whitener]
 
-    def _log_prob(self, x: Tensor, whitener: Tensor) -> Tensor:
+        def of_block(rows: Tensor) -> Tensor:
+            log_p = torch.stack([scorer(rows) for scorer in scorers])
+            return (log_p + self.log_weight[:, None]).logsumexp(0)
+
+        return of_block
+
+    def _scorer_of(self, whitener: Tensor) -> BlockScorer:
         """Return the log-density of the kernels of one covariance."""
         centre = self.centre @ whitener.T
         of_centre = -0.5 * centre.square().sum(1, keepdim=True)
         log_det = whitener.diagonal().log().sum()
-        constant = log_det - x.shape[1] / 2 * math.log(2 * math.pi)
+        constant = log_det - len(whitener) / 2 * math.log(2 * math.pi)
 
         def of_block(rows: Tensor) -> Tensor:
             standard = whitener @ rows.T
@@ -77,9 +84,9 @@ class KernelDensity(Companion):
             log_kernel -= 0.5 * standard.square().sum(0)
             # Far out, differences of large squares may come out positive.
             log_joint = log_kernel.clamp_(max=0) + self.row_log_weight[:, None]
-            return log_joint.logsumexp(0)
+            return log_joint.logsumexp(0) + constant
 
-        return in_row_blocks(of_block, x) + constant
+        return of_block
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Draw rows, and add noise to them."""
@@ -131,5 +138,5 @@ class KernelDensityFit(CompanionFit):
         prior = self.prior_rows / total * scatter.diagonal().diag()
         covariance = (scatter + prior) / (total + self.prior_rows)
         covariance = self.bandwidth**2 * covariance + self.floor.square().diag()
-        tril = torch.linalg.cholesky(covariance)[None]
+        tril = cholesky_of(covariance, self.floor)[None]
         return KernelDensity(share.log(), x, share.new_zeros(1), tril)

@@ -8,8 +8,8 @@ import torch
 from sklearn.cluster import KMeans
 from torch import Tensor
 
-from skvae.model.companions._base import Companion, CompanionFit
-from skvae.model.companions._rows import in_row_blocks
+from skvae.model.companions._base import BlockScorer, Companion, CompanionFit
+from skvae.model.companions._rows import cholesky_of
 
 __all__ = ["GaussianMixture", "GaussianMixtureFit"]
 
@@ -44,13 +44,14 @@ class GaussianMixture(Companion):
         self.register_buffer("tril", tril)
         self.register_buffer("whitener", _inverse(tril))
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def scorer(self) -> BlockScorer:
         """Return the log-density of the mixture."""
 
         def of_block(rows: Tensor) -> Tensor:
-            return _log_joint(rows, self.log_weight, self.mean, self.whitener)
+            parts = self.log_weight, self.mean, self.whitener
+            return _log_joint(rows, *parts).logsumexp(0)
 
-        return in_row_blocks(lambda rows: of_block(rows).logsumexp(0), x)
+        return of_block
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Draw a mode for each row, and the row from it."""
@@ -103,9 +104,9 @@ class GaussianMixtureFit(CompanionFit):
         label = torch.zeros(len(x), dtype=torch.int64)
         if self.n_modes > 1:
             clusters = KMeans(self.n_modes, n_init=1, random_state=0)
-            total = weights.sum(0).numpy()
-            label = torch.from_numpy(clusters.fit(x.numpy(), None, total).labels_)
-            label = label.long()
+            together = weights.sum(0).numpy()
+            found = clusters.fit(x.numpy(), sample_weight=together)
+            label = torch.from_numpy(found.labels_).long()
         start = torch.nn.functional.one_hot(label, self.n_modes).T.to(x)
         total = weights.sum(1)
         moments = _Moments.of(x, weights[:, None] * start)
@@ -146,13 +147,7 @@ class GaussianMixtureFit(CompanionFit):
         alive = moments.n_rows > LEAST_ROWS
         identity = torch.eye(len(self.floor)).to(covariance)
         covariance = covariance.where(alive[..., None, None], identity)
-        tril, info = torch.linalg.cholesky_ex(covariance)
-        if info.any():
-            # Rounding, of a mode with few rows far from the others.
-            values, vectors = torch.linalg.eigh(covariance)
-            least = self.floor.square().min()
-            mended = (vectors * values.clamp(min=least)[..., None, :]) @ vectors.mT
-            tril = torch.linalg.cholesky(mended + least * identity)
+        tril = cholesky_of(covariance, self.floor)
         weight = moments.n_rows.where(alive, 0.0)
         return (weight / weight.sum(1, keepdim=True)).log(), mean, tril
 
@@ -169,7 +164,7 @@ class _Moments:
     def of(cls, x: Tensor, responsibility: Tensor) -> "_Moments":
         """Sum rows (N, D) by their shares (F, K, N)."""
         n_columns = x.shape[1]
-        second = 0.0
+        second = x.new_zeros(*responsibility.shape[:2], n_columns**2)
         at_once = max(1, NUMBERS_AT_ONCE // n_columns**2)
         for rows, share in zip(
             x.split(at_once), responsibility.split(at_once, -1), strict=True
@@ -177,9 +172,7 @@ class _Moments:
             outer = (rows[:, :, None] * rows[:, None, :]).flatten(1)
             second = second + share @ outer
         shape = *responsibility.shape[:2], n_columns, n_columns
-        return cls(
-            responsibility.sum(-1), responsibility @ x, torch.reshape(second, shape)
-        )
+        return cls(responsibility.sum(-1), responsibility @ x, second.reshape(shape))
 
     def __add__(self, other: "_Moments") -> "_Moments":
         return _Moments(
@@ -213,9 +206,7 @@ def _expectation(
     return evidence, total
 
 
-def _log_joint(
-    x: Tensor, log_weight: Tensor, mean: Tensor, whitener: Tensor
-) -> Tensor:
+def _log_joint(x: Tensor, log_weight: Tensor, mean: Tensor, whitener: Tensor) -> Tensor:
     """Return log-weight plus log-density of rows (B, D) under each mode, (M, B)."""
     n_columns = x.shape[1]
     standard = whitener @ (x - mean[:, None]).mT

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from skvae.model.companions._base import Companion
+from skvae.model.companions._base import BlockScorer, Companion
 from skvae.model.companions._kernels import KernelDensity
+from skvae.model.companions._rows import in_row_blocks
 
 __all__ = ["CompanionPool"]
 
@@ -32,30 +33,43 @@ class CompanionPool(Companion):
     @classmethod
     def of(cls, parts: Sequence[Companion], weight: Tensor) -> "CompanionPool":
         """Return a mixture in which all kernels around the same rows are one part."""
-        kernels = [j for j, part in enumerate(parts) if isinstance(part, KernelDensity)]
-        others = [j for j in range(len(parts)) if j not in kernels]
-        members, weights = [parts[j] for j in others], [weight[others]]
+        is_kernel = torch.tensor([isinstance(part, KernelDensity) for part in parts])
+        kernels = [part for part in parts if isinstance(part, KernelDensity)]
+        members = [part for part in parts if not isinstance(part, KernelDensity)]
+        weights = [weight[~is_kernel]]
         if kernels:
-            members.append(
-                KernelDensity.joined([parts[j] for j in kernels], weight[kernels])
-            )
-            weights.append(weight[kernels].sum()[None])
+            members.append(KernelDensity.joined(kernels, weight[is_kernel]))
+            weights.append(weight[is_kernel].sum()[None])
         return cls(members, torch.cat(weights).log())
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def scorer(self) -> BlockScorer:
         """Return the log-density of the mixture."""
-        return self.log_prob_and_broad(x)[0]
+        both = self._scorer_with_broad()
+        return lambda rows: both(rows)[0]
 
     def log_prob_and_broad(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the log-density, and the log of what the broad part adds to it."""
-        log_p = [part.log_prob(x) for part in self.parts]
-        log_joint = torch.stack(log_p) + self.log_weight[:, None]
-        return log_joint.logsumexp(0), log_joint[0]
+        log_prob, broad = in_row_blocks(self._scorer_with_broad(), x)
+        return log_prob, broad
+
+    def _scorer_with_broad(self) -> BlockScorer:
+        """Return a function that returns both, stacked."""
+        scorers = [part.scorer() for part in self._companions()]
+
+        def of_block(rows: Tensor) -> Tensor:
+            log_p = torch.stack([scorer(rows) for scorer in scorers])
+            log_joint = log_p + self.log_weight[:, None]
+            return torch.stack([log_joint.logsumexp(0), log_joint[0]])
+
+        return of_block
+
+    def _companions(self) -> list[Companion]:
+        return list(self.parts)  # type: ignore[arg-type]
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Draw a part for each row, and the row from it."""
         choice = torch.multinomial(
             self.log_weight.exp(), n_samples, replacement=True, generator=generator
         )
-        drawn = [part.sample(n_samples, generator) for part in self.parts]
+        drawn = [part.sample(n_samples, generator) for part in self._companions()]
         return torch.stack(drawn)[choice, torch.arange(n_samples)]

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from skvae.model.companions._base import Companion, CompanionFit
+from skvae.model.companions._base import BlockScorer, Companion, CompanionFit
 from skvae.model.companions._categories import Categories
-from skvae.model.companions._rows import in_row_blocks
 from skvae.model.features import ColumnKind
 
 __all__ = ["MatchingKernelsFit", "ProductMixtureFit"]
@@ -44,7 +43,7 @@ class ProductMixture(Companion):
         self.register_buffer("log_weight", log_weight)
         self.register_buffer("log_mass", log_mass)
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def scorer(self) -> BlockScorer:
         """Return the log-mass of the mixture."""
 
         def of_block(rows: Tensor) -> Tensor:
@@ -52,7 +51,7 @@ class ProductMixture(Companion):
             log_joint = self.log_mass @ indicators + self.log_weight[:, None]
             return log_joint.logsumexp(0) + self.categories.log_mass_of_known(rows)
 
-        return in_row_blocks(of_block, x)
+        return of_block
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Draw a mode for each row, and the row from it."""
@@ -99,7 +98,7 @@ class MatchingKernels(Companion):
         self.register_buffer("log_mass", log_mass)
         self.register_buffer("gain", gain)
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def scorer(self) -> BlockScorer:
         """Return the log-mass of the kernels together."""
         gains = self.categories.indicators(self.row) * self.gain
 
@@ -110,7 +109,7 @@ class MatchingKernels(Companion):
             apart += self.categories.log_mass_of_known(rows)
             return log_joint.logsumexp(0) + apart
 
-        return in_row_blocks(of_block, x)
+        return of_block
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Draw rows, and the values of their columns."""

@@ -1,11 +1,11 @@
-"""Rows in blocks of one shape."""
+"""Rows in blocks of one shape, and the shapes of their spread."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-__all__ = ["in_row_blocks"]
+__all__ = ["cholesky_of", "in_row_blocks"]
 
 # A multiple of what the kernels of matrix products take at a time. Rows are to be the
 # columns of the right factor: in products of the other order, bits may differ even so.
@@ -13,7 +13,7 @@ ROWS_AT_ONCE = 48
 
 
 def in_row_blocks(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Apply a function of rows (B, D), which returns (B,), to blocks of one shape.
+    """Apply a function of rows (B, D), which returns (..., B), to blocks of one shape.
 
     The last bits of a matrix product depend on the number of its rows: with one shape,
     those of a row do not depend on the others.
@@ -21,4 +21,21 @@ def in_row_blocks(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     n_rows = len(x)
     lacking = x[-1:].expand(-n_rows % ROWS_AT_ONCE, -1)
     blocks = torch.cat([x, lacking]).split(ROWS_AT_ONCE)
-    return torch.cat([function(block) for block in blocks])[:n_rows]
+    return torch.cat([function(block) for block in blocks], -1)[..., :n_rows]
+
+
+def cholesky_of(covariance: Tensor, floor: Tensor) -> Tensor:
+    """Return Cholesky factors of covariances (..., D, D), mended where they have none.
+
+    Rounding makes a covariance indefinite where columns nearly determine one another,
+    or where few rows are far from all others. No eigenvalue is then below a millionth
+    of a millionth of the largest one, nor below the square of the least floor.
+    """
+    tril, info = torch.linalg.cholesky_ex(covariance)
+    if info.any():
+        values, vectors = torch.linalg.eigh(covariance)
+        least = (1e-12 * values[..., -1:]).clamp(min=float(floor.square().min()))
+        mended = (vectors * values.maximum(least)[..., None, :]) @ vectors.mT
+        lift = least[..., None] * torch.eye(len(floor)).to(covariance)
+        tril = torch.linalg.cholesky(mended + lift)
+    return tril

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from skvae.model.companions._base import Companion, CompanionFit
+from skvae.model.companions._base import BlockScorer, Companion, CompanionFit
 from skvae.model.companions._categories import Categories
 from skvae.model.companions._products import ProductMixtureFit
-from skvae.model.companions._rows import in_row_blocks
 from skvae.model.features import ColumnKind
 
 __all__ = ["TreeMixtureFit"]
@@ -59,14 +58,14 @@ class TreeMixture(Companion):
         self.register_buffer("order", order)
         self.register_buffer("log_mass", log_mass)
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def scorer(self) -> BlockScorer:
         """Return the log-mass of the mixture."""
 
         def of_block(rows: Tensor) -> Tensor:
             log_joint = self.log_joint(rows).T.contiguous()
             return log_joint.logsumexp(0) + self.categories.log_mass_of_known(rows)
 
-        return in_row_blocks(of_block, x)
+        return of_block
 
     def log_joint(self, x: Tensor) -> Tensor:
         """Return log-weight plus log-mass of the known values of rows, (B, M)."""
