@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.utils.validation import check_is_fitted
 
 from skvae.arguments.checks import check_number, check_positive_int
 from skvae.arguments.devices import check_device
@@ -19,6 +20,7 @@ from skvae.fitting.components import specs_for_columns
 from skvae.fitting.fit import fit_model, specs_to_fit
 from skvae.fitting.parameters import Parameters
 from skvae.fitting.plan import WeightedRows
+from skvae.fitting.report import FitReport
 from skvae.fitting.row_counts import row_counts
 from skvae.fitting.state import FittedState
 from skvae.model import VAE
@@ -362,6 +364,14 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
         check_memory(8 * n_numbers, f"n_samples={n_samples}")
         drawn = self._reader().draw(n_samples, seed_from(state), given)
         return self.schema_.decode(drawn, asked_container(self))
+
+    @property
+    def fit_report_(self) -> FitReport:
+        """What `fit` has tried, the held-out score of each, and what was chosen."""
+        check_is_fitted(self)
+        return FitReport.of(
+            self.pilots_, self.companion_density_, self.history_, self.best_iter_
+        )
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")

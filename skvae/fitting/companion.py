@@ -76,7 +76,17 @@ class CandidateCompanion:
             torch.from_numpy(place),
             torch.from_numpy(weight[known]),
         )
-        return CompanionDensity(density, self.columns, share, shares)
+        return CompanionDensity(
+            density, self.columns, share, shares, self._held_out_scores()
+        )
+
+    def _held_out_scores(self) -> dict[str, float]:
+        """Return the mean log-density of held-out rows under each part."""
+        log_p, weight = self.pool.log_p.numpy(), self.pool.row_weight.numpy()
+        judged = ~np.isnan(log_p[:, 0])
+        in_units = log_p[judged] + self.log_jacobian[judged, None]
+        means = np.average(in_units, axis=0, weights=weight[judged])
+        return dict(zip(self.pool.names, means.tolist(), strict=True))
 
     def _places(self, rows: Index) -> tuple[Index, Mask]:
         """Return the places of row numbers among those here, and which are here."""

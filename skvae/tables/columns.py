@@ -123,9 +123,9 @@ def fit_columns(
     -----
     The floor of a column is `least_floor` times its standard deviation. Where values
     repeat and the rounding error step/√12 of the smallest step between values is
-    larger, the floor is this error, but at most half of the standard deviation. With `smoothing`,
-    the floor is at least that many times the spread of the column's middle 90 %, which
-    a few outliers do not move.
+    larger, the floor is this error, but at most half of the standard deviation. With
+    `smoothing`, the floor is at least that many times the spread of the column's middle
+    90 %, which a few outliers do not move.
 
     A constant column has no standard deviation. Its scale is the absolute value of
     the constant, or one if the constant is zero.

@@ -30,12 +30,16 @@ class CompanionDensity:
         Its share of p(x), between 0 and 1.
     shares : dict of str to float
         That of each of its parts.
+    held_out : dict of str to float
+        Mean log-density of rows held out under each part that was tried, in nats and
+        the units of the input.
     """
 
     density: CompanionPool
     columns: RowMap
     weight: float
     shares: dict[str, float] = field(default_factory=dict)
+    held_out: dict[str, float] = field(default_factory=dict)
 
     def log_density(self, rows: Array) -> tuple[Array, Array]:
         """Return the log-density of rows, and the log of what the broad part adds.

@@ -36,12 +36,15 @@ class Pool:
         Log-density of each row under the companions that were fitted without it.
     weight : Tensor of shape (M,)
         How they share p(x) among themselves.
+    row_weight : Tensor of shape (N,)
+        Weights of the rows.
     """
 
     names: list[str]
     companions: list[Companion]
     log_p: Tensor
     weight: Tensor
+    row_weight: Tensor
 
     def held_out_log_p(self) -> Tensor:
         """Return the log-density of each row under the mixture, shape (N,)."""
@@ -116,7 +119,7 @@ def fit_pool(
     prior = every.new_full((len(names),), COMPANION_ROWS)
     prior[0] = max(COMPANION_ROWS, FIRST_SHARE * float(weight[judged].sum()))
     shares = mixture_weights(every[judged], weight[judged], prior)
-    return Pool(names, companions, every, shares)
+    return Pool(names, companions, every, shares, weight)
 
 
 def beside_pool(latent: Tensor, log_p: Tensor, weight: Tensor) -> Tensor:

@@ -195,11 +195,9 @@ def test_partial_fit_has_none_and_a_warm_start_finds_its_share_again(
 def test_parts_can_be_chosen(rows: np.ndarray) -> None:
     density = clone(VAEDensity(**{**QUICK, "companion": "gaussian_mixture"}))
     density.set_params(companion__bandwidths=(), companion__n_modes=(1,)).fit(rows)
-    assert set(companion_of(density).shares) <= {
-        "student_t",
-        "1 modes",
-        "1 modes, shrunk",
-    }
+    of_modes = ("1 mode", "1 mode, shrunk by 5", "1 mode, pooled by 5")
+    tied = "1 mode, pooled by 10000"
+    assert set(companion_of(density).shares) <= {"student_t", *of_modes, tied}
     assert type(density.companion_) is GaussianMixtureCompanion
 
 
@@ -246,3 +244,22 @@ def test_companion_survives_files(
     joblib.dump(density, tmp_path / "density")
     mapped = joblib.load(tmp_path / "density", mmap_mode="r")
     np.testing.assert_array_equal(mapped.score_samples(rows), expected)
+
+
+def test_report_has_all_that_was_tried(rows: np.ndarray) -> None:
+    settings = {**WITH, "decoder": "auto", "marginal_transform": "auto"}
+    density = VAEDensity(**settings).fit(rows)
+    report, companion = density.fit_report_, companion_of(density)
+    assert report.pilots == density.pilots_
+    assert report.companion_share == companion.weight
+    assert [part["name"] for part in report.companion] == list(companion.held_out)
+    shares = [float(str(part["share"])) for part in report.companion]
+    assert sum(shares) == pytest.approx(companion.weight)
+    others = gaussian(4000, seed=4)
+    of_one = GaussianMixture(1).fit(rows).score(others)
+    scores = {str(part["name"]): part["evidence"] for part in report.companion}
+    # Of rows that were held out, in the units of the columns.
+    assert scores["1 mode"] == pytest.approx(of_one, abs=0.25)
+    text = str(report)
+    for name in (*companion.held_out, "autoregressive, normal", "chosen"):
+        assert name in text

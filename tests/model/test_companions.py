@@ -49,6 +49,7 @@ REAL_FITS: list[CompanionFit] = [
     GaussianMixtureFit(1, FLOOR),
     GaussianMixtureFit(3, FLOOR),
     GaussianMixtureFit(3, FLOOR, 4.0),
+    GaussianMixtureFit(3, FLOOR, 4.0, pooled=True),
     KernelDensityFit(0.3, FLOOR),
     KernelDensityFit(0.1, FLOOR, 4.0),
 ]
@@ -207,6 +208,14 @@ def test_mixture_is_as_likely_as_that_of_scikit_learn() -> None:
     assert score == pytest.approx(theirs.score(x.numpy()), abs=3e-3)
 
 
+def test_equal_covariances_are_those_of_scikit_learn() -> None:
+    x = real_rows(600)
+    ours = fitted(GaussianMixtureFit(3, 1e-3 * FLOOR, 1e6, pooled=True), x)
+    theirs = GaussianMixture(3, covariance_type="tied", tol=1e-6, random_state=0)
+    expected = theirs.fit(x.numpy()).score(x.numpy())
+    assert float(ours.log_prob(x).mean()) == pytest.approx(expected, abs=3e-3)
+
+
 def test_one_gaussian_has_the_moments_of_the_rows() -> None:
     x = real_rows()
     ours = fitted(GaussianMixtureFit(1, FLOOR), x)
@@ -282,9 +291,9 @@ def test_more_modes_are_more_likely_on_rows_of_several_sorts() -> None:
 
 def test_pool_is_the_mixture_of_its_parts_with_kernels_joined() -> None:
     x = real_rows()
-    parts = [fitted(fit, x) for fit in REAL_FITS[:1] + REAL_FITS[2:]]
-    kernels = [fitted(KernelDensityFit(h, FLOOR), x) for h in (0.1, 0.5)]
-    parts = [*parts[:-2], *kernels]
+    fits = [*REAL_FITS[:1], *(KernelDensityFit(h, FLOOR) for h in (0.1, 0.5))]
+    fits[1:1] = REAL_FITS[2:4]
+    parts = [fitted(fit, x) for fit in fits]
     weight = torch.tensor([0.1, 0.2, 0.3, 0.15, 0.25], dtype=torch.float64)
     pool = CompanionPool.of(parts, weight)
     assert len(pool.parts) == 4

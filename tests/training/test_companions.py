@@ -85,7 +85,7 @@ def test_series_ends_where_held_out_rows_are_worse_off() -> None:
         GaussianMixtureFit(n, 1e-3 * FLOOR) for n in (1, 2, 20, 26)
     ]
     pool = fit_pool([SERIES[0], modes], rows(), torch.ones(80).double(), folds(80, 4))
-    assert pool.names == ["student_t", "1 modes", "2 modes", "20 modes"]
+    assert pool.names == ["student_t", "1 mode", "2 modes", "20 modes"]
 
 
 @pytest.mark.parametrize(("shift", "low", "high"), [(-3, 0.9, 1), (3, 0, 0.15)])

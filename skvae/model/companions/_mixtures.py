@@ -67,8 +67,7 @@ class GaussianMixture(Companion):
 class GaussianMixtureFit(CompanionFit):
     """Maximum a-posteriori fit of a mixture of Gaussians.
 
-    Covariances have a conjugate prior: each mode is taken to have seen some more rows,
-    whose columns are uncorrelated.
+    Covariances have a conjugate prior: each mode is taken to have seen some more rows.
 
     Attributes
     ----------
@@ -77,8 +76,11 @@ class GaussianMixtureFit(CompanionFit):
     floor : Tensor of shape (D,)
         Standard deviation that is added to that of every column.
     prior_rows : float, default=0.0
-        How many rows the prior counts as. Their variances are those of the columns,
-        divided by K^(2 / D): the modes share the volume.
+        How many rows the prior counts as.
+    pooled : bool, default=False
+        Whether their covariance is that of all modes together, around their means. Else
+        they have uncorrelated columns, with the variances of the table divided by
+        K^(2 / D): the modes share the volume.
 
     References
     ----------
@@ -89,12 +91,16 @@ class GaussianMixtureFit(CompanionFit):
     n_modes: int
     floor: Tensor
     prior_rows: float = 0.0
+    pooled: bool = False
 
     @property
     def name(self) -> str:  # type: ignore[override]
         """What to call it in the report of a fit."""
-        shrunk = ", shrunk" if self.prior_rows else ""
-        return f"{self.n_modes} modes{shrunk}"
+        shrunk = ""
+        if self.prior_rows:
+            shrunk = f", {'pooled' if self.pooled else 'shrunk'} by {self.prior_rows:g}"
+        plural = "s" if self.n_modes > 1 else ""
+        return f"{self.n_modes} mode{plural}{shrunk}"
 
     def fit(self, x: Tensor, weights: Tensor) -> Sequence[Companion]:
         """Run expectation–maximisation for all weightings at the same time.
@@ -141,8 +147,13 @@ class GaussianMixtureFit(CompanionFit):
         mean = moments.first / n_rows[..., None]
         outer = mean[..., :, None] * mean[..., None, :]
         scatter = moments.second - n_rows[..., None, None] * outer
-        prior = (self.prior_rows * variance).diag_embed()[:, None]
-        covariance = (scatter + prior) / (n_rows + self.prior_rows)[..., None, None]
+        prior = variance.diag_embed()[:, None]
+        if self.pooled:
+            total = moments.n_rows.sum(1)[:, None, None, None]
+            prior = scatter.sum(1, keepdim=True) / total
+        covariance = (scatter + self.prior_rows * prior) / (n_rows + self.prior_rows)[
+            ..., None, None
+        ]
         covariance = covariance + self.floor.square().diag()
         alive = moments.n_rows > LEAST_ROWS
         identity = torch.eye(len(self.floor)).to(covariance)

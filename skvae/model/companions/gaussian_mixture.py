@@ -15,17 +15,21 @@ __all__ = ["GaussianMixtureCompanion"]
 MODES = (1, 2, 3, 5, 10, 20, 50)
 BANDWIDTHS = (0.05, 0.08, 0.13, 0.2, 0.33, 0.52, 0.84)
 BROAD_DF = 3.0
+MANY_ROWS = 2000  # from which on covariances need less of a prior
+EQUAL_ROWS = 1e4  # of a prior that makes all covariances of a mixture equal
 
 
 class GaussianMixtureCompanion(CompanionSpec):
     """Gaussian mixtures of several sizes, and kernels of several widths.
 
     All of them have full covariances: mixtures a covariance for each mode, kernels that
-    of the whole table, times the square of their bandwidth. Each is fitted as it is,
-    and with covariances that are shrunk to their diagonals, as if D + 2 more rows with
-    uncorrelated columns had been seen. A Student-t distribution with three degrees of
-    freedom takes the rows far from all others. Rows that were not fitted decide about
-    the weights of all of these.
+    of the whole table, times the square of their bandwidth. Mixtures are fitted as they
+    are, and with covariances that are drawn to their mean over the modes, as if each
+    had seen D + 2 more rows. Up to 2,000 rows, mixtures and kernels are also fitted
+    with covariances that are shrunk to their diagonals in the same way, and mixtures
+    with equal covariances. A Student-t distribution with three degrees of freedom takes
+    the rows far from all others. Rows that were not fitted decide about the weights of
+    all of these.
 
     Parameters
     ----------
@@ -49,7 +53,7 @@ class GaussianMixtureCompanion(CompanionSpec):
 
     def series(self, table: CompanionTable) -> Sequence[Sequence[CompanionFit]]:
         """Return mixtures in two series, and kernels one by one."""
-        floor, n_columns = table.floor, len(table.floor)
+        floor, more_rows = table.floor, len(table.floor) + 2.0
         for bandwidth in self.bandwidths:
             if not isinstance(bandwidth, Real) or not 0 < bandwidth < math.inf:
                 raise ValueError(
@@ -57,14 +61,19 @@ class GaussianMixtureCompanion(CompanionSpec):
                 )
         modes = [positive_int(n, "each of n_modes") for n in self.n_modes]
         series: list[list[CompanionFit]] = [[StudentTFit(BROAD_DF, floor)]]
-        for prior_rows in (0.0, n_columns + 2.0):
+        priors = [(0.0, False), (more_rows, True)]
+        if table.n_rows <= MANY_ROWS:
+            priors += [(more_rows, False), (EQUAL_ROWS, True)]
+        for prior_rows, pooled in priors:
             series.append(
                 [
-                    GaussianMixtureFit(n_modes, floor, prior_rows)
+                    GaussianMixtureFit(n_modes, floor, prior_rows, pooled)
                     for n_modes in modes
                     if n_modes == 1 or 3 * n_modes <= table.n_rows
                 ]
             )
+            if pooled:
+                continue
             for bandwidth in self.bandwidths:
                 series.append([KernelDensityFit(bandwidth, floor, prior_rows)])
         return series
