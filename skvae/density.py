@@ -83,7 +83,8 @@ default="auto"
         "normal" maps every column to normal scores by a monotone spline, exact
         Jacobian included; None only standardises. "whitened" turns rows to principal
         directions of equal variance. "auto" tries "normal" and None, and "whitened" if
-        columns nearly determine others (see "Races"; None without validation rows).
+        columns nearly determine others (see "Races"); below 100 rows it is "normal",
+        and without validation rows None.
     smoothing : float or "auto", default=0.0
         Least standard deviation that the likelihood may give a real column, in units
         of its spread (of the middle 90 % of the rows). "auto" is (30 / rows per
@@ -257,7 +258,6 @@ companion_ : specs
         *Ctrl-C* during the training ends it: the estimator keeps the best weights so
         far, and a ConvergenceWarning says so. Before the first epoch has ended, and
         during a race, KeyboardInterrupt is raised, and the estimator stays as it was.
-        A grid search may therefore take a second Ctrl-C soon after the first.
         """
         warm = self.warm_start and hasattr(self, "model_")
         return self._fit(X, y, sample_weight, warm=warm)

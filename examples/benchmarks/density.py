@@ -20,6 +20,10 @@ All methods see the same rows. The rivals fit on ``train`` and choose their sett
 - Gaussian mixtures of several sizes;
 - up to 20,000 rows, kernel densities of several bandwidths.
 
+``student`` is a ``DistilledDensity`` of a ``VAEDensity`` that is fitted with it, and
+``ar`` the exact autoregressive network without latents that it is made of, fitted to
+the table alone. Neither has a companion.
+
 ``test`` is scored once. All log-densities are in nats per row, in the standardised
 units of the set. A difference is VAE minus rival, paired by test row, and every ``±``
 is a standard error over test rows (sd / sqrt(n)).
@@ -58,8 +62,8 @@ from _rivals import (
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-METHODS = ("vae", "stack", "gmm", "kde", "flow", "mapped_flow")
-TORCH_METHODS = ("vae", "stack", "flow", "mapped_flow")
+METHODS = ("vae", "stack", "student", "ar", "gmm", "kde", "flow", "mapped_flow")
+TORCH_METHODS = ("vae", "stack", "student", "ar", "flow", "mapped_flow")
 N_ERROR_ROWS = 500
 PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "zuko", "skvae")
 
@@ -163,6 +167,28 @@ def fit_stack(split: Split, seed: int, params: dict[str, Any]) -> Fitted:
     )
 
 
+def fit_student(split: Split, seed: int, params: dict[str, Any]) -> Fitted:
+    """Fit a VAEDensity to training and validation rows, and a student of it."""
+    from skvae import DistilledDensity, VAEDensity
+
+    start = perf_counter()
+    teacher = VAEDensity(**with_components(params))
+    density = DistilledDensity(teacher, random_state=seed)
+    density.fit(np.concatenate([split.train, split.valid]))
+    elapsed = perf_counter() - start
+    gap = f"gap {density.gap_:+.3f} ± {density.gap_error_:.3f}"
+    return Fitted(density.score_samples, gap, elapsed, elapsed)
+
+
+def fit_autoregressive(split: Split, seed: int, params: dict[str, Any]) -> Fitted:
+    """Fit an exact autoregressive network to training and validation rows."""
+    from skvae import AutoregressiveDecoder
+
+    decoder = AutoregressiveDecoder((96,) * 6, reads_latents=False)
+    exact = {"n_components": 1, "decoder": decoder, "companion": None, **params}
+    return replace(fit_vae(split, seed, exact), standard_error=None)
+
+
 def timed_score(
     score: Score, rows: NDArray[np.float64], at_least: float = 0.5
 ) -> tuple[NDArray[np.float64], float]:
@@ -188,6 +214,8 @@ def run_job(job: Job) -> Result:
     fitters: dict[str, Callable[[Split, int], Fitted]] = {
         "vae": partial(fit_vae, params=job.params),
         "stack": partial(fit_stack, params=job.params),
+        "student": partial(fit_student, params=job.params),
+        "ar": partial(fit_autoregressive, params=job.params),
         "gmm": fit_gmm,
         "kde": fit_kde,
         "flow": partial(fit_flow, seconds=job.flow_seconds),

@@ -20,7 +20,9 @@ LARGE_ROWS = 20_000  # more rows are worth more steps, as their cube root
 PATIENCE_EPOCHS, PATIENCE_STEPS, PATIENCE_SHARE = 10, 150, 0.5
 # Small tables are fitted as well by small networks, in a fraction of the time; where
 # rows per column are few, so is a shallower autoregressive decoder.
-SMALL_ROWS, SMALLER_ROWS = 800, 500
+SMALL_ROWS = 800
+# Too few rows to tell candidates well apart, or at all.
+SHORT_RACE_ROWS, NO_RACE_ROWS = 500, 100
 LAYERS = ((96,) * 6, (64,) * 3)  # of larger tables, and of small ones
 FEW_ROWS_LAYERS = ((128, 128), (64, 64))
 DROPOUT = (0.0, 0.1, 0.2)  # by rows per column: from 900, from 200, below
@@ -82,8 +84,8 @@ class FitSettings:
         Widths of the networks, and of an autoregressive decoder for few rows.
     few_rows : bool
         Whether rows per column are too few to do without regularisation.
-    short_race : bool
-        Whether rows are too few to tell candidates apart.
+    race, short_race : bool
+        Whether rows are enough to tell candidates apart, and too few to do it well.
     tiny : bool
         Whether rows are too few to set some of them aside.
     """
@@ -100,6 +102,7 @@ class FitSettings:
     few_rows_layers: tuple[int, ...]
     few_rows: bool
     tiny: bool
+    race: bool
     short_race: bool
 
     @property
@@ -157,7 +160,8 @@ def fit_settings(parameters: Parameters, size: TableSize) -> FitSettings:
         ),
         few_rows_layers=FEW_ROWS_LAYERS[small],
         few_rows=heavy > 0,
-        short_race=size.n_draws < SMALLER_ROWS,
+        race=n_valid > 0 and size.n_draws >= NO_RACE_ROWS,
+        short_race=size.n_draws < SHORT_RACE_ROWS,
         tiny=parameters.early_stopping == "auto" and not n_valid,
     )
 

@@ -133,7 +133,7 @@ def plan_fit(
     if partial:
         schedule = replace(schedule, decay=False, averaging=0.0)
     others: tuple[DecoderSpec, ...] = ()
-    if settings.n_valid:
+    if settings.race:
         others = other_decoders(
             parameters,
             table.schema.kinds,

@@ -148,8 +148,9 @@ def _margins(plan: FitPlan, split: SplitRows) -> tuple[str | None, ...]:
         )
     if choice != "auto":
         return (choice,)
-    if not plan.settings.n_valid:
-        return (None,)
+    if not plan.settings.race:
+        # A companion is better at plain margins than a training on so few rows.
+        return (None,) if plan.companion is None else ("normal",)
     return (None, "normal", *(("whitened",) if split.has_thin_direction() else ()))
 
 
