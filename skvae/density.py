@@ -73,7 +73,7 @@ default="auto"
         Density in closed form beside the latent part: Gaussian mixtures and kernels of
         real columns, mixtures of trees of zeros and ones and categories. Rows that were
         not fitted decide about its share (see "Companion"). "auto" is None for mixed
-        tables and counts. None leaves all to the latents.
+        tables, counts and more than 256 columns.
     hidden_layer_sizes : tuple of int or "auto", default="auto"
         Widths of the hidden layers of encoder and decoder; layers of equal width are
         residual. "auto" is (96,) * 6, and (64,) * 3 below 800 rows.

@@ -161,13 +161,13 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
 
     Notes
     -----
-    *The default density* is ``VAEDensity(decoder="mlp", marginal_transform=None,
-    smoothing="auto", unknown_category="other", evidence_tol=0.3,
-    max_evidence_samples=1024)``. Outliers differ from inliers by more than fine detail.
-    Detail that is finer than the number of rows can support, such as a spike on a
-    repeated value, only disturbs the order of the rows: hence the smoothing and the
-    plain margins. The order does not need precise log-densities either: hence the
-    larger tolerance. If columns hold text, categories or truth values, the likelihood
+    *The default density* is ``VAEDensity(decoder="mlp", companion=None,
+    marginal_transform=None, smoothing="auto", unknown_category="other",
+    evidence_tol=0.3, max_evidence_samples=1024)``. Outliers differ from inliers by more
+    than fine detail. Detail that is finer than the number of rows can support, such as
+    a spike on a repeated value, only disturbs the order of the rows: hence smoothing,
+    plain margins, and no companion. The order does not need precise log-densities
+    either: hence the larger tolerance. If columns hold text, categories or truth values, the likelihood
     is a `MixedLikelihood` that takes them as categories and all numbers as real. A
     category that the training rows do not have is rare; it is no error.
 

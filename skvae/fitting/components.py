@@ -31,8 +31,8 @@ __all__ = [
     "specs_for_columns",
 ]
 
-# Among discrete columns an autoregressive decoder wins or draws; with very many
-# columns it learns too slowly.
+# With very many columns an autoregressive decoder learns too slowly, and a companion
+# takes long to fit.
 MANY_COLUMNS = 256
 
 
@@ -116,10 +116,11 @@ def specs_for_columns(
         else:
             background = MixedBackground() if n_real else IndependentBackground()
     companion = specs.companion
-    if _is_auto(parameters.companion) and n_real == len(supports):
-        companion = GaussianMixtureCompanion()
-    elif _is_auto(parameters.companion) and set(supports) <= {"binary", "category"}:
-        companion = TreeCompanion()
+    if _is_auto(parameters.companion) and len(kinds) <= MANY_COLUMNS:
+        if n_real == len(supports):
+            companion = GaussianMixtureCompanion()
+        elif set(supports) <= set(TreeCompanion.supports):
+            companion = TreeCompanion()
     for j, support in enumerate(supports):
         for family, spec in (("background", background), ("companion", companion)):
             if spec is not None and support not in spec.supports:

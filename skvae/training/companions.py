@@ -64,6 +64,7 @@ class Pool:
         row_weight : Tensor of shape (n,)
             Their weights.
         """
+        latent = latent.nan_to_num(nan=-torch.inf)  # of a training that failed
         log_p = torch.cat([latent[:, None], self.log_p[rows]], 1)
         prior = torch.cat([log_p.new_tensor([LATENT_ROWS]), POOL_ROWS * self.weight])
         weight = mixture_weights(log_p, row_weight, prior)[1:]

@@ -263,3 +263,19 @@ def test_report_has_all_that_was_tried(rows: np.ndarray) -> None:
     text = str(report)
     for name in (*companion.held_out, "autoregressive, normal", "chosen"):
         assert name in text
+
+
+def test_few_rows_have_no_race() -> None:
+    settings = {**WITH, "decoder": "auto", "marginal_transform": "auto"}
+    density = VAEDensity(**settings).fit(gaussian(99))
+    assert density.pilots_ == []
+    assert any(margin is not None for margin in density.columns_.maps)
+    without = VAEDensity(**{**settings, "companion": None}).fit(gaussian(99))
+    assert all(margin is None for margin in without.columns_.maps)
+    assert len(VAEDensity(**settings).fit(gaussian(100)).pilots_) >= 4
+
+
+def test_wide_tables_have_none_by_default() -> None:
+    rows = np.random.default_rng(0).normal(size=(60, 257))
+    density = VAEDensity(**{**WITH, "companion": "auto", "max_iter": 1}).fit(rows)
+    assert density.companion_ is None

@@ -110,3 +110,12 @@ def test_latent_part_beside_the_pool() -> None:
     others = mixed[known.isfinite()]
     assert (others < 0).all()
     assert (others > math.log(0.9)).all()
+
+
+def test_latent_part_without_numbers_gets_next_to_nothing() -> None:
+    pool = fit_pool(SERIES, rows(), torch.ones(80).double(), folds(80, 4))
+    some = torch.arange(30)
+    latent = torch.full((30,), torch.nan).double()
+    share, mixture, _ = pool.beside(latent, some, torch.ones(30).double())
+    assert 0.98 < share < 1
+    assert mixture.log_prob(rows()).isfinite().all()

@@ -17,6 +17,7 @@ BANDWIDTHS = (0.05, 0.08, 0.13, 0.2, 0.33, 0.52, 0.84)
 BROAD_DF = 3.0
 MANY_ROWS = 2000  # from which on covariances need less of a prior
 EQUAL_ROWS = 1e4  # of a prior that makes all covariances of a mixture equal
+MOST_WORK = 1e9  # rows × modes × columns²
 
 
 class GaussianMixtureCompanion(CompanionSpec):
@@ -35,7 +36,8 @@ class GaussianMixtureCompanion(CompanionSpec):
     ----------
     n_modes : tuple of int, default=(1, 2, 3, 5, 10, 20, 50)
         Sizes of the mixtures, in rising order; a mode has three rows or more. Larger
-        ones are not tried where held-out rows are worse off with them.
+        ones are not tried where held-out rows are worse off with them, nor in tables
+        of so many rows and columns that they would take minutes.
     bandwidths : tuple of float, default=(0.05, 0.08, 0.13, 0.2, 0.33, 0.52, 0.84)
         Standard deviations of the kernels, in units of that of the rows; none for no
         kernels.
@@ -54,6 +56,7 @@ class GaussianMixtureCompanion(CompanionSpec):
     def series(self, table: CompanionTable) -> Sequence[Sequence[CompanionFit]]:
         """Return mixtures in two series, and kernels one by one."""
         floor, more_rows = table.floor, len(table.floor) + 2.0
+        most = min(table.n_rows // 3, MOST_WORK / (table.n_rows * len(floor) ** 2))
         for bandwidth in self.bandwidths:
             if not isinstance(bandwidth, Real) or not 0 < bandwidth < math.inf:
                 raise ValueError(
@@ -69,7 +72,7 @@ class GaussianMixtureCompanion(CompanionSpec):
                 [
                     GaussianMixtureFit(n_modes, floor, prior_rows, pooled)
                     for n_modes in modes
-                    if n_modes == 1 or 3 * n_modes <= table.n_rows
+                    if n_modes == 1 or n_modes <= most
                 ]
             )
             if pooled:
