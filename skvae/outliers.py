@@ -167,9 +167,10 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
     than fine detail. Detail that is finer than the number of rows can support, such as
     a spike on a repeated value, only disturbs the order of the rows: hence smoothing,
     plain margins, and no companion. The order does not need precise log-densities
-    either: hence the larger tolerance. If columns hold text, categories or truth values, the likelihood
-    is a `MixedLikelihood` that takes them as categories and all numbers as real. A
-    category that the training rows do not have is rare; it is no error.
+    either: hence the larger tolerance. If columns hold text, categories or truth
+    values, the likelihood is a `MixedLikelihood` that takes them as categories and all
+    numbers as real. A category that the training rows do not have is rare; it is no
+    error.
 
     *Outliers in the training rows.* A flexible density learns outliers that are alike
     as one more cluster. If there may be outliers among the training rows, set

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,7 +30,7 @@ LEAVING_ERRORS = 2.0
 WINNING_ERRORS = 0.5
 
 
-@dataclass
+@dataclass(eq=False)
 class _Candidate:
     """A training that may turn out to be the fit.
 
@@ -133,7 +133,9 @@ def choose_job(plan: FitPlan, split: SplitRows, generator: torch.Generator) -> F
     if plan.settings.short_race:
         steps = candidates[0].job.trainer.steps_per_epoch
         n_epochs = min(n_epochs, math.ceil(SMALL_RACE_STEPS / steps))
-    best, pilots = _race(candidates, n_epochs)
+        best, pilots = _race(candidates, n_epochs, n_epochs)
+    else:
+        best, pilots = _race(candidates, n_epochs, plan.schedule.n_epochs)
     return replace(best.job, pilots=pilots)
 
 
@@ -154,7 +156,9 @@ def _margins(plan: FitPlan, split: SplitRows) -> tuple[str | None, ...]:
     return (None, "normal", *(("whitened",) if split.has_thin_direction() else ()))
 
 
-def _race(candidates: Sequence[_Candidate], n_epochs: int) -> tuple[_Candidate, Pilots]:
+def _race(
+    candidates: Sequence[_Candidate], n_epochs: int, most_epochs: int
+) -> tuple[_Candidate, Pilots]:
     """Train until one candidate is left, for `n_epochs` at most; return it, and all.
 
     Candidates are compared whenever the epochs have doubled. One of them leaves if it
@@ -166,7 +170,10 @@ def _race(candidates: Sequence[_Candidate], n_epochs: int) -> tuple[_Candidate, 
 
     At the end the simplest candidate, which comes first, stays, unless a later one is
     ahead by half a standard error. At the end, bounds are compared with the companion.
-    Until then without it: beside it, a slow start would look like nothing learnt.
+    Until then without it: beside it, a slow start would look like nothing learnt. Where
+    the two comparisons find another candidate best, these two go on, up to
+    `most_epochs`: the one that is better by itself may still learn to be the better
+    one beside the companion.
     """
     trainer = candidates[0].job.trainer
     weight = candidates[0].job.validation_weight
@@ -191,20 +198,46 @@ def _race(candidates: Sequence[_Candidate], n_epochs: int) -> tuple[_Candidate, 
             else:
                 staying.append(candidate)
         left = staying
-        if len(left) == 1 or epoch == n_epochs:
+        if len(left) == 1:
             break
+        if epoch == n_epochs:
+            alone = _best_of(left, _Candidate.latent_bounds, weight)
+            beside = _best_of(left, _Candidate.bounds, weight)
+            if alone is beside or epoch == most_epochs:
+                break
+            for candidate in left:
+                if candidate not in (alone, beside):
+                    candidate.leaves(*_lead_of(candidate, beside, weight))
+            left = [each for each in left if each in (alone, beside)]
+            n_epochs = min(2 * n_epochs, most_epochs)
         before = [(candidate, candidate.latent_bounds()) for candidate in left]
         epoch *= 2
-    best = left[0]
-    for candidate in left[1:]:
-        difference = candidate.bounds() - best.bounds()
-        lead, error = _mean_and_error(difference, weight)
-        if lead > WINNING_ERRORS * error:
-            best.leaves(-lead, error)
-            best = candidate
-        else:
-            candidate.leaves(lead, error)
+    best = _best_of(left, _Candidate.bounds, weight)
+    for candidate in left:
+        if candidate is not best:
+            candidate.leaves(*_lead_of(candidate, best, weight))
     return best, [each.record(chosen=each is best) for each in candidates]
+
+
+def _best_of(
+    candidates: Sequence[_Candidate],
+    bounds_of: Callable[[_Candidate], Array],
+    weight: Array,
+) -> _Candidate:
+    """Return the first candidate, or a later one that is ahead by more than chance."""
+    best = candidates[0]
+    for candidate in candidates[1:]:
+        lead, error = _mean_and_error(bounds_of(candidate) - bounds_of(best), weight)
+        if lead > WINNING_ERRORS * error:
+            best = candidate
+    return best
+
+
+def _lead_of(
+    candidate: _Candidate, best: _Candidate, weight: Array
+) -> tuple[float, float]:
+    """Return how far a candidate is ahead of the best one, and the error of that."""
+    return _mean_and_error(candidate.bounds() - best.bounds(), weight)
 
 
 def _mean_and_error(values: Array, weight: Array) -> tuple[float, float]:
