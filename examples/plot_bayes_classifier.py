@@ -50,9 +50,9 @@ density = VAEDensity(
     hidden_layer_sizes=(32, 32),
     max_iter=80,
     marginal_transform=None,
-    n_importance_samples=16,
+    n_importance_samples=32,
     evidence_tol=1.0,
-    max_evidence_samples=24,
+    max_evidence_samples=64,
 )
 classifiers = {
     "GaussianNB": GaussianNB(),
