@@ -130,12 +130,11 @@ def choose_job(plan: FitPlan, split: SplitRows, generator: torch.Generator) -> F
     some_read = any(each.specs.decoder.autoregressive for each in plans)
     share = AUTOREGRESSIVE_RACE_SHARE if some_read else RACE_SHARE
     n_epochs = math.ceil(share * plan.schedule.n_epochs)
+    most_epochs = plan.schedule.n_epochs
     if plan.settings.short_race:
         steps = candidates[0].job.trainer.steps_per_epoch
-        n_epochs = min(n_epochs, math.ceil(SMALL_RACE_STEPS / steps))
-        best, pilots = _race(candidates, n_epochs, n_epochs)
-    else:
-        best, pilots = _race(candidates, n_epochs, plan.schedule.n_epochs)
+        n_epochs = most_epochs = min(n_epochs, math.ceil(SMALL_RACE_STEPS / steps))
+    best, pilots = _race(candidates, n_epochs, most_epochs)
     return replace(best.job, pilots=pilots)
 
 
@@ -159,7 +158,7 @@ def _margins(plan: FitPlan, split: SplitRows) -> tuple[str | None, ...]:
 def _race(
     candidates: Sequence[_Candidate], n_epochs: int, most_epochs: int
 ) -> tuple[_Candidate, Pilots]:
-    """Train until one candidate is left, for `n_epochs` at most; return it, and all.
+    """Train until one candidate is left, for so many epochs; return it, and all.
 
     Candidates are compared whenever the epochs have doubled. One of them leaves if it
     is behind where another one was after half as many epochs, by more than chance: it
@@ -169,11 +168,11 @@ def _race(
     values; but both may be better in the end by far.
 
     At the end the simplest candidate, which comes first, stays, unless a later one is
-    ahead by half a standard error. At the end, bounds are compared with the companion.
-    Until then without it: beside it, a slow start would look like nothing learnt. Where
-    the two comparisons find another candidate best, these two go on, up to
-    `most_epochs`: the one that is better by itself may still learn to be the better
-    one beside the companion.
+    ahead by half a standard error. Only then are bounds compared with the companion:
+    beside it, a slow start would look like nothing learnt. Where the comparisons with
+    and without it find another candidate best, these two go on, up to `most_epochs`:
+    the one that is better by itself may still learn to be the better one beside the
+    companion.
     """
     trainer = candidates[0].job.trainer
     weight = candidates[0].job.validation_weight

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from skvae.model.companions._base import BlockScorer, Companion, CompanionFit
-from skvae.model.companions._rows import cholesky_of
+from skvae.model.companions._rows import cholesky_of, draw_modes, inverse_of
 
 __all__ = ["KernelDensity", "KernelDensityFit"]
 
@@ -44,9 +44,7 @@ class KernelDensity(Companion):
         self.register_buffer("centre", centre)
         self.register_buffer("log_weight", log_weight)
         self.register_buffer("tril", tril)
-        identity = torch.eye(tril.shape[-1], dtype=tril.dtype).expand_as(tril)
-        whitener = torch.linalg.solve_triangular(tril, identity, upper=False)
-        self.register_buffer("whitener", whitener)
+        self.register_buffer("whitener", inverse_of(tril))
 
     @classmethod
     def joined(
@@ -98,12 +96,8 @@ class KernelDensity(Companion):
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Draw rows, and add noise to them."""
-
-        def drawn(log_weight: Tensor) -> Tensor:
-            weight = log_weight.exp()
-            return torch.multinomial(weight, n_samples, True, generator=generator)
-
-        row, width = drawn(self.row_log_weight), drawn(self.log_weight)
+        row = draw_modes(self.row_log_weight, n_samples, generator)
+        width = draw_modes(self.log_weight, n_samples, generator)
         noise = self.centre.new_empty(n_samples, self.centre.shape[1], 1)
         noise.normal_(generator=generator)
         return self.centre[row] + (self.tril[width] @ noise).squeeze(2)

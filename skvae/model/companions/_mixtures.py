@@ -9,7 +9,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 
 from skvae.model.companions._base import BlockScorer, Companion, CompanionFit
-from skvae.model.companions._rows import cholesky_of
+from skvae.model.companions._rows import cholesky_of, draw_modes, inverse_of
 
 __all__ = ["GaussianMixture", "GaussianMixtureFit"]
 
@@ -42,7 +42,7 @@ class GaussianMixture(Companion):
         self.register_buffer("log_weight", log_weight)
         self.register_buffer("mean", mean)
         self.register_buffer("tril", tril)
-        self.register_buffer("whitener", _inverse(tril))
+        self.register_buffer("whitener", inverse_of(tril))
 
     def scorer(self) -> BlockScorer:
         """Return the log-density of the mixture."""
@@ -55,9 +55,7 @@ class GaussianMixture(Companion):
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Draw a mode for each row, and the row from it."""
-        mode = torch.multinomial(
-            self.log_weight.exp(), n_samples, replacement=True, generator=generator
-        )
+        mode = draw_modes(self.log_weight, n_samples, generator)
         noise = self.mean.new_empty(n_samples, self.mean.shape[1])
         noise.normal_(generator=generator)
         return self.mean[mode] + (self.tril[mode] @ noise[:, :, None]).squeeze(2)
@@ -197,7 +195,7 @@ def _expectation(
     x: Tensor, weights: Tensor, log_weight: Tensor, mean: Tensor, tril: Tensor
 ) -> tuple[Tensor, _Moments]:
     """Return each weighting's log-evidence (F,) and the moments of its modes."""
-    whitener = _inverse(tril)
+    whitener = inverse_of(tril)
     evidence = torch.zeros_like(weights[:, 0])
     total: _Moments | None = None
     at_once = max(1, NUMBERS_AT_ONCE // mean.numel())
@@ -224,8 +222,3 @@ def _log_joint(x: Tensor, log_weight: Tensor, mean: Tensor, whitener: Tensor) ->
     log_det = whitener.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     constant = log_weight + log_det - n_columns / 2 * math.log(2 * math.pi)
     return constant[:, None] - 0.5 * standard.square().sum(1)
-
-
-def _inverse(tril: Tensor) -> Tensor:
-    identity = torch.eye(tril.shape[-1], dtype=tril.dtype, device=tril.device)
-    return torch.linalg.solve_triangular(tril, identity.expand_as(tril), upper=False)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from skvae.model.companions._base import BlockScorer, Companion
 from skvae.model.companions._kernels import KernelDensity
-from skvae.model.companions._rows import in_row_blocks
+from skvae.model.companions._rows import draw_modes, in_row_blocks
 
 __all__ = ["CompanionPool"]
 
@@ -68,8 +68,6 @@ class CompanionPool(Companion):
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Draw a part for each row, and the row from it."""
-        choice = torch.multinomial(
-            self.log_weight.exp(), n_samples, replacement=True, generator=generator
-        )
+        choice = draw_modes(self.log_weight, n_samples, generator)
         drawn = [part.sample(n_samples, generator) for part in self._companions()]
         return torch.stack(drawn)[choice, torch.arange(n_samples)]

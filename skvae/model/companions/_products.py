@@ -8,6 +8,7 @@ from torch import Tensor
 
 from skvae.model.companions._base import BlockScorer, Companion, CompanionFit
 from skvae.model.companions._categories import Categories
+from skvae.model.companions._rows import draw_modes
 from skvae.model.features import ColumnKind
 
 __all__ = ["MatchingKernelsFit", "ProductMixtureFit"]
@@ -28,8 +29,7 @@ class ProductMixture(Companion):
     log_weight : Tensor of shape (M,)
         Log-weights of the modes.
     log_mass : Tensor of shape (M, V)
-        Log-mass of each value in each mode, or with `factors`, of each value without a
-        match.
+        Log-mass of each value in each mode.
     """
 
     log_weight: Tensor
@@ -55,9 +55,7 @@ class ProductMixture(Companion):
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Draw a mode for each row, and the row from it."""
-        mode = torch.multinomial(
-            self.log_weight.exp(), n_samples, replacement=True, generator=generator
-        )
+        mode = draw_modes(self.log_weight, n_samples, generator)
         return self.categories.draw(self.log_mass[mode], generator)
 
 
@@ -113,9 +111,7 @@ class MatchingKernels(Companion):
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Draw rows, and the values of their columns."""
-        row = torch.multinomial(
-            self.row_log_weight.exp(), n_samples, replacement=True, generator=generator
-        )
+        row = draw_modes(self.row_log_weight, n_samples, generator)
         match = self.categories.indicators(self.row[row])
         return self.categories.draw(self.log_mass + match * self.gain, generator)
 
@@ -157,8 +153,7 @@ class ProductMixtureFit(CompanionFit):
             generator = torch.Generator().manual_seed(0)
             seeds = torch.multinomial(weight, self.n_modes, generator=generator)
             mass = (indicators[seeds] + overall) / 2
-            log_weight = torch.full((self.n_modes,), -1.0 * self.n_modes).log_softmax(0)
-            log_weight = log_weight.to(mass)
+            log_weight = torch.zeros(self.n_modes).log_softmax(0).to(mass)
         bound = -torch.inf
         for _ in range(MAX_ITERATIONS if self.n_modes > 1 else 0):
             log_joint = torch.addmm(log_weight, indicators, mass.log().T)

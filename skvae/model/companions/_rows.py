@@ -1,11 +1,11 @@
-"""Rows in blocks of one shape, and the shapes of their spread."""
+"""What companions share: blocks of rows, factors of covariances, draws of modes."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-__all__ = ["cholesky_of", "in_row_blocks"]
+__all__ = ["cholesky_of", "draw_modes", "in_row_blocks", "inverse_of"]
 
 # A multiple of what the kernels of matrix products take at a time. Rows are to be the
 # columns of the right factor: in products of the other order, bits may differ even so.
@@ -39,3 +39,17 @@ def cholesky_of(covariance: Tensor, floor: Tensor) -> Tensor:
         lift = least[..., None] * torch.eye(len(floor)).to(covariance)
         tril = torch.linalg.cholesky(mended + lift)
     return tril
+
+
+def inverse_of(tril: Tensor) -> Tensor:
+    """Return the inverses of Cholesky factors (..., D, D)."""
+    identity = torch.eye(tril.shape[-1], dtype=tril.dtype, device=tril.device)
+    return torch.linalg.solve_triangular(tril, identity.expand_as(tril), upper=False)
+
+
+def draw_modes(
+    log_weight: Tensor, n_samples: int, generator: torch.Generator
+) -> Tensor:
+    """Draw mode numbers, shape (n_samples,), given log-weights (M,)."""
+    weight = log_weight.exp()
+    return torch.multinomial(weight, n_samples, replacement=True, generator=generator)

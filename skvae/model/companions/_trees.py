@@ -9,6 +9,7 @@ from torch import Tensor
 from skvae.model.companions._base import BlockScorer, Companion, CompanionFit
 from skvae.model.companions._categories import Categories
 from skvae.model.companions._products import ProductMixtureFit
+from skvae.model.companions._rows import draw_modes
 from skvae.model.features import ColumnKind
 
 __all__ = ["TreeMixtureFit"]
@@ -89,9 +90,7 @@ class TreeMixture(Companion):
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Draw a tree for each row, and its columns from the root on."""
         categories = self.categories
-        tree = torch.multinomial(
-            self.log_weight.exp(), n_samples, replacement=True, generator=generator
-        )
+        tree = draw_modes(self.log_weight, n_samples, generator)
         rows = self.log_weight.new_zeros(n_samples, len(categories.n_values))
         for m, order in enumerate(self.order):
             chosen = (tree == m).nonzero().squeeze(1)
@@ -194,7 +193,7 @@ def _tree(categories: Categories, joint: Tensor) -> tuple[Tensor, Tensor, Tensor
         Mass of each pair of values of two columns.
     """
     owner, value = categories.owner, categories.value
-    n_columns, n_indicators = len(categories.n_values), len(owner)
+    n_columns = len(categories.n_values)
     mass = joint.diagonal()
     mass = mass / categories.sums(mass)[owner]
     information = joint * (joint.clamp(min=1e-300) / (mass[:, None] * mass)).log()
@@ -214,7 +213,6 @@ def _tree(categories: Categories, joint: Tensor) -> tuple[Tensor, Tensor, Tensor
     cells = log_mass.new_full((n_columns, width, width + 1), -torch.inf)
     cells[owner, value] = log_mass
     log_mass = log_mass - cells.logsumexp(1)[owner]
-    assert log_mass.shape == (n_indicators, width + 1)
     return parent, order, log_mass
 
 

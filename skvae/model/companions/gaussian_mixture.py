@@ -54,7 +54,7 @@ class GaussianMixtureCompanion(CompanionSpec):
         self.bandwidths = bandwidths
 
     def series(self, table: CompanionTable) -> Sequence[Sequence[CompanionFit]]:
-        """Return mixtures in two series, and kernels one by one."""
+        """Return mixtures in a series for each prior, and kernels one by one."""
         floor, more_rows = table.floor, len(table.floor) + 2.0
         most = min(table.n_rows // 3, MOST_WORK / (table.n_rows * len(floor) ** 2))
         for bandwidth in self.bandwidths:
