@@ -153,7 +153,13 @@ def _numbers(valid: Array, generator: torch.Generator) -> Index:
 
 
 def _folds(validates: Mask, generator: torch.Generator) -> Mask:
-    """Return which rows each fold holds out; the first has those that validate."""
+    """Return which rows each fold holds out; the first has those that validate.
+
+    Rows count once however often they are drawn, so that few distinct rows may all
+    validate: then nothing would be left to fit to, and all are divided alike.
+    """
+    if 2 * validates.sum() > len(validates):
+        validates = np.zeros_like(validates)
     folds = [validates] if validates.any() else []
     if len(validates) <= MANY_ROWS or not folds:
         rest = np.flatnonzero(~validates)

@@ -151,6 +151,13 @@ def test_few_rows_of_which_most_are_equal() -> None:
     assert np.isfinite(density.score_samples(rows)).all()
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_few_distinct_rows_that_may_all_validate(seed: int) -> None:
+    rows = np.repeat([[1.0, 3.0], [2.0, 1.0], [3.0, 3.0], [4.0, 1.0]], 4, axis=0)
+    density = VAEDensity(**{**WITH, "random_state": seed}).fit(rows)
+    assert np.isfinite(density.score_samples(rows)).all()
+
+
 def test_ten_rows_are_not_far_behind_a_gaussian_with_the_right_prior() -> None:
     leads = []
     for seed in range(4):
