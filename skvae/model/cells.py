@@ -13,6 +13,7 @@ from skvae.model.incomplete_beta import student_t_cdf
 from skvae.model.missing import by_blocks
 
 __all__ = [
+    "MODES_AT_ONCE",
     "CellDistribution",
     "DiscreteCells",
     "GaussianCells",

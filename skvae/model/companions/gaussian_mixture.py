@@ -6,6 +6,7 @@ from numbers import Real
 
 from skvae.model.companions._base import CompanionFit, CompanionSpec, CompanionTable
 from skvae.model.companions._broad import StudentTFit
+from skvae.model.companions._completion import Completion
 from skvae.model.companions._kernels import KernelDensityFit
 from skvae.model.companions._mixtures import GaussianMixtureFit
 from skvae.model.spec import positive_int
@@ -63,14 +64,16 @@ class GaussianMixtureCompanion(CompanionSpec):
                     f"each of bandwidths must be a positive number, got {bandwidth!r}."
                 )
         modes = [positive_int(n, "each of n_modes") for n in self.n_modes]
-        series: list[list[CompanionFit]] = [[StudentTFit(BROAD_DF, floor)]]
+        broad = StudentTFit(BROAD_DF, floor)
+        completion = Completion(broad)
+        series: list[list[CompanionFit]] = [[broad]]
         priors = [(0.0, False), (more_rows, True)]
         if table.n_rows <= MANY_ROWS:
             priors += [(more_rows, False), (EQUAL_ROWS, True)]
         for prior_rows, pooled in priors:
             series.append(
                 [
-                    GaussianMixtureFit(n_modes, floor, prior_rows, pooled)
+                    GaussianMixtureFit(n_modes, floor, prior_rows, pooled, completion)
                     for n_modes in modes
                     if n_modes == 1 or n_modes <= most
                 ]
@@ -78,5 +81,6 @@ class GaussianMixtureCompanion(CompanionSpec):
             if pooled:
                 continue
             for bandwidth in self.bandwidths:
-                series.append([KernelDensityFit(bandwidth, floor, prior_rows)])
+                kernels = KernelDensityFit(bandwidth, floor, prior_rows, completion)
+                series.append([kernels])
         return series
