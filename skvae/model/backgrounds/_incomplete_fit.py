@@ -85,10 +85,9 @@ def fit_to_incomplete(
 def _change(before: tuple[Tensor, Tensor], after: tuple[Tensor, Tensor]) -> float:
     """Return the largest change of location and factor, in units of the scales."""
     unit = after[1].square().sum(1).sqrt()
-    location, tril = (
-        (new - old).abs().T for old, new in zip(before, after, strict=True)
-    )
-    return max(float((change / unit).max()) for change in (location, tril))
+    moved = (after[0] - before[0]).abs() / unit
+    turned = (after[1] - before[1]).abs() / unit[:, None]
+    return max(float(moved.max()), float(turned.max()))
 
 
 def _start(x: Tensor, weight: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
