@@ -39,7 +39,7 @@ def row_hash(rows: NDArray[np.float64], seed: int = 0) -> Words:
     Parameters
     ----------
     rows : ndarray of shape (B, D)
-        Rows as the user gave them, as float64.
+        Rows as the user gave them, as float64; NaN where a cell is missing.
     seed : int, default=0
         Another seed gives an unrelated hash.
 
@@ -48,7 +48,9 @@ def row_hash(rows: NDArray[np.float64], seed: int = 0) -> Words:
     G. L. Steele, D. Lea and C. H. Flood, 2014. Fast splittable pseudorandom number
     generators.
     """
-    bits = np.ascontiguousarray(rows + 0.0).view(np.uint64)  # −0.0 becomes 0.0
+    rows = np.ascontiguousarray(rows + 0.0)  # −0.0 becomes 0.0
+    rows[np.isnan(rows)] = np.nan  # a NaN may have any sign and any of many bits
+    bits = rows.view(np.uint64)
     with np.errstate(over="ignore"):
         h = np.full(len(rows), seed % 2**64, dtype=np.uint64)
         for column in bits.T:
