@@ -41,7 +41,11 @@ from skvae.tables.columns import merge_duplicates
 from skvae.tables.companion import CompanionDensity
 from skvae.tables.given import Given
 from skvae.tables.large import LargeTable, choose_rows, is_large
-from skvae.tables.missing import check_observed_columns, weight_of_observed_rows
+from skvae.tables.missing import (
+    check_observed_columns,
+    columns_with_gaps,
+    weight_of_observed_rows,
+)
 from skvae.tables.names import seen_by
 from skvae.tables.output import asked_container
 from skvae.tables.raw import RawTable
@@ -210,6 +214,7 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
                     specs.likelihood.supports,
                     with_other=parameters.unknown_category == "other",
                 )
+                schema = schema.with_gaps(columns_with_gaps(raw, weight))
                 specs = specs_for_columns(parameters, specs, schema.kinds)
             else:
                 schema = previous.schema

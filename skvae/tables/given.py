@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_consistent_length
 
 from skvae.model.features import ColumnKind, Support
 from skvae.tables.columns import RowMap
-from skvae.tables.missing import check_observed_columns
+from skvae.tables.missing import check_observed_columns, columns_with_gaps
 from skvae.tables.raw import RawTable
 from skvae.tables.scaling import location_and_scale, standardise
 from skvae.tables.schema import TableSchema, fit_schema
@@ -172,6 +172,7 @@ def fit_given(
         )
 
     schema = fit_schema(raw, sample_weight, choose, with_other=with_other)
+    schema = schema.with_gaps(columns_with_gaps(raw, sample_weight))
     n_given = len(kinds)
     columns = GivenColumns(schema, np.zeros(n_given), np.ones(n_given))
     return Given(columns, schema.encode(raw, used=sample_weight > 0))

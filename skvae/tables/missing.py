@@ -5,9 +5,9 @@ import numpy as np
 from skvae.arguments.warnings import warn_caller
 from skvae.tables.checks import listed_columns
 from skvae.tables.raw import RawTable
-from skvae.typing import Array
+from skvae.typing import Array, Mask
 
-__all__ = ["check_observed_columns", "weight_of_observed_rows"]
+__all__ = ["check_observed_columns", "columns_with_gaps", "weight_of_observed_rows"]
 
 MIN_ROWS = 2
 
@@ -80,3 +80,24 @@ def check_observed_columns(raw: RawTable, sample_weight: Array) -> None:
             f"positive weight. There is nothing to learn from a column whose cells are "
             f"all missing: drop it."
         )
+
+
+def columns_with_gaps(raw: RawTable, sample_weight: Array) -> Mask:
+    """Return which columns have missing cells in rows of positive weight, (D,).
+
+    Parameters
+    ----------
+    raw : RawTable
+        Rows to fit to.
+    sample_weight : ndarray of shape (n,)
+        Weights.
+    """
+    gaps = np.zeros(raw.numbers.shape[1], dtype=bool)
+    if raw.complete:
+        return gaps
+    used = sample_weight > 0
+    begin = 0
+    for missing in raw.missing_blocks():
+        gaps |= missing[used[begin : begin + len(missing)]].any(0)
+        begin += len(missing)
+    return gaps

@@ -7,7 +7,7 @@ missing cell is NaN, also in place of a code.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any
 
@@ -85,6 +85,17 @@ class TableSchema:
     kinds: tuple[ColumnKind, ...]
     categories: tuple[tuple[object, ...] | None, ...]
     layout: Layout = field(compare=False, repr=False)
+
+    def with_gaps(self, gaps: Mask) -> "TableSchema":
+        """Return the schema with what `fit` has seen of missing cells.
+
+        Parameters
+        ----------
+        gaps : ndarray of bool of shape (D,)
+            Which columns have missing cells.
+        """
+        kinds = zip(self.kinds, gaps.tolist(), strict=True)
+        return replace(self, kinds=tuple(replace(k, has_gaps=gap) for k, gap in kinds))
 
     def encode(self, raw: RawTable, used: Mask | None = None) -> Array:
         """Return numbers and codes; raise for values that a column cannot have.
