@@ -1,12 +1,14 @@
 """The contract of a background."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from numbers import Real
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from skvae.model.cells import CellDistribution
 from skvae.model.context import BuildContext
 from skvae.model.features import Support
 from skvae.model.spec import ComponentSpec
@@ -31,7 +33,11 @@ class BackgroundModule(nn.Module, ABC):
 
     @abstractmethod
     def log_prob(self, x: Tensor) -> Tensor:
-        """Log-density log p₀ of rows (B, D), shape (B,), nats."""
+        """Log-density log p₀ of rows (B, D), shape (B,), nats.
+
+        A cell that is NaN is missing: the density is that of the other cells of the
+        row. It is exactly one, and its logarithm zero, where no cell is observed.
+        """
 
     @abstractmethod
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
@@ -39,7 +45,42 @@ class BackgroundModule(nn.Module, ABC):
 
     @abstractmethod
     def initialise(self, x: Tensor, sample_weight: Tensor) -> None:
-        """Fit p₀ to rows (N, D) with positive weights (N,)."""
+        """Fit p₀ to rows (N, D) with positive weights (N,), by their observed cells."""
+
+    def complete(self, x: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        """Draw the missing cells of rows, given their observed cells.
+
+        Parameters
+        ----------
+        x : Tensor of shape (B, D)
+            Rows; NaN where a cell is missing.
+        generators : sequence of B torch.Generator
+            Source of randomness of each row, which alone decides about its draw.
+
+        Returns
+        -------
+        completed : Tensor of shape (B, D)
+            With observed cells as they are.
+        """
+        raise NotImplementedError(self._says_nothing_of_cells())
+
+    def cell(self, x: Tensor, column: int) -> CellDistribution:
+        """Return the distribution of a cell of each row, given the row's others.
+
+        Parameters
+        ----------
+        x : Tensor of shape (B, D)
+            Rows; NaN where a cell is missing. What is in the column does not matter.
+        column : int
+            The cell's column.
+        """
+        raise NotImplementedError(self._says_nothing_of_cells())
+
+    def _says_nothing_of_cells(self) -> str:
+        return (
+            f"{type(self).__name__} has no conditional distributions of cells. Tables "
+            f"with missing cells need a background with `complete` and `cell`."
+        )
 
     def typicality(self, x: Tensor) -> Tensor:
         """Return how much each row (B, D) counts in the linear start, shape (B,).

@@ -1,5 +1,6 @@
 """The background of columns of zeros and ones, categories and counts."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -7,14 +8,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from skvae.model.backgrounds._base import BackgroundModule, BackgroundSpec
+from skvae.model.backgrounds._counts import TAIL_SHARE, CountCells, count_log_mass
+from skvae.model.cells import CellDistribution, DiscreteCells
 from skvae.model.context import BuildContext
 from skvae.model.features import Support
-from skvae.model.likelihoods.negative_binomial import negative_binomial_log_mass
+from skvae.model.missing import incomplete_rows
 
 __all__ = ["IndependentBackground"]
 
 PRIOR_COUNT = 0.5  # rows that every category is taken to have had besides its own
-TAIL_SHARE = 0.1  # weight of the distribution with the power tail
 LEAST_MEAN = 0.05  # of a column of counts
 SIZE_RANGE = (0.01, 1e4)  # of the negative binomial distribution
 
@@ -87,7 +89,9 @@ class IndependentBackgroundModule(BackgroundModule):
         self.register_buffer("size", torch.ones_like(floor))
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Return the sum of the columns' log-masses."""
+        """Return the sum of the observed columns' log-masses."""
+        observed = ~x.isnan()
+        x = x.where(observed, 0.0)
         known = self.is_count | (x < self.n_values)
         code = x.where(known & ~self.is_count, 0.0).long()
         cells = torch.take_along_dim(self.log_mass[None], code.unsqueeze(1), 1)
@@ -95,15 +99,32 @@ class IndependentBackgroundModule(BackgroundModule):
         of_categories = of_categories.where(known, self.other.log())
         count = x.where(self.is_count, 0.0).double().clamp(min=0)
         of_counts = self._log_mass_of_counts(count).to(x.dtype)
-        return torch.where(self.is_count, of_counts, of_categories).sum(-1)
+        log_p = torch.where(self.is_count, of_counts, of_categories)
+        return log_p.where(observed, 0.0).sum(-1)
 
     def _log_mass_of_counts(self, x: Tensor) -> Tensor:
-        mean, size = self.mean.double(), self.size.double()
-        near = negative_binomial_log_mass(x, mean.log(), size.log())
-        # P(X ≥ x) − P(X ≥ x + 1) = c / (c + x) − c / (c + x + 1)
-        far = mean.log() - (mean + x).log() - (mean + x + 1).log()
-        share = x.new_tensor([1 - TAIL_SHARE, TAIL_SHARE]).log()
-        return torch.logaddexp(near + share[0], far + share[1])
+        return count_log_mass(x, self.mean.double(), self.size.double())
+
+    def complete(self, x: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        """Draw a row for each with missing cells, and take these cells of it."""
+        completed = x.clone()
+        for row in incomplete_rows(x).tolist():
+            drawn = self.sample(1, generators[row])[0]
+            completed[row] = x[row].where(~x[row].isnan(), drawn.to(x))
+        return completed
+
+    def cell(self, x: Tensor, column: int) -> CellDistribution:
+        """Return the distribution of the column, which is that of every row."""
+        n_rows = len(x)
+        if self.is_count[column]:
+            mean, size = self.mean[column].double(), self.size[column].double()
+            return CountCells(mean.expand(n_rows), size.expand(n_rows))
+        other = self.other[column]
+        log_mass = (
+            self.log_mass[: int(self.n_values[column]), column] + (-other).log1p()
+        )
+        log_other = other.log().expand(n_rows) if other > 0 else None
+        return DiscreteCells(log_mass.expand(n_rows, -1), log_other)
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Draw categories and counts."""
@@ -126,15 +147,28 @@ class IndependentBackgroundModule(BackgroundModule):
     def initialise(self, x: Tensor, sample_weight: Tensor) -> None:
         """Count the categories; take mean and variance of the counts."""
         x, w = x.double(), sample_weight.double()
-        share = w / w.sum()
-        mean = (share @ x).clamp(min=LEAST_MEAN)
-        variance = share @ (x - mean).square()
+        observed = ~x.isnan()
+        mean, variance = self._moments(x, w, observed)
         excess = (variance - mean).clamp(min=mean.square() / SIZE_RANGE[1])
         self.mean.copy_(mean.where(self.is_count, 1.0))
         size = (mean.square() / excess).clamp(*SIZE_RANGE)
         self.size.copy_(size.where(self.is_count, 1.0))
-        code = x.where(~self.is_count, 0.0).long()
+        code = x.where(observed & ~self.is_count, 0.0).long()
         total = torch.zeros(self.log_mass.shape, dtype=x.dtype, device=x.device)
-        total.scatter_add_(0, code, w[:, None].expand_as(x))
+        total.scatter_add_(0, code, w[:, None].expand_as(x).where(observed, 0.0))
         smooth = (total + PRIOR_COUNT).where(self.allowed, 0.0)
         self.log_mass.copy_(F.normalize(smooth, p=1, dim=0).log())
+
+    @staticmethod
+    def _moments(x: Tensor, weight: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
+        """Return means and mean square deviations from them, (D,) each."""
+        if observed.all():
+            share = weight / weight.sum()
+            mean = (share @ x).clamp(min=LEAST_MEAN)
+            return mean, share @ (x - mean).square()
+        shares = weight[:, None].expand_as(x).where(observed, 0.0)
+        # A column without an observed cell has the least mean.
+        shares = shares / shares.sum(0).clamp(min=torch.finfo(x.dtype).tiny)
+        x = x.where(observed, 0.0)
+        mean = (shares * x).sum(0).clamp(min=LEAST_MEAN)
+        return mean, (shares * (x - mean).square()).sum(0)

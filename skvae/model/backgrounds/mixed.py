@@ -1,5 +1,6 @@
 """The background of tables with real columns and others."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from skvae.model.backgrounds._base import BackgroundModule, BackgroundSpec
 from skvae.model.backgrounds.independent import IndependentBackground
 from skvae.model.backgrounds.student_t import StudentTBackground
+from skvae.model.cells import CellDistribution
 from skvae.model.context import BuildContext
 from skvae.model.features import Support
 
@@ -91,6 +93,20 @@ class MixedBackgroundModule(BackgroundModule):
         """Draw every group."""
         cells = [part.sample(n_samples, generator) for part, _ in self._groups()]
         return torch.cat(cells, 1)[:, self.order]
+
+    def complete(self, x: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        """Draw the missing cells of every group."""
+        groups = self._groups()
+        cells = [part.complete(x[:, columns], generators) for part, columns in groups]
+        return torch.cat(cells, 1)[:, self.order]
+
+    def cell(self, x: Tensor, column: int) -> CellDistribution:
+        """Return the distribution of the cell in its group."""
+        for part, columns in self._groups():
+            place = (columns == column).nonzero().flatten().tolist()
+            if place:
+                return part.cell(x[:, columns], place[0])
+        raise IndexError(f"There is no column {column}.")
 
     def initialise(self, x: Tensor, sample_weight: Tensor) -> None:
         """Fit every group."""
