@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from skvae.arguments.checks import check_number, check_positive_int
@@ -40,6 +41,11 @@ from skvae.tables.columns import merge_duplicates
 from skvae.tables.companion import CompanionDensity
 from skvae.tables.given import Given
 from skvae.tables.large import LargeTable, choose_rows, is_large
+from skvae.tables.missing import (
+    check_observed_columns,
+    columns_with_gaps,
+    weight_of_observed_rows,
+)
 from skvae.tables.names import seen_by
 from skvae.tables.output import asked_container
 from skvae.tables.raw import RawTable
@@ -199,14 +205,16 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
         with staged_fit(self, warm=warm) as staged:
             raw, raw_given = staged._read_to_fit(X, y, reset=not warm)
             weight = check_sample_weight(sample_weight, len(raw.numbers))
-            weight = row_counts(weight)
+            weight = row_counts(weight_of_observed_rows(raw, weight))
             if previous is None:
+                check_observed_columns(raw, weight)
                 schema = fit_schema(
                     raw,
                     weight,
                     specs.likelihood.supports,
                     with_other=parameters.unknown_category == "other",
                 )
+                schema = schema.with_gaps(columns_with_gaps(raw, weight))
                 specs = specs_for_columns(parameters, specs, schema.kinds)
             else:
                 schema = previous.schema
@@ -375,6 +383,11 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
 
 
 def _noise_seed(random_state: int | None) -> int:

@@ -437,7 +437,8 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
         if not share:
             return rows
         try:
-            raw = read_table(self, take_rows(table, rows), reset=False)
+            used = take_rows(table, rows)
+            raw = read_table(self, used, reset=False, allow_missing=False)
             numbers, codes = numbers_and_codes(raw)
         except (TypeError, ValueError) as error:
             if not is_auto:

@@ -8,8 +8,8 @@ from skvae.model.backgrounds.student_t import StudentTBackgroundModule
 from skvae.model.features import ColumnKind
 from skvae.model.threads import one_thread
 from skvae.tables.columns import MIN_FLOOR, fit_columns
-from skvae.tables.labels import as_codes, distinct_values
-from skvae.tables.raw import RawTable, check_labels
+from skvae.tables.labels import as_codes, check_cells, distinct_values
+from skvae.tables.raw import RawTable
 from skvae.typing import Array, Mask
 
 __all__ = ["numbers_and_codes", "typical_rows"]
@@ -23,7 +23,7 @@ def numbers_and_codes(raw: RawTable) -> tuple[Array, Array]:
     Parameters
     ----------
     raw : RawTable
-        n rows.
+        n rows, with no cell missing.
 
     Returns
     -------
@@ -31,18 +31,13 @@ def numbers_and_codes(raw: RawTable) -> tuple[Array, Array]:
         The columns of numbers.
     codes : ndarray of shape (n, C)
         The columns of labels; equal labels have equal codes.
-
-    Raises
-    ------
-    ValueError
-        If a label is missing.
     """
     numbers = np.asarray(raw.numbers, dtype=np.float64)
     if raw.labels:
         numbers = np.delete(numbers, list(raw.labels), axis=1)
     codes = np.empty((len(numbers), len(raw.labels)))
     for k, (j, cells) in enumerate(raw.labels.items()):
-        check_labels(raw.columns, j, cells)
+        check_cells(cells, raw.columns.label(j), raw.columns.table)
         codes[:, k] = as_codes(cells, distinct_values(cells))
     return numbers, codes
 

@@ -11,6 +11,7 @@ from skvae.evidence.blocks import filled_rows
 from skvae.evidence.bounds import importance_bounds
 from skvae.evidence.decisions import estimate_sides
 from skvae.evidence.noise import RowNoise, row_hash
+from skvae.evidence.posterior import PosteriorDraws, ask_posteriors
 from skvae.evidence.proposals import (
     DefensiveProposal,
     EncoderProposal,
@@ -29,6 +30,7 @@ __all__ = [
     "DefensiveProposal",
     "EncoderProposal",
     "Evidence",
+    "PosteriorDraws",
     "PriorProposal",
     "Proposal",
     "QuadratureProposal",
@@ -36,6 +38,7 @@ __all__ = [
     "RowEvidence",
     "RowNoise",
     "Stage",
+    "ask_posteriors",
     "closed_form_of",
     "default_stages",
     "estimate_evidence",

@@ -22,6 +22,7 @@ from skvae.evidence.proposals import (
     Proposal,
     QuadratureProposal,
     RefinedProposal,
+    search_from_prior,
 )
 from skvae.evidence.sampling import (
     NEGLIGIBLE_SHARE,
@@ -74,6 +75,24 @@ class RowEvidence:
     companion_share: Tensor
     unreliable: Tensor
 
+    @classmethod
+    def of_nothing(cls, n_rows: int) -> "RowEvidence":
+        """Return the evidence of rows without an observed cell: log p is 0."""
+        zero = torch.zeros(n_rows, dtype=torch.float64)
+        one = torch.ones_like(zero)
+        return cls(
+            log_density=zero,
+            standard_error=zero,
+            bias=zero,
+            effective_sample_size=one,
+            pareto_k=torch.full_like(one, -torch.inf),
+            n_samples=one.long(),
+            n_stages=one.long(),
+            background_share=zero,
+            companion_share=zero,
+            unreliable=zero > 0,
+        )
+
     def __getitem__(self, rows: slice) -> "RowEvidence":
         """Return the evidence of some rows."""
         return RowEvidence(**{name: value[rows] for name, value in vars(self).items()})
@@ -104,8 +123,7 @@ def default_stages(
         most = min(max_samples, budget.max_samples)
         return replace(budget, n_samples=n_samples, max_samples=most, patient=False)
 
-    n_annealed_steps = min(12 * n_latents, 64)
-    search = RefinedProposal(n_rounds=2, n_annealed_steps=n_annealed_steps)
+    search = search_from_prior(n_latents)
     if n_latents == 1:
         # A single latent follows a table of several columns along a curve of many
         # turns, so that its posteriors have many modes. Draws from the prior notice

@@ -71,7 +71,7 @@ def _autoencode_block(
 ) -> Autoencoding:
     encoder = model.encode(x)
     points = noise.points(encoder.noise_dim, 0, N_DRAWS, like=x)
-    draw = model.draw_from(encoder, x, points)
+    draw = model.draw_from(encoder, x, points, noise.cells())
     mean, moment = encoder.mean, encoder.second_moment()
     if moment is None:
         mean, moment = draw.z.mean(0), draw.z.square().mean(0)

@@ -63,8 +63,10 @@ def importance_bounds(
 
     def bounds_of(rows: Tensor) -> Tensor:
         encoder = model.encode(x[rows])
-        points = noise[rows].points(encoder.noise_dim, 0, n_draws, like=x)
-        log_w = model.draw_from(encoder, x[rows], points).log_w.double()
+        of_rows = noise[rows]
+        points = of_rows.points(encoder.noise_dim, 0, n_draws, like=x)
+        draw = model.draw_from(encoder, x[rows], points, of_rows.cells())
+        log_w = draw.log_w.double()
         return torch.stack([_bound(closed_form[rows], log_w, k) for k in n_samples])
 
     blocks = every_row.split(max(1, draws_at_once(x.device) // n_draws))

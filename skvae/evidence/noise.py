@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from skvae.model.cell_noise import GeneratorPerRow
+
 __all__ = ["RowNoise", "row_hash"]
 
 Words = NDArray[np.uint64]
@@ -37,7 +39,7 @@ def row_hash(rows: NDArray[np.float64], seed: int = 0) -> Words:
     Parameters
     ----------
     rows : ndarray of shape (B, D)
-        Rows as the user gave them, as float64.
+        Rows as the user gave them, as float64; NaN where a cell is missing.
     seed : int, default=0
         Another seed gives an unrelated hash.
 
@@ -46,7 +48,9 @@ def row_hash(rows: NDArray[np.float64], seed: int = 0) -> Words:
     G. L. Steele, D. Lea and C. H. Flood, 2014. Fast splittable pseudorandom number
     generators.
     """
-    bits = np.ascontiguousarray(rows + 0.0).view(np.uint64)  # −0.0 becomes 0.0
+    rows = np.ascontiguousarray(rows + 0.0)  # −0.0 becomes 0.0
+    rows[np.isnan(rows)] = np.nan  # a NaN may have any sign and any of many bits
+    bits = rows.view(np.uint64)
     with np.errstate(over="ignore"):
         h = np.full(len(rows), seed % 2**64, dtype=np.uint64)
         for column in bits.T:
@@ -127,6 +131,16 @@ class RowNoise:
             key = _mix(self.key + np.uint64(number) * GOLDEN) ^ GOLDEN
         return replace(self, key=key)
 
+    def cells(self, number: int = 0) -> GeneratorPerRow:
+        """Return what missing cells of the rows are drawn by, for one use of many."""
+        return GeneratorPerRow(lambda: self.generators(number))
+
+    def generators(self, number: int = 0) -> list[torch.Generator]:
+        """Return a generator for every row, for one use of many."""
+        key = self.stream(number).key
+        # A seed is a signed integer of 64 bits.
+        return [torch.Generator().manual_seed(k >> 1) for k in key.tolist()]
+
     def points(self, n_dims: int, begin: int, end: int, like: Tensor) -> Tensor:
         """Return points number `begin` to `end` of every row.
 
@@ -145,16 +159,16 @@ class RowNoise:
             Standard-normal numbers.
         """
         if self.quasi:
-            shift = self._uniform(0, 1, n_dims)
+            shift = self.uniform(0, 1, n_dims)
             uniform = (_sobol(n_dims, begin, end)[:, None] + shift) % 1.0
         else:
-            uniform = self._uniform(begin, end, n_dims)
+            uniform = self.uniform(begin, end, n_dims)
         # The normal quantile is infinite at 0 and 1.
         uniform = uniform.clamp(2.0**-54, 1 - 2.0**-53)
         return torch.special.ndtri(uniform).to(like)
 
-    def _uniform(self, begin: int, end: int, n_dims: int) -> Tensor:
-        """Return the rows' own uniform numbers, shape (end - begin, B, n_dims)."""
+    def uniform(self, begin: int, end: int, n_dims: int) -> Tensor:
+        """Return uniform numbers of the rows' own, shape (end - begin, B, n_dims)."""
         count = np.arange(1 + begin * n_dims, 1 + end * n_dims, dtype=np.uint64)
         with np.errstate(over="ignore"):
             steps = (count * GOLDEN).reshape(end - begin, 1, n_dims)

@@ -318,7 +318,8 @@ class DrawSampler(Sampler):
                 points = noise[places].points(
                     self.distribution.noise_dim, first, last, like=self.x
                 )
-                draw = self.model.draw_from(proposal, self.x[chosen], points)
+                cells = noise[places].cells(first)
+                draw = self.model.draw_from(proposal, self.x[chosen], points, cells)
                 drawn.append(draw.log_w.double())
             return torch.cat(drawn)
 

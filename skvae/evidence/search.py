@@ -105,10 +105,10 @@ class PosteriorSearch:
         where the effective sample size of the draws, weighed by p(x | z)^β, is
         `BANK_SURVIVORS`.
         """
-        z, log_likelihood = [], []
+        z, log_likelihood, cells = [], [], noise.stream(2).cells()
         for points in self._points(noise, self.prior.noise_dim, BANK_SIZE):
             z.append(self.prior.rsample(points)[0])
-            log_likelihood.append(self.model.log_likelihood(self.x, z[-1]))
+            log_likelihood.append(self.model.log_likelihood(self.x, z[-1], cells))
         log_p_x = torch.cat(log_likelihood).double()
         beta = _temperature(log_p_x, BANK_SURVIVORS)
         gaussians = _widened(_moments(torch.cat(z), beta * log_p_x))
@@ -155,9 +155,9 @@ class PosteriorSearch:
         It has one Gaussian with the weighted moments of the draws, and a few narrower
         ones, the kernels, at draws that are chosen by their weights.
         """
-        z, log_w = [], []
+        z, log_w, cells = [], [], noise.stream(2).cells()
         for points in self._points(noise, proposal.noise_dim, ROUND_DRAWS):
-            draw = self.model.draw_from(proposal, self.x, points)
+            draw = self.model.draw_from(proposal, self.x, points, cells)
             z.append(draw.z)
             log_w.append(draw.log_w)
         drawn, log_weight = torch.cat(z), torch.cat(log_w).double()
@@ -201,11 +201,12 @@ class PosteriorSearch:
             n_latents, step * n_draws, (step + 1) * n_draws, like=gaussians.mean
         )
         points = F.pad(points, (0, n_added))
+        cells = noise.stream(2).cells(step)
 
         def log_density(z: Tensor) -> tuple[Tensor, Tensor]:
             with torch.enable_grad():
                 z = z[..., :n_latents].to(self.x).requires_grad_()
-                log_p_x = self.model.log_likelihood(self.x, z)
+                log_p_x = self.model.log_likelihood(self.x, z, cells)
                 value = beta * log_p_x + self.prior.log_prob(z)
                 (gradient,) = torch.autograd.grad(value.sum(), z)
             return value.detach().double(), F.pad(gradient.double(), (0, n_added))

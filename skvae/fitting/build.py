@@ -5,6 +5,7 @@ import math
 import torch
 
 from skvae.fitting.components import posterior_scale
+from skvae.fitting.gaps import without_gaps
 from skvae.fitting.plan import FitPlan
 from skvae.fitting.split import MappedRows
 from skvae.fitting.torch_state import global_state_for
@@ -72,7 +73,9 @@ def new_model(
     owner = model.features.owner
     model.initialise(
         linear_start(
-            model.features(rows.x_start),
+            without_gaps(
+                model.features.with_gaps(rows.x_start), weight, generator.initial_seed()
+            ),
             weight,
             bottom,
             floor[owner[owner < n_features]],

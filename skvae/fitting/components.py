@@ -108,7 +108,8 @@ def specs_for_columns(
     supports = [kind.support for kind in kinds]
     n_real = supports.count("real")
     decoder, background = specs.decoder, specs.background
-    if _is_auto(parameters.decoder) and not n_real and len(kinds) <= MANY_COLUMNS:
+    reads_columns = not n_real and len(kinds) <= MANY_COLUMNS and not has_gaps(kinds)
+    if _is_auto(parameters.decoder) and reads_columns:
         decoder = AutoregressiveDecoder()
     if _is_auto(parameters.background):
         if n_real == len(supports):
@@ -137,6 +138,11 @@ def has_real(kinds: tuple[ColumnKind, ...]) -> bool:
     return any(kind.support == "real" for kind in kinds)
 
 
+def has_gaps(kinds: tuple[ColumnKind, ...]) -> bool:
+    """Return whether `fit` has seen missing cells."""
+    return any(kind.has_gaps for kind in kinds)
+
+
 def other_decoders(
     parameters: Parameters,
     kinds: tuple[ColumnKind, ...],
@@ -147,7 +153,9 @@ def other_decoders(
     Among discrete columns that are mostly zero, an autoregressive decoder is often
     behind one that reads latents alone. A user who sets `n_components` wants latents
     that describe the rows. An autoregressive decoder predicts columns from one another
-    and would leave the latents little to describe, so it is not tried then.
+    and would leave the latents little to describe, so it is not tried then. Nor is it
+    where cells are missing: it has to draw them, one column after the other, in every
+    step, while a decoder that reads latents alone needs no more than to leave them out.
 
     Parameters
     ----------
@@ -159,7 +167,7 @@ def other_decoders(
         Where rows per column are few, widths of an autoregressive decoder.
     """
     free = _is_auto(parameters.decoder) and _is_auto(parameters.n_components)
-    if not free or len(kinds) > MANY_COLUMNS:
+    if not free or len(kinds) > MANY_COLUMNS or has_gaps(kinds):
         return ()
     if not has_real(kinds):
         return (MLPDecoder(),)

@@ -127,6 +127,25 @@ class ClosedFormPart:
             of_closed_form = -(self.background_log_odds - self.log_odds).expm1()
         return (self.log_odds - log_p).sigmoid() * of_closed_form.clamp(min=0)
 
+    def shares(self, log_p: Tensor) -> Tensor:
+        """Return the shares of latent part, background and companion, shape (3, B).
+
+        Here the companion's broad part is the companion's.
+
+        Parameters
+        ----------
+        log_p : Tensor of shape (B,)
+            As for `latent_share`.
+        """
+        latent = self.latent_share(log_p)
+        if self.log_odds is None:
+            return torch.stack([latent, 1 - latent, 1 - latent])
+        rest = (self.log_odds - log_p).sigmoid()
+        own = torch.zeros_like(rest)
+        if self.own_log_odds is not None:
+            own = (self.own_log_odds - self.log_odds).exp().clamp(max=1)
+        return torch.stack([latent, rest * own, rest * (1 - own)])
+
     def is_doubtful(self, log_p: Tensor, share: float) -> Tensor:
         """Return whether the background has more than a share, without a companion.
 

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from skvae.model.features import ColumnKind, RowFeatures
@@ -87,19 +88,21 @@ class BuildContext:
 
     def features(self) -> RowFeatures:
         """Return the map from rows to what networks read of them."""
-        return RowFeatures(self.kinds or (ColumnKind(),) * self.n_features)
+        kinds = self.kinds or (ColumnKind(),) * self.n_features
+        return RowFeatures(kinds, len(kinds) - self.n_features)
 
     @property
     def n_inputs(self) -> int:
-        """How many numbers networks read of a row, F."""
+        """How many numbers the encoder reads of a row: F features and M flags."""
         if not self.kinds:
             return self.n_features
-        return sum(kind.n_features for kind in self.kinds)
+        return sum(kind.n_features + kind.has_gaps for kind in self.kinds)
 
     @property
     def n_given_inputs(self) -> int:
-        """How many of the F numbers, the last ones, belong to given columns."""
-        return sum(kind.n_features for kind in self.kinds[self.n_features :])
+        """How many of the F features, the last ones, belong to given columns."""
+        given = self.kinds[self.n_features :]
+        return sum(kind.n_features + kind.has_gaps for kind in given)
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,19 @@ class LinearStart:
     z: Tensor
     sample_weight: Tensor
     given_weight: Tensor | None = None
+
+    def for_encoder(self, n_flags: int) -> "LinearStart":
+        """Return the start as prior and posterior see it, with M flags.
+
+        The encoder does not read the flags at the start.
+        """
+        if not n_flags:
+            return self
+        return replace(
+            self,
+            encoder_weight=F.pad(self.encoder_weight, (0, n_flags)),
+            features=F.pad(self.features, (0, n_flags)),
+        )
 
     def with_given_inputs(self) -> "LinearStart":
         """Return the start as the decoder sees it, whose inputs are [z, g].

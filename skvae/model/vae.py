@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from skvae.model.backgrounds import BackgroundModule, BackgroundSpec
+from skvae.model.cell_noise import CellNoise
 from skvae.model.closed_form import ClosedFormPart
 from skvae.model.context import BuildContext, LinearStart
 from skvae.model.decoders import DecoderModule, DecoderSpec
@@ -38,6 +39,13 @@ class VAE(nn.Module):
 
     A row may have more columns than the D that have a density. The further columns
     are given: every density is conditional on them.
+
+    A missing cell is NaN, and every density is that of the observed cells. Where
+    columns are independent given z, nothing else changes. Where the decoder reads
+    columns, each missing cell before an observed one is drawn from its own conditional
+    density, as one more latent whose factor cancels from the weight (likelihood
+    weighting: R. Fung and K.-C. Chang, 1990. Weighing and integrating evidence for
+    stochastic simulation in Bayesian networks).
 
     Parameters
     ----------
@@ -105,8 +113,9 @@ class VAE(nn.Module):
 
     def initialise(self, start: LinearStart) -> None:
         """Move the components of the latent part to the linear start."""
-        self.prior.initialise(start)
-        self.posterior.initialise(start)
+        for_encoder = start.for_encoder(self.features.n_flags)
+        self.prior.initialise(for_encoder)
+        self.posterior.initialise(for_encoder)
         modelled = (self.features.owner < self.n_features).nonzero().squeeze(1)
         linear = self.decoder.regress(start)
         slope, offset = self.likelihood.initialise(linear.of_features(modelled))
@@ -144,7 +153,7 @@ class VAE(nn.Module):
         """
         if self.encoder_is_exact:
             return SharedDistribution(self.prior(), len(x))
-        return self.posterior(self.features(x))
+        return self.posterior(self.features.for_encoder(x))
 
     def raw(self, x: Tensor, z: Tensor) -> Tensor:
         """Return the likelihood's raw parameters, shape (K, B, P, D).
@@ -154,7 +163,9 @@ class VAE(nn.Module):
         """
         return self.decoder(z, self.features(x))
 
-    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+    def log_likelihood(
+        self, x: Tensor, z: Tensor, cells: CellNoise | None = None
+    ) -> Tensor:
         """Return log p(x | z), shape (K, B).
 
         Parameters
@@ -163,17 +174,120 @@ class VAE(nn.Module):
             Rows.
         z : Tensor of shape (K, B, L) or (K, 1, L)
             Latents, of each row or for all rows.
+        cells : CellNoise, default=None
+            By which missing cells are drawn, where the decoder reads columns.
         """
-        raw = self.raw(x, z).expand(-1, len(x), -1, -1)
-        log_prob = self.likelihood.log_prob(x[:, : self.n_features], raw)
+        modelled = x[:, : self.n_features]
+        observed = ~modelled.isnan()
+        if observed.all():
+            raw = self.raw(x, z).expand(-1, len(x), -1, -1)
+            log_prob = self.likelihood.log_prob(modelled, raw)
+        elif self.decoder.order is None:
+            raw = self.raw(x, z).expand(-1, len(x), -1, -1)
+            log_prob = self.likelihood.log_prob(modelled, raw, observed)
+        else:
+            log_prob = self._weighted_likelihood(x, z, cells)
         return log_prob.expand(len(z), -1)
+
+    def _weighted_likelihood(
+        self, x: Tensor, z: Tensor, cells: CellNoise | None
+    ) -> Tensor:
+        """Return log p(observed | cells before them, z), by a decoder with an order."""
+        filled = self.fill_in(x, z, cells)
+        raw = self._raw_of_each(filled, z)
+        observed = ~x[:, : self.n_features].isnan()
+        rows = filled[..., : self.n_features].flatten(0, 1)
+        raw = raw.flatten(0, 1)[None]
+
+        def log_prob(chosen: Tensor) -> Tensor:
+            chosen = chosen.expand(len(z), -1, -1).flatten(0, 1)
+            return self.likelihood.log_prob(rows, raw, chosen).view(len(z), -1)
+
+        weight = log_prob(observed)
+        if not weight.requires_grad:
+            return weight
+        # The density that a cell was drawn from is a proposal, which gradients do not
+        # see, and cancels from the weight; its factor in p(x, z) has a gradient.
+        drawn = log_prob(~observed & _before_an_observed(observed, self.decoder.order))
+        return weight + drawn - drawn.detach()
+
+    def fill_in(
+        self,
+        x: Tensor,
+        z: Tensor,
+        cells: CellNoise | None,
+        *,
+        trailing: bool = False,
+    ) -> Tensor:
+        """Return rows (K, B, columns) whose missing cells are drawn given z.
+
+        Where columns are independent given z, all of them are. Where the decoder reads
+        columns, each is drawn given those before it.
+
+        Parameters
+        ----------
+        x : Tensor of shape (B, columns)
+            Rows; columns beyond the first D stay as they are.
+        z : Tensor of shape (K, B, L) or (K, 1, L)
+            Latents.
+        cells : CellNoise
+            What the draws are made of.
+        trailing : bool, default=False
+            Whether cells are drawn, too, that no observed cell follows in the order.
+        """
+        if cells is None:
+            raise ValueError(
+                "Missing cells are drawn by a CellNoise, and there is none."
+            )
+        n_draws, n_rows = len(z), len(x)
+        z = z.expand(-1, n_rows, -1)
+        filled = x.expand(n_draws, -1, -1).clone()
+        observed = ~x[:, : self.n_features].isnan()
+        order = self.decoder.order
+        if order is None:
+            rows = (~observed).any(1).nonzero().squeeze(1)
+            raw = self.raw(x[rows], z[:, rows])
+            drawn = cells.draw(self.likelihood, raw.detach(), rows)
+            kept = filled[:, rows, : self.n_features]
+            filled[:, rows, : self.n_features] = kept.where(observed[rows], drawn)
+            return filled
+        wanted = ~observed
+        if not trailing:
+            wanted &= _before_an_observed(observed, order)
+        for column in order.tolist():
+            rows = wanted[:, column].nonzero().squeeze(1)
+            if len(rows):
+                with torch.no_grad():
+                    raw = self._raw_of_each(filled[:, rows], z[:, rows])
+                    drawn = cells.draw(self.likelihood, raw, rows)
+                filled[:, rows, column] = drawn[..., column]
+        return filled
+
+    def _raw_of_each(self, x: Tensor, z: Tensor) -> Tensor:
+        """Return raw parameters (K, B, P, D) where each draw has its own rows.
+
+        Parameters
+        ----------
+        x : Tensor of shape (K, B, columns)
+            Rows.
+        z : Tensor of shape (K, B, L) or (K, 1, L)
+            Latents.
+        """
+        z = z.expand(-1, x.shape[1], -1)
+        raw = self.raw(x.flatten(0, 1), z.flatten(0, 1)[None])
+        return raw.view(*x.shape[:2], *raw.shape[-2:])
 
     def log_joint(self, x: Tensor, z: Tensor) -> Tensor:
         """Return log p(x, z), shape (K, B)."""
         return self.log_likelihood(x, z) + self.prior().log_prob(z)
 
     def draw(
-        self, x: Tensor, noise: Tensor, *, path_gradient: bool = False
+        self,
+        x: Tensor,
+        noise: Tensor,
+        *,
+        path_gradient: bool = False,
+        cells: CellNoise | None = None,
     ) -> LatentDraw:
         """Draw latents from the encoder, with the log-densities that weigh them.
 
@@ -187,23 +301,29 @@ class VAE(nn.Module):
             Whether gradients of the weights reach the encoder through the latents
             alone. If so, a detached copy of the encoder's distribution gives
             log q(z | x), and `kl` is None.
+        cells : CellNoise, default=None
+            By which missing cells are drawn, where the decoder reads columns.
         """
         proposal = self.encode(x)
-        draw = self.draw_from(proposal, x, noise)
+        draw = self.draw_from(proposal, x, noise, cells)
         if path_gradient:
             log_q_z = proposal.detached().log_prob(draw.z)
             draw = replace(draw, log_q_z=log_q_z, kl=None)
         return replace(draw, closed_form=self.closed_form(x))
 
     def draw_from(
-        self, proposal: LatentDistribution, x: Tensor, noise: Tensor
+        self,
+        proposal: LatentDistribution,
+        x: Tensor,
+        noise: Tensor,
+        cells: CellNoise | None = None,
     ) -> LatentDraw:
         """Draw latents from any proposal; the record leaves out the closed form."""
         prior = self.prior()
         z, log_q_z = proposal.rsample(noise)
         return LatentDraw(
             z=z,
-            log_p_x=self.log_likelihood(x, z),
+            log_p_x=self.log_likelihood(x, z, cells),
             log_p_z=prior.log_prob(z),
             log_q_z=log_q_z,
             kl=prior.kl_from(proposal),
@@ -275,3 +395,12 @@ class VAE(nn.Module):
         for column in self.decoder.order.tolist():
             x[:, column] = choose(self.raw(x, z[None]))[0, :, column]
         return x[:, : self.n_features]
+
+
+def _before_an_observed(observed: Tensor, order: Tensor | None) -> Tensor:
+    """Return which cells (B, D) some observed cell of the row follows in the order."""
+    assert order is not None
+    ordered = observed[:, order].flip(1).to(torch.int64).cumsum(1).flip(1)
+    before = torch.zeros_like(observed)
+    before[:, order] = (ordered - observed[:, order].to(torch.int64)) > 0
+    return before

@@ -98,7 +98,8 @@ def diagnose_density(
         effective_sample_size=_quantiles(evidence.effective_sample_size),
         pareto_k=_quantiles(evidence.pareto_k),
         stage_share=tuple(
-            float(np.mean(evidence.n_stages == 1 + i)) for i in range(len(stages))
+            float(np.mean(evidence.n_stages == 1 + i))
+            for i in range(len(stages.complete))
         ),
         unreliable_share=float(evidence.unreliable.mean()),
         background_share=float((evidence.background_share > 0.5).mean()),

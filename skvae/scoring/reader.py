@@ -2,7 +2,7 @@
 
 import copy
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +13,14 @@ from torch import Tensor
 from skvae.evidence import (
     Bounds,
     Budget,
+    EncoderProposal,
     Evidence,
+    PosteriorDraws,
     Proposal,
+    RowEvidence,
     RowNoise,
     Stage,
+    ask_posteriors,
     closed_form_of,
     default_stages,
     estimate_evidence,
@@ -27,6 +31,7 @@ from skvae.evidence import (
 )
 from skvae.model import VAE, ClosedFormPart
 from skvae.model.spec import resolve
+from skvae.scoring.conditionals import ConditionalRows
 from skvae.scoring.progress import RowProgress
 from skvae.scoring.torch_state import reading_state
 from skvae.tables.columns import RowMap
@@ -37,6 +42,7 @@ from skvae.typing import Array
 __all__ = ["RowReader"]
 
 MOST_IN_SINGLE = 1e3  # model units
+ASKED_AT_ONCE = 1024  # rows
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,9 @@ class _Block:
 
     Attributes
     ----------
-    x : Tensor of shape (B, D)
+    table : ndarray of shape (B, columns)
+        In the units of the input.
+    x : Tensor of shape (B, columns)
         In model units.
     log_jacobian : ndarray of shape (B,)
         log |det du/dx|.
@@ -55,10 +63,36 @@ class _Block:
         What needs no latents, of these rows and of some more.
     """
 
+    table: Array
     x: Tensor
     log_jacobian: Array
     key: NDArray[np.uint64]
     closed_form: ClosedFormPart
+
+    def __getitem__(self, rows: Tensor) -> "_Block":
+        """Return some of the rows."""
+        index = rows.cpu().numpy()
+        return _Block(
+            self.table[index],
+            self.x[rows],
+            self.log_jacobian[index],
+            self.key[index],
+            self.closed_form[rows],
+        )
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The proposals that rows are read by.
+
+    Attributes
+    ----------
+    complete, incomplete : sequence of Stage
+        For rows without and with missing cells, the cheapest first.
+    """
+
+    complete: Sequence[Stage]
+    incomplete: Sequence[Stage]
 
 
 @dataclass(frozen=True)
@@ -109,7 +143,7 @@ class RowReader:
         n_components: int,
         proposal: str | Proposal | None = None,
         n_first: int | None = None,
-    ) -> list[Stage]:
+    ) -> Stages:
         """Return the proposals that `evidence` tries in turn.
 
         Parameters
@@ -120,21 +154,28 @@ class RowReader:
             Number of latents.
         proposal : str, Proposal or None, default=None
             The only proposal; None tries the encoder first and better ones after it.
-            They are not needed, and left out, where the decoder reads no latents.
+            They are not needed, and left out, where the decoder reads no latents and no
+            missing cells have to be drawn.
         n_first : int, default=None
             As for `default_stages`.
         """
-        if proposal is None and self.model.encoder_is_exact:
-            return []
-        if proposal is None:
-            return default_stages(budget, n_components, n_first)
-        return [Stage(resolve(proposal, Proposal), budget)]
+        if proposal is not None:
+            alone = [Stage(resolve(proposal, Proposal), budget)]
+            return Stages(alone, alone)
+        if self.model.encoder_is_exact:
+            return Stages([], [Stage(EncoderProposal(), budget)])
+        stages = default_stages(budget, n_components, n_first)
+        if self.model.decoder.order is None or n_components > 1:
+            return Stages(stages, stages)
+        # A grid over a single latent would not say how large the error is of the draws
+        # of missing cells.
+        return Stages(stages, default_stages(budget, n_components + 1, n_first))
 
     @reading_state()
     def evidence(
         self,
         rows: Array,
-        stages: Sequence[Stage],
+        stages: Stages,
         seed: int,
         threshold: float | None = None,
         progress: RowProgress | None = None,
@@ -172,7 +213,7 @@ class RowReader:
         self,
         single: VAE,
         block: _Block,
-        stages: Sequence[Stage],
+        stages: Stages,
         threshold: Tensor | None,
     ) -> dict[str, Array]:
         """Return the columns of the evidence of a block of rows, in model units.
@@ -188,15 +229,26 @@ class RowReader:
             As for `estimate_evidence`.
         """
         x, noise, closed_form = block.x, RowNoise(block.key), block.closed_form
-        near = (x.abs() <= MOST_IN_SINGLE).all(1) & (single is not self.model)
+        near = ~(x.abs() > MOST_IN_SINGLE).any(1) & (single is not self.model)
+        missing = x[:, : self.model.n_features].isnan()
+        whole, empty = ~missing.any(1), missing.all(1)
+        parts = (
+            (near & whole, single, stages.complete),
+            (near & ~whole & ~empty, single, stages.incomplete),
+            (~near & whole, self.model, stages.complete),
+            (~near & ~whole & ~empty, self.model, stages.incomplete),
+            (empty, self.model, ()),
+        )
         columns: dict[str, Array] = {}
-        for chosen, model in ((near, single), (~near, self.model)):
+        for chosen, model, of_part in parts:
             index = chosen.nonzero().squeeze(1)
             if not len(index):
                 continue
             rows = x[index].to(next(model.parameters()).dtype)
-            of_rows = rows, noise[index], stages, closed_form[index]
-            if threshold is None:
+            of_rows = rows, noise[index], of_part, closed_form[index]
+            if chosen is empty:
+                estimate = RowEvidence.of_nothing(len(index))
+            elif threshold is None:
                 estimate = estimate_evidence(model, *of_rows)
             else:
                 estimate = estimate_sides(model, *of_rows, threshold[index])
@@ -205,6 +257,69 @@ class RowReader:
                 empty = np.empty(len(x), values.dtype)
                 columns.setdefault(name, empty)[index.cpu().numpy()] = values
         return columns
+
+    @reading_state()
+    def ask(
+        self,
+        rows: Array,
+        seed: int,
+        question: Callable[[ConditionalRows], tuple[Tensor, ...]],
+    ) -> tuple[Array, ...]:
+        """Answer a question about what is missing in rows.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n, columns)
+            Rows, in the units of the input; missing cells are NaN.
+        seed : int
+            Each has noise of its own.
+        question : callable
+            Maps some rows to tensors with a first axis of rows. What it makes of a row
+            must depend on that row alone.
+
+        Returns
+        -------
+        answers : tuple of ndarray
+            The tensors of all rows.
+        """
+        parts = []
+        single = self.model
+        if single.reads_in_single:
+            single = copy.deepcopy(single).float()
+        for block in self._blocks(rows, seed, ASKED_AT_ONCE):
+            near = ~(block.x.abs() > MOST_IN_SINGLE).any(1)
+            near &= single is not self.model
+            answers = []
+            for chosen, model in ((near, single), (~near, self.model)):
+                index = chosen.nonzero().squeeze(1)
+                if len(index):
+                    answers.append((index, *self._ask(model, block[index], question)))
+            index, *joined = (torch.cat(part) for part in zip(*answers, strict=True))
+            parts.append([part[index.argsort()].cpu().numpy() for part in joined])
+        return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+
+    def _ask(
+        self,
+        model: VAE,
+        block: _Block,
+        question: Callable[[ConditionalRows], tuple[Tensor, ...]],
+    ) -> tuple[Tensor, ...]:
+        x = block.x.to(next(model.parameters()).dtype)
+
+        def of_some(some: Tensor, draws: PosteriorDraws) -> tuple[Tensor, ...]:
+            return question(
+                ConditionalRows(
+                    model,
+                    self.columns,
+                    self.companion,
+                    block.table[some.cpu().numpy()],
+                    x[some],
+                    draws,
+                    block.closed_form[some],
+                )
+            )
+
+        return ask_posteriors(model, x, RowNoise(block.key), of_some)
 
     @reading_state()
     def bounds(self, rows: Array, n_samples: Sequence[int], seed: int) -> Bounds:
@@ -233,7 +348,7 @@ class RowReader:
                 filled = filled_rows(len(x), x.device)
                 log_p, broad = self.tensor(known)[:, filled]
                 closed_form = closed_form.with_companion(log_p, broad, companion.weight)
-            yield _Block(x, log_jacobian, row_hash(block, seed), closed_form)
+            yield _Block(block, x, log_jacobian, row_hash(block, seed), closed_form)
 
     @reading_state()
     def embed(self, rows: Array) -> Array:

@@ -1,7 +1,7 @@
 """Checks of tables, latents and weights, with errors that name row and column."""
 
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,19 +16,20 @@ from skvae.tables.validation import validate_data
 from skvae.typing import Array, Mask
 
 __all__ = [
-    "check_finite",
     "check_latents",
     "check_mask",
+    "check_numbers",
     "check_sample_weight",
     "check_supports",
     "check_table",
+    "listed_columns",
 ]
 
 
 def check_table(
     estimator: KnowsColumns, X: Any, *, reset: bool, min_samples: int = 1
 ) -> Array:
-    """Return a table of numbers as a float64 array, all finite.
+    """Return a table of numbers as a float64 array, NaN where a cell is missing.
 
     Parameters
     ----------
@@ -51,8 +52,8 @@ def check_table(
     Raises
     ------
     ValueError
-        For text, for NaN or infinity, for too few rows, for no columns, or for other
-        columns than `fit` has seen.
+        For text, for too few rows, for no columns, or for other columns than `fit` has
+        seen.
     TypeError
         For sparse tables.
     """
@@ -63,12 +64,11 @@ def check_table(
                 f"Found array with {len(X)} sample(s) (shape={X.shape}) while a "
                 f"minimum of {min_samples} is required by {type(estimator).__name__}."
             )
-        check_finite(TableColumns.of(estimator), X)
         return X
-    # NaN and infinity are left to check_finite, which names the columns. A number of
-    # a longer type that float64 does not hold becomes infinity.
+    # Infinity is left to check_numbers, which names the columns. A number of a longer
+    # type that float64 does not hold becomes infinity.
     with np.errstate(over="ignore"):
-        table = validate_data(
+        return validate_data(
             estimator,
             X,
             reset=reset,
@@ -76,8 +76,6 @@ def check_table(
             ensure_all_finite=False,
             ensure_min_samples=min_samples,
         )
-    check_finite(TableColumns.of(estimator), table)
-    return table
 
 
 def _is_array_of_numbers(X: Any) -> bool:
@@ -103,34 +101,43 @@ def check_mask(table: Any, name: str) -> None:
         )
 
 
-def check_finite(columns: TableColumns, table: NDArray[Any]) -> None:
-    """Raise a ValueError that names the columns with NaN or infinity."""
-    # A finite sum proves that all entries are; it needs no mask as large as X.
+def check_numbers(columns: TableColumns, table: NDArray[Any]) -> bool:
+    """Return whether no cell is missing; raise a ValueError for infinity.
+
+    Parameters
+    ----------
+    columns : TableColumns
+        What the message calls the columns that contain infinity.
+    table : ndarray of shape (n, D)
+        Numbers, NaN where a cell is missing. It is read a part at a time.
+    """
+    # A finite sum proves that all entries are; it needs no mask as large as the table.
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(table.sum(dtype=np.float64)):
-            return
-    bad = np.zeros(table.shape[1], dtype=bool)
-    first: dict[int, tuple[int, float]] = {}
+            return True
+    complete = True
+    first: dict[int, int] = {}
     n_before = 0
     for block in row_blocks(table):
-        finite = np.isfinite(block)
-        for j in np.flatnonzero(~finite.all(0) & ~bad):
-            row = int(finite[:, j].argmin())
-            first[int(j)] = n_before + row, float(block[row, j])
-            bad[j] = True
+        complete = complete and not np.isnan(block).any()
+        infinite = np.isinf(block)
+        for j in np.flatnonzero(infinite.any(0)):
+            first.setdefault(int(j), n_before + int(infinite[:, j].argmax()))
         n_before += len(block)
     if not first:
-        return
-    bad_columns = sorted(first)
-    where = ", ".join(columns.label(j) for j in bad_columns[:5])
-    row, value = first[bad_columns[0]]
-    what = "NaN" if np.isnan(value) else "infinity"
-    more = f" and {len(bad_columns) - 5} more" if len(bad_columns) > 5 else ""
+        return complete
     raise ValueError(
-        f"Input {columns.table} contains {what} in {where}{more} (first in row "
-        f"{row}). {columns.owner} takes finite numbers only: drop or impute these "
-        f"cells."
+        f"Input {columns.table} contains infinity in {listed_columns(columns, first)} "
+        f"(first in row {first[min(first)]}). {columns.owner} takes finite numbers "
+        f"only: drop or impute these cells."
     )
+
+
+def listed_columns(columns: TableColumns, indices: Iterable[int]) -> str:
+    """Return what messages call some columns, the first five if there are more."""
+    ordered = sorted(indices)
+    more = f" and {len(ordered) - 5} more" if len(ordered) > 5 else ""
+    return ", ".join(columns.label(j) for j in ordered[:5]) + more
 
 
 @dataclass(frozen=True)
@@ -166,12 +173,17 @@ ALLOWED: dict[Support, _Allowed] = {
 def check_supports(
     columns: TableColumns, table: NDArray[Any], kinds: tuple[ColumnKind, ...]
 ) -> None:
-    """Raise a ValueError for the first column with a value that it cannot have."""
+    """Raise a ValueError for the first column with a value that it cannot have.
+
+    Any column may have missing cells.
+    """
     for j, kind in enumerate(kinds):
         allowed = ALLOWED.get(kind.support)
         if allowed is None:
             continue
         bad = ~allowed.holds(table[:, j])
+        if bad.any():
+            bad &= ~np.isnan(table[:, j])
         if not bad.any():
             continue
         row = int(bad.argmax())

@@ -7,7 +7,7 @@ import numpy as np
 
 from skvae.model.features import ColumnKind
 from skvae.tables.margins import MonotoneMap, fit_normal_scores
-from skvae.tables.scaling import location_and_scale, standardise
+from skvae.tables.scaling import location_and_scale, observed_cells, standardise
 from skvae.typing import Array
 
 __all__ = ["Columns", "RowMap", "fit_columns", "merge_duplicates"]
@@ -22,6 +22,9 @@ class RowMap(Protocol):
 
     A row may end with columns that its density is conditional on. They are mapped,
     too, but they have no density, and so no scale, floor or share of the Jacobian.
+
+    A missing cell is NaN on both sides. It has no density, either: the Jacobian of a
+    row is that of its observed columns.
     """
 
     @property
@@ -75,6 +78,10 @@ class Columns:
         """Return rows in model units and log |det du/dx| of each row."""
         u = standardise(table, self.center, self.scale)
         log_jacobian = np.full(len(u), -np.log(self.scale).sum())
+        missing = np.isnan(u)
+        for k in np.flatnonzero(missing.any(0)):
+            # Nothing is added to complete rows, so that their bits stay as they are.
+            log_jacobian[missing[:, k]] += np.log(self.scale[k])
         for j, monotone in enumerate(self.maps):
             if monotone is not None:
                 u[:, j], log_slope = monotone.forward(u[:, j])
@@ -106,7 +113,7 @@ def fit_columns(
     Parameters
     ----------
     rows : ndarray of shape (n, D)
-        Distinct rows.
+        Distinct rows. Of each column, the observed cells count.
     sample_weight : ndarray of shape (n,)
         Positive weights.
     kinds : tuple of ColumnKind
@@ -129,6 +136,8 @@ def fit_columns(
 
     A constant column has no standard deviation. Its scale is the absolute value of
     the constant, or one if the constant is zero.
+
+    A column without observed cells stays as it is and has the least floor.
     """
     n_columns = rows.shape[1]
     real = np.array([kind.support == "real" for kind in kinds])
@@ -146,11 +155,9 @@ def fit_columns(
     )
     mapped = replace(plain, maps=maps)
     u, _ = mapped.to_model(rows)
-    # Weights may be shares of one, which say nothing of the number of rows.
-    n_rows = max(float(sample_weight.sum()), len(rows))
     floor = [
         max(
-            _resolution(column, n_rows, least_floor),
+            _resolution(column, sample_weight, least_floor),
             smoothing * _robust_spread(column, sample_weight) if smoothing else 0.0,
         )
         if is_real
@@ -164,7 +171,8 @@ def _with_log_scale(
     kind: ColumnKind, column: Array, sample_weight: Array
 ) -> ColumnKind:
     """Return the kind, for counts with mean and deviation of log(1 + x)."""
-    if kind.support != "count":
+    column, sample_weight = observed_cells(column, sample_weight)
+    if kind.support != "count" or not len(column):
         return kind
     logarithm = np.log1p(column)
     center = float(np.average(logarithm, weights=sample_weight))
@@ -172,8 +180,13 @@ def _with_log_scale(
     return replace(kind, center=center, scale=float(np.sqrt(square)) or 1.0)
 
 
-def _resolution(column: Array, n_rows: float, least: float) -> float:
+def _resolution(column: Array, sample_weight: Array, least: float) -> float:
     """Return the floor that repeated values set, or the least floor, in model units."""
+    column, sample_weight = observed_cells(column, sample_weight)
+    if not len(column):
+        return least
+    # Weights may be shares of one, which say nothing of the number of rows.
+    n_rows = max(float(sample_weight.sum()), len(column))
     distinct = np.unique(column)
     gaps = np.diff(distinct)
     # Smaller gaps come from rounding of equal values, not from a step.
@@ -190,6 +203,9 @@ def _robust_spread(column: Array, sample_weight: Array) -> float:
     The result is at most 1, the column's standard deviation in model units. It is also
     1 where 90 % of the rows have the same value, which has no width.
     """
+    column, sample_weight = observed_cells(column, sample_weight)
+    if not len(column):
+        return 1.0
     order = np.argsort(column, kind="stable")
     mass = np.cumsum(sample_weight[order])
     ends = np.searchsorted(mass, np.array([0.05, 0.95]) * mass[-1])
@@ -203,8 +219,17 @@ def merge_duplicates(table: Array, sample_weight: Array) -> tuple[Array, Array]:
 
     Rows of weight zero are left out. A fit to the result therefore treats integer
     weights exactly as repeated rows, and does not depend on the order of the table.
+
+    Rows are equal if the same cells are missing and the others are equal. In the order,
+    a missing cell comes after all numbers.
     """
     used = sample_weight > 0
-    rows, inverse = np.unique(table[used], axis=0, return_inverse=True)
+    rows = table[used]
+    missing = np.isnan(rows)
+    if missing.any():
+        # NaN equals nothing. No table has infinity, which can stand for it.
+        rows = np.where(missing, np.inf, rows)
+    rows, inverse = np.unique(rows, axis=0, return_inverse=True)
+    rows[np.isinf(rows)] = np.nan
     weight = np.bincount(inverse.ravel(), sample_weight[used], minlength=len(rows))
     return rows, weight.astype(np.float64)

@@ -2,7 +2,7 @@
 
 Numbers are standardised, and categories become codes 0, 1, …, as those of the targets
 do. What differs is who decides which columns hold categories: the parameter
-`given_kind`, where a likelihood decides for targets.
+`given_kind`, where a likelihood decides for targets. A missing cell is NaN.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_consistent_length
 
 from skvae.model.features import ColumnKind, Support
 from skvae.tables.columns import RowMap
+from skvae.tables.missing import check_observed_columns, columns_with_gaps
 from skvae.tables.raw import RawTable
 from skvae.tables.scaling import location_and_scale, standardise
 from skvae.tables.schema import TableSchema, fit_schema
@@ -50,7 +51,7 @@ class GivenColumns:
         return Given(self, self.schema.encode(raw))
 
     def standardised(self, coded: Array, sample_weight: Array) -> "GivenColumns":
-        """Return the columns with locations and scales of these coded rows."""
+        """Return the columns with locations and scales of the observed cells."""
         center, scale = location_and_scale(coded, sample_weight)
         number = np.array([kind.support == "real" for kind in self.kinds])
         return replace(
@@ -118,7 +119,7 @@ class Given:
     columns : GivenColumns
         How they are coded.
     table : ndarray of shape (n, G)
-        Numbers and codes.
+        Numbers and codes, NaN where a cell is missing.
     """
 
     columns: GivenColumns
@@ -150,7 +151,13 @@ def fit_given(
         a row of weight zero, an unknown category gets the code 0.
     with_other : bool, default=False
         Whether values that `fit` has not seen may be given.
+
+    Raises
+    ------
+    ValueError
+        If no row of positive weight has an observed cell in some column.
     """
+    check_observed_columns(raw, sample_weight)
     kinds = _kinds(kind, raw.columns.n_columns)
 
     def choose(
@@ -165,6 +172,7 @@ def fit_given(
         )
 
     schema = fit_schema(raw, sample_weight, choose, with_other=with_other)
+    schema = schema.with_gaps(columns_with_gaps(raw, sample_weight))
     n_given = len(kinds)
     columns = GivenColumns(schema, np.zeros(n_given), np.ones(n_given))
     return Given(columns, schema.encode(raw, used=sample_weight > 0))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skvae.typing import Array
+from skvae.typing import Array, Mask
 
 __all__ = [
     "as_array",
@@ -28,12 +28,15 @@ __all__ = [
     "is_frame",
     "is_missing",
     "listed",
+    "missing_cells",
+    "with_none",
 ]
 
 MAX_SHOWN = 10
 CATEGORICAL_DTYPES = ("category", "Categorical", "Enum")
 ENUMERATED_DTYPES = ("category", "Enum")  # those that list their values
 TRUTH_DTYPES = ("bool", "boolean", "Boolean")
+TEXT_DTYPES = ("str", "string", "String")
 
 
 # Tables and their columns
@@ -78,11 +81,13 @@ def holds_labels(column: Any) -> bool:
     -------
     labels : bool
         True for text, truth values and categorical dtypes, and for a column of
-        objects with a cell that is no number.
+        objects with a cell that is neither a number nor missing.
     """
-    if is_categorical(column):
-        return True
     dtype = column.dtype
+    # Their columns hold labels even where all cells are missing.
+    name = _dtype_name(dtype).partition("[")[0]
+    if is_categorical(column) or name in TEXT_DTYPES or name in TRUTH_DTYPES:
+        return True
     # The decimals of polars are objects in NumPy, but they are numbers.
     if hasattr(dtype, "is_numeric") and dtype.is_numeric():
         return False
@@ -90,7 +95,8 @@ def holds_labels(column: Any) -> bool:
     # column of nullable integers with missing cells may become an array of objects.
     kind = getattr(dtype, "kind", None) or np.asarray(column).dtype.kind
     if kind == "O":
-        return not all(_is_number(value) for value in np.asarray(column).tolist())
+        cells = np.asarray(column).tolist()
+        return not all(_is_number(value) or is_missing(value) for value in cells)
     return kind in "USb"
 
 
@@ -125,15 +131,27 @@ def is_missing(value: object) -> bool:
     return isinstance(value, (float, np.floating)) and bool(np.isnan(value))
 
 
+def missing_cells(cells: NDArray[Any]) -> Mask:
+    """Return which cells of an array of one or two axes are missing."""
+    if cells.dtype.kind == "O":
+        missing = [is_missing(value) for value in cells.ravel().tolist()]
+        return np.array(missing, dtype=bool).reshape(cells.shape)
+    if cells.dtype.kind == "f":
+        return np.isnan(cells)
+    return np.zeros(cells.shape, dtype=bool)
+
+
 def first_missing(cells: NDArray[Any]) -> int | None:
     """Return the row of the first missing cell, or None if there is none."""
-    if cells.dtype.kind == "O":
-        missing = np.array([is_missing(value) for value in cells.tolist()], dtype=bool)
-    elif cells.dtype.kind == "f":
-        missing = np.isnan(cells)
-    else:
-        return None
+    missing = missing_cells(cells)
     return int(missing.argmax()) if missing.any() else None
+
+
+def with_none(cells: NDArray[Any], missing: Mask) -> NDArray[np.object_]:
+    """Return an array of objects, None in place of the missing cells."""
+    changed = cells.astype(object)
+    changed[missing] = None
+    return changed
 
 
 def check_cells(cells: NDArray[Any], name: str, table: str) -> None:
@@ -184,7 +202,7 @@ def distinct_values(cells: NDArray[Any]) -> tuple[object, ...]:
     Parameters
     ----------
     cells : ndarray of shape (n,)
-        Cells of a column, none missing.
+        Observed cells of a column.
 
     Returns
     -------

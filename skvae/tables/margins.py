@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from skvae.tables.scaling import observed_cells
 from skvae.typing import Array, Index
 
 __all__ = ["MonotoneMap", "fit_normal_scores"]
@@ -44,7 +45,7 @@ class MonotoneMap:
     slope: Array
 
     def forward(self, x: Array) -> tuple[Array, Array]:
-        """Return u(x) and log du/dx."""
+        """Return u(x) and log du/dx; for a missing cell, NaN and 0."""
         inside = np.clip(x, self.x[0], self.x[-1])
         k, width, height = _bin(inside, self.x, self.u)
         left, right, mean = self.slope[k], self.slope[k + 1], height / width
@@ -57,10 +58,10 @@ class MonotoneMap:
         # Beyond the knots, clipping has put t at 0 or 1, so that log_slope already is
         # that of the end; only u lacks the straight line.
         end = np.where(x < self.x[0], self.slope[0], self.slope[-1])
-        return u + (x - inside) * end, log_slope
+        return u + (x - inside) * end, np.where(np.isnan(x), 0.0, log_slope)
 
     def inverse(self, u: Array) -> Array:
-        """Return x with u(x) = u."""
+        """Return x with u(x) = u; for a missing cell, NaN."""
         inside = np.clip(u, self.u[0], self.u[-1])
         k, height, width = _bin(inside, self.u, self.x)
         left, right, mean = self.slope[k], self.slope[k + 1], height / width
@@ -117,7 +118,7 @@ def fit_normal_scores(x: Array, sample_weight: Array) -> MonotoneMap | None:
     Parameters
     ----------
     x : ndarray of shape (n,)
-        Column.
+        Column. Its missing cells do not count.
     sample_weight : ndarray of shape (n,)
         Positive weights.
 
@@ -132,6 +133,7 @@ def fit_normal_scores(x: Array, sample_weight: Array) -> MonotoneMap | None:
     F. N. Fritsch and J. Butland, 1984. A method for constructing local monotone
     piecewise cubic interpolants.
     """
+    x, sample_weight = observed_cells(x, sample_weight)
     order = np.argsort(x, kind="stable")
     x, weight = x[order], sample_weight[order]
     mass = np.cumsum(weight)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import get_config
 
-from skvae.tables.labels import as_array, is_frame
+from skvae.tables.labels import as_array, is_frame, missing_cells, with_none
 
 __all__ = ["Layout", "asked_container", "frame_of", "layout_of"]
 
@@ -105,7 +105,7 @@ def frame_of(
     Parameters
     ----------
     columns : sequence of ndarray of shape (n,)
-        Numbers, or the values of categories.
+        Numbers, or the values of categories; NaN or None where a cell is missing.
     categories : sequence
         The known values of each column of categories; None for columns of numbers.
     names : sequence of str
@@ -118,7 +118,9 @@ def frame_of(
     Notes
     -----
     Numbers are rounded where the dtype is one of integers. A dtype of another library
-    becomes the most similar one; where there is none, values decide.
+    becomes the most similar one; where there is none, values decide. NumPy's dtypes of
+    integers and truth values have no missing cells: a column that has some becomes one
+    of floats, or of objects.
     """
     library = _imported(container)
     make = _pandas_series if container == "pandas" else _polars_series
@@ -156,11 +158,17 @@ def _imported(container: str) -> ModuleType:
 
 
 def _as_integers(values: NDArray[Any], dtype: str) -> NDArray[Any]:
-    """Return numbers rounded to the integers that a dtype can hold."""
+    """Return numbers rounded to the integers that a dtype can hold; 0 for NaN."""
     info = np.iinfo(dtype)
+    values = np.where(missing_cells(values), 0.0, values)
     # The largest integers of 64 bits are no floats: below them is as far as it goes.
     high = np.nextafter(float(info.max), 0) if info.bits == 64 else info.max
     return np.clip(np.round(values.astype(float)), info.min, high).astype(dtype)
+
+
+def _as_truth(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return truth values; False where a cell is missing."""
+    return np.where(missing_cells(values), False, values).astype(float).astype(bool)
 
 
 def _pandas_series(
@@ -176,13 +184,18 @@ def _pandas_series(
     if name in CATEGORIES and categories is not None:
         kind = pandas.CategoricalDtype(list(categories), ordered=ordered)
         return pandas.Series(values.tolist(), dtype=kind)
-    if number and number[1] != "float":
-        values = _as_integers(values, name)
+    if (number and number[1] != "float") or name in TRUTH:
+        cells = _as_integers(values, name) if number else _as_truth(values)
+        missing = missing_cells(values)
+        if not missing.any():
+            return pandas.Series(cells).astype(dtype if own else cells.dtype)
+        series = pandas.Series(with_none(cells, missing))
+        # Of pandas' dtypes, its own and those of Arrow have missing cells.
+        if own and (dtype != name or name == "boolean"):
+            return series.astype(dtype)
+        return series.astype("float64") if number else series
     if number:
         return pandas.Series(values).astype(dtype if own else name)
-    if name in TRUTH:
-        truth = values.astype(float).astype(bool)
-        return pandas.Series(truth).astype(dtype if own else "bool")
     series = pandas.Series(values.tolist())
     plain = name in CATEGORIES or not own or not name or categories is None
     return series if plain else series.astype(dtype)
@@ -198,17 +211,23 @@ def _polars_series(
 ) -> Any:
     name = dtype.lower().partition("[")[0]
     number = NUMBER.fullmatch(name)
-    if number and number[1] != "float":
-        return polars.Series(_as_integers(values, name))
+    whole = number and number[1] != "float"
+    if whole or name in TRUTH:
+        cells = _as_integers(values, name) if whole else _as_truth(values)
+        full = polars.Series(cells)
+        missing = missing_cells(values)
+        if not missing.any():
+            return full
+        return polars.Series(with_none(cells, missing).tolist(), dtype=full.dtype)
     if number:
         half = name == "float16"  # which is new in polars
-        return polars.Series(values.astype("float32" if half else name))
-    if name in TRUTH:
-        return polars.Series(values.astype(float).astype(bool).tolist())
+        floats = values.astype("float32" if half else name)
+        return polars.Series(floats, nan_to_null=True)
+    objects = with_none(values, missing_cells(values)).tolist()
     text = categories is not None and all(isinstance(v, str) for v in categories)
     if text and own and name == "categorical":
-        return polars.Series(values.tolist(), dtype=polars.Categorical)
+        return polars.Series(objects, dtype=polars.Categorical)
     if text and name in CATEGORIES:
-        return polars.Series(values.tolist(), dtype=polars.Enum(list(categories or ())))
-    mixed = len({type(value) for value in values.tolist()}) > 1
-    return polars.Series(values.tolist(), dtype=polars.Object if mixed else None)
+        return polars.Series(objects, dtype=polars.Enum(list(categories or ())))
+    mixed = len({type(value) for value in objects if value is not None}) > 1
+    return polars.Series(objects, dtype=polars.Object if mixed else None)

@@ -4,8 +4,12 @@ A `RawTable` is read before anyone decides what the columns hold; the decision i
 of `skvae.tables.schema`. X is checked as scikit-learn checks it. y, the target of a
 conditional density, has checks of its own, because `validate_data` takes no labels
 there and knows no names of its columns.
+
+Cells may be missing: NaN, None, pandas' NA, the null of polars, and masked cells of an
+array. A missing number is NaN from here on, and a missing label is None.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,42 +17,51 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_array
 
-from skvae.tables.checks import check_finite, check_mask, check_table
+from skvae.tables.checks import (
+    check_mask,
+    check_numbers,
+    check_table,
+    listed_columns,
+)
 from skvae.tables.dates import check_no_dates
 from skvae.tables.labels import (
     as_array,
-    check_cells,
     declared_values,
-    first_missing,
     frame_columns,
     holds_labels,
     is_frame,
+    missing_cells,
+    with_none,
 )
+from skvae.tables.large import row_blocks
 from skvae.tables.names import KnowsColumns, TableColumns
 from skvae.tables.output import Layout, layout_of
 from skvae.tables.validation import validate_data
-from skvae.typing import Array
+from skvae.typing import Array, Mask
 
-__all__ = ["RawTable", "check_labels", "read_table", "read_target"]
+__all__ = ["RawTable", "read_table", "read_target"]
 
 
 @dataclass(frozen=True)
 class RawTable:
-    """A table as the user gave it, checked for its shape and for finite numbers.
+    """A table as the user gave it, checked for its shape and for infinite numbers.
 
     Attributes
     ----------
     columns : TableColumns
         What the columns are called.
     numbers : ndarray of shape (n, D)
-        The cells of the columns of numbers; zero in the columns of labels.
+        The cells of the columns of numbers, NaN where they are missing; zero in the
+        columns of labels.
     labels : dict
         The cells of each column of labels, as arrays of objects, by index of the
-        column.
+        column; None where they are missing.
     declared : dict
         The values that the dtypes of these columns allow; empty for any.
     layout : Layout
         The container of the table and the dtypes of its columns.
+    complete : bool
+        Whether no cell is missing.
     """
 
     columns: TableColumns
@@ -56,10 +69,23 @@ class RawTable:
     labels: dict[int, NDArray[np.object_]]
     declared: dict[int, tuple[object, ...]]
     layout: Layout
+    complete: bool
 
     def cells(self, j: int) -> NDArray[Any]:
         """Return the cells of one column, labels or numbers."""
         return self.labels.get(j, self.numbers[:, j])
+
+    def missing_blocks(self) -> Iterator[Mask]:
+        """Yield which cells are missing, for some rows in order at a time."""
+        of_labels = {j: missing_cells(cells) for j, cells in self.labels.items()}
+        begin = 0
+        for block in row_blocks(self.numbers):
+            end = begin + len(block)
+            missing = np.isnan(block)
+            for j, cells in of_labels.items():
+                missing[:, j] = cells[begin:end]
+            yield missing
+            begin = end
 
 
 # X
@@ -71,6 +97,7 @@ def read_table(
     *,
     reset: bool,
     min_samples: int = 1,
+    allow_missing: bool = True,
     **more: str,
 ) -> RawTable:
     """Return a table with its columns of labels apart; raise if X is no table.
@@ -85,16 +112,73 @@ def read_table(
         Whether to set them, as `fit` does.
     min_samples : int, default=1
         Smallest number of rows.
+    allow_missing : bool, default=True
+        Whether cells may be missing.
     **more
         Further attributes of the `TableColumns`.
     """
-    check_mask(X, "X")
+    given = X
+    X = _unmasked(X)
     found = _label_columns(X)
-    if not found:
+    X = _without_missing_objects(X, found)
+    if found:
+        numbers = _beside_labels(estimator, X, found, reset, min_samples)
+    else:
         numbers = check_table(estimator, X, reset=reset, min_samples=min_samples)
-        columns = TableColumns.of(estimator, **more)
-        return RawTable(columns, numbers, {}, {}, layout_of(X))
-    layout = layout_of(X)
+    columns = TableColumns.of(estimator, **more)
+    raw = _raw_table(columns, numbers, found, layout_of(given))
+    if not allow_missing:
+        _check_complete(raw, "value", "Drop or impute these cells.")
+    return raw
+
+
+def _unmasked(X: Any) -> Any:
+    """Return a masked array as an array in which the masked cells are missing."""
+    mask = np.ma.getmaskarray(X) if np.ma.isMA(X) else None
+    if mask is None or not mask.any() or X.dtype.kind in "mM":
+        return X
+    if X.dtype.kind in "USO":
+        return with_none(X.data, mask)
+    return np.where(mask, np.nan, X.data)
+
+
+def _without_missing_objects(X: Any, found: dict[int, Any]) -> Any:
+    """Return X with NaN for the missing objects in columns of numbers.
+
+    Neither NumPy nor scikit-learn make a number of an object such as pandas' NA.
+    """
+    if is_frame(X):
+        changed = X
+        for j, column in enumerate(frame_columns(X)):
+            if j in found or column.dtype != object or not hasattr(X, "isetitem"):
+                continue
+            cells = np.asarray(column, dtype=object)
+            missing = missing_cells(cells)
+            if missing.any():
+                changed = X.copy(deep=False) if changed is X else changed
+                changed.isetitem(j, np.where(missing, np.nan, cells))
+        return changed
+    if not isinstance(X, (np.ndarray, list, tuple)):
+        return X
+    try:
+        array = as_array(X)
+    except ValueError:  # rows of different lengths, which check_table refuses
+        return X
+    if array.dtype.kind != "O" or array.ndim != 2:
+        return X
+    missing = missing_cells(array)
+    missing[:, list(found)] = False
+    return np.where(missing, np.nan, array) if missing.any() else X
+
+
+def _beside_labels(
+    estimator: KnowsColumns,
+    X: Any,
+    found: dict[int, Any],
+    reset: bool,
+    min_samples: int,
+) -> Array:
+    """Return the columns of numbers of a table, and zeros for those of labels."""
     X = X if hasattr(X, "columns") else np.asarray(X, dtype=object)
     validate_data(estimator, X, reset=reset, skip_check_array=True)
     n_columns = len(X.columns) if hasattr(X, "columns") else X.shape[1]
@@ -110,9 +194,7 @@ def read_table(
         ensure_min_samples=min_samples,
         estimator=estimator,
     )
-    columns = TableColumns.of(estimator, **more)
-    check_finite(columns, numbers)
-    return _with_labels(columns, numbers, found, layout)
+    return numbers
 
 
 def _as_float(part: Any, **checks: Any) -> Array:
@@ -121,12 +203,35 @@ def _as_float(part: Any, **checks: Any) -> Array:
         return check_array(part, dtype=np.float64, ensure_all_finite=False, **checks)
 
 
-def _with_labels(
+def _raw_table(
     columns: TableColumns, numbers: Array, found: dict[int, Any], layout: Layout
 ) -> RawTable:
-    cells = {j: np.asarray(column, dtype=object) for j, column in found.items()}
+    complete = check_numbers(columns, numbers)
+    labels: dict[int, NDArray[np.object_]] = {}
+    for j, column in found.items():
+        cells = np.asarray(column, dtype=object)
+        missing = missing_cells(cells)
+        if missing.any():
+            cells, complete = with_none(cells, missing), False
+        labels[j] = cells
     declared = {j: declared_values(column) for j, column in found.items()}
-    return RawTable(columns, numbers, cells, declared, layout)
+    return RawTable(columns, numbers, labels, declared, layout, complete)
+
+
+def _check_complete(raw: RawTable, what: str, advice: str) -> None:
+    """Raise a ValueError that names the columns with missing cells."""
+    first: dict[int, int] = {}
+    n_before = 0
+    for missing in () if raw.complete else raw.missing_blocks():
+        for j in np.flatnonzero(missing.any(0)):
+            first.setdefault(int(j), n_before + int(missing[:, j].argmax()))
+        n_before += len(missing)
+    if first:
+        raise ValueError(
+            f"Input {raw.columns.table} contains NaN, a missing {what}, in "
+            f"{listed_columns(raw.columns, first)} (first in row {first[min(first)]}). "
+            f"{advice}"
+        )
 
 
 def _label_columns(X: Any) -> dict[int, Any]:
@@ -180,6 +285,8 @@ def _check_sizes(column: Any, called: TableColumns, j: int) -> None:
 def read_target(y: Any, owner: str, seen: Layout | None = None) -> RawTable:
     """Return the targets with their columns of labels apart; raise if y is no table.
 
+    No target may be missing: a row without it says nothing of the density of y.
+
     Parameters
     ----------
     y : array-like of shape (n_samples,) or (n_samples, n_targets)
@@ -210,8 +317,14 @@ def read_target(y: Any, owner: str, seen: Layout | None = None) -> RawTable:
     for j, column in enumerate(cells):
         if j not in found:
             numbers[:, j] = _numbers(column, columns.label(j))
-    check_finite(columns, numbers)
-    return _with_labels(columns, numbers, found, layout)
+    raw = _raw_table(columns, numbers, found, layout)
+    _check_complete(
+        raw,
+        "target",
+        f"{owner} learns and reads the density of y in rows that have it: drop these "
+        f"rows, or model y jointly with X by VAEDensity and ask for conditionals.",
+    )
+    return raw
 
 
 def _columns_of_target(y: Any) -> list[Any]:
@@ -237,11 +350,8 @@ def _numbers(column: Any, label: str) -> Array:
     values = np.asarray(column)
     if values.dtype.kind == "c":
         raise ValueError(f"Complex data not supported: {label} is {values.dtype}.")
-    if first_missing(values) is not None and values.dtype.kind == "O":
-        missing = [
-            first_missing(values[i : i + 1]) is not None for i in range(len(values))
-        ]
-        values = np.where(missing, np.nan, values)
+    if values.dtype.kind == "O":
+        values = np.where(missing_cells(values), np.nan, values)
     with np.errstate(over="ignore"):
         return values.astype(np.float64)
 
@@ -259,16 +369,3 @@ def _check_seen(columns: TableColumns, layout: Layout, seen: Layout) -> None:
                 f"The columns of y should have the names and the order that they had "
                 f"in fit, but {name!r} is in the place of {fitted!r}."
             )
-
-
-def check_labels(columns: TableColumns, j: int, cells: NDArray[Any]) -> None:
-    """Raise for a cell of column j that is missing, or that cannot be a value."""
-    label = columns.label(j)
-    check_cells(cells, label, columns.table)
-    row = first_missing(cells)
-    if row is not None:
-        raise ValueError(
-            f"Input {columns.table} contains NaN, a missing value, in {label} (first "
-            f"in row {row}). Drop or impute these cells, or make them a category of "
-            f"their own."
-        )

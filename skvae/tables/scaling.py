@@ -4,21 +4,38 @@ import numpy as np
 
 from skvae.typing import Array
 
-__all__ = ["location_and_scale", "standardise"]
+__all__ = ["location_and_scale", "observed_cells", "standardise"]
 
 FARTHEST = 1e100  # model units; its square is still a number
+
+
+def observed_cells(column: Array, sample_weight: Array) -> tuple[Array, Array]:
+    """Return the cells of a column that are not missing, and their weights.
+
+    Parameters
+    ----------
+    column : ndarray of shape (n,)
+        Numbers, NaN where a cell is missing.
+    sample_weight : ndarray of shape (n,)
+        Weights.
+    """
+    missing = np.isnan(column)
+    if not missing.any():
+        return column, sample_weight
+    return column[~missing], sample_weight[~missing]
 
 
 def location_and_scale(rows: Array, sample_weight: Array) -> tuple[Array, Array]:
     """Return the weighted mean and standard deviation of each column.
 
-    A constant column has no deviation: its scale is the absolute value of the
-    constant, or one for zero, and its location is the constant to the last digit.
+    They are those of its observed cells; without any, they are 0 and 1. A constant
+    column has no deviation: its scale is the absolute value of the constant, or one for
+    zero, and its location is the constant to the last digit.
 
     Parameters
     ----------
     rows : ndarray of shape (n, D) or (n,)
-        Several columns, or one.
+        Several columns, or one; NaN where a cell is missing.
     sample_weight : ndarray of shape (n,)
         Positive weights.
 
@@ -27,6 +44,24 @@ def location_and_scale(rows: Array, sample_weight: Array) -> tuple[Array, Array]
     center, scale : ndarray of shape (D,), or of no dimension for one column
         In the units of the columns; the scales are positive.
     """
+    if rows.ndim == 1:
+        return _of_complete(*observed_cells(rows, sample_weight))
+    incomplete = np.isnan(rows).any(0)
+    if not incomplete.any():
+        return _of_complete(rows, sample_weight)
+    center, scale = np.empty((2, rows.shape[1]))
+    center[~incomplete], scale[~incomplete] = _of_complete(
+        rows[:, ~incomplete], sample_weight
+    )
+    for j in np.flatnonzero(incomplete):
+        center[j], scale[j] = location_and_scale(rows[:, j], sample_weight)
+    return center, scale
+
+
+def _of_complete(rows: Array, sample_weight: Array) -> tuple[Array, Array]:
+    """Return location and scale of columns without missing cells."""
+    if not len(rows):
+        return np.zeros(rows.shape[1:]), np.ones(rows.shape[1:])
     share = sample_weight / sample_weight.sum()
     # Relative to the largest entry, so that squares neither overflow nor vanish.
     largest = np.abs(rows).max(0)
@@ -43,7 +78,7 @@ def location_and_scale(rows: Array, sample_weight: Array) -> tuple[Array, Array]
 
 
 def standardise(rows: Array, center: Array, scale: Array) -> Array:
-    """Return u = (x − center) / scale, clipped to ±10¹⁰⁰.
+    """Return u = (x − center) / scale, clipped to ±10¹⁰⁰, and NaN for a missing cell.
 
     Parameters
     ----------

@@ -2,11 +2,12 @@
 
 Categories become codes 0, 1, … in the order of the column's known values. Numbers stay
 as they are. The likelihood decides what a column holds: it may take numbers for
-categories, and text that reads like numbers, such as "1.5", for these numbers.
+categories, and text that reads like numbers, such as "1.5", for these numbers. A
+missing cell is NaN, also in place of a code.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any
 
@@ -15,11 +16,19 @@ from numpy.typing import NDArray
 
 from skvae.arguments.warnings import warn_caller
 from skvae.model.features import ColumnKind, Support
-from skvae.tables.checks import check_finite, check_supports
-from skvae.tables.labels import as_codes, as_python, distinct_values, listed
+from skvae.tables.checks import check_numbers, check_supports
+from skvae.tables.labels import (
+    as_codes,
+    as_python,
+    check_cells,
+    distinct_values,
+    listed,
+    missing_cells,
+)
 from skvae.tables.names import TableColumns
 from skvae.tables.output import Layout, frame_of
-from skvae.tables.raw import RawTable, check_labels
+from skvae.tables.raw import RawTable
+from skvae.tables.scaling import observed_cells
 from skvae.typing import Array, Mask
 
 __all__ = ["TableSchema", "fit_schema", "natural_support"]
@@ -39,11 +48,20 @@ def _as_numbers(
     columns: TableColumns, j: int, cells: NDArray[Any], advice: str
 ) -> Array:
     """Return labels that read like numbers as these numbers; raise for others."""
-    check_labels(columns, j, cells)
+    check_cells(cells, columns.label(j), columns.table)
     try:
-        return cells.astype(np.float64)
+        numbers = cells.astype(np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{error} in {columns.label(j)}. {advice}") from None
+    no_number = np.isnan(numbers) & ~missing_cells(cells)
+    if no_number.any():
+        row = int(no_number.argmax())
+        raise ValueError(
+            f"Input {columns.table} contains {as_python(cells[row])!r}, which is no "
+            f"number, in {columns.label(j)} (first in row {row}). A missing cell is "
+            f"NaN or None, without quotes."
+        )
+    return numbers
 
 
 @dataclass(frozen=True)
@@ -68,8 +86,21 @@ class TableSchema:
     categories: tuple[tuple[object, ...] | None, ...]
     layout: Layout = field(compare=False, repr=False)
 
+    def with_gaps(self, gaps: Mask) -> "TableSchema":
+        """Return the schema with what `fit` has seen of missing cells.
+
+        Parameters
+        ----------
+        gaps : ndarray of bool of shape (D,)
+            Which columns have missing cells.
+        """
+        kinds = zip(self.kinds, gaps.tolist(), strict=True)
+        return replace(self, kinds=tuple(replace(k, has_gaps=gap) for k, gap in kinds))
+
     def encode(self, raw: RawTable, used: Mask | None = None) -> Array:
         """Return numbers and codes; raise for values that a column cannot have.
+
+        A missing cell of any column is NaN.
 
         Parameters
         ----------
@@ -88,7 +119,7 @@ class TableSchema:
             elif values is not None:
                 table[:, j] = _encode_column(raw, j, values, self.kinds[j], used)
         if raw.labels:
-            check_finite(raw.columns, table)
+            check_numbers(raw.columns, table)
         check_supports(raw.columns, table, self.kinds)
         return table
 
@@ -102,12 +133,15 @@ class TableSchema:
         Parameters
         ----------
         table : ndarray of shape (n, D)
-            Numbers and codes.
+            Numbers and codes, NaN where a cell is missing.
         container : {"default", "pandas", "polars"}, default="default"
             "default" is an array: of floats if all categories are numbers or truth
             values, and of objects otherwise. The others are data frames with the
             names and dtypes that `fit` has seen. Where `fit` has seen one column
-            without a second axis, the rows have none, either.
+            without a second axis, the rows have none, either. A missing cell is NaN in
+            an array of floats, None in one of objects, and in a frame what its dtype
+            has for it. Where a dtype of NumPy's integers or truth values has nothing,
+            the column becomes one of floats or objects.
         """
         if container != "default":
             columns = [
@@ -122,6 +156,8 @@ class TableSchema:
             for j, values in enumerate(self.categories):
                 if values is not None:
                     table[:, j] = _values_of(codes[:, j], values, table.dtype)
+            if self._has_text:
+                table[np.isnan(codes)] = None
         return table[:, 0] if self.layout.one_dimensional else table
 
     @property
@@ -134,8 +170,10 @@ class TableSchema:
 
 
 def _values_of(codes: Array, values: tuple[object, ...], dtype: Any) -> NDArray[Any]:
-    known = np.fromiter(values, dtype, len(values))
-    return known[codes.astype(int)]
+    """Return the values of codes; None, or NaN in an array of floats, for NaN."""
+    # The last one is the value of a missing cell.
+    known = np.fromiter((*values, None), object, len(values) + 1).astype(dtype)
+    return known[np.where(np.isnan(codes), len(values), codes).astype(int)]
 
 
 def fit_schema(
@@ -145,7 +183,7 @@ def fit_schema(
     *,
     with_other: bool = False,
 ) -> TableSchema:
-    """Decide what each column holds, and number the categories.
+    """Decide what each column holds by its observed cells, and number the categories.
 
     Parameters
     ----------
@@ -177,8 +215,9 @@ def fit_schema(
         values = _fitted_categories(raw, j, used)
         other = 0.0
         if with_other:
+            observed = ~missing_cells(raw.cells(j)[used])
             other = OTHER_COUNT / (
-                float(weight.sum()) + OTHER_COUNT * (len(values) + 1)
+                float(weight[observed].sum()) + OTHER_COUNT * (len(values) + 1)
             )
         kinds.append(ColumnKind(support, n_values=len(values), other=other))
         categories.append(values)
@@ -188,17 +227,18 @@ def fit_schema(
 def _fitted_categories(raw: RawTable, j: int, used: Mask) -> tuple[object, ...]:
     """Return the known values of a column; warn if it looks like an identifier."""
     label = raw.columns.label(j)
+    cells = raw.cells(j)[used]
     if j in raw.labels:
-        # A missing cell would otherwise become a category.
-        check_labels(raw.columns, j, raw.labels[j][used])
-    distinct = distinct_values(raw.cells(j)[used])
+        check_cells(cells, label, raw.columns.table)
+    cells = cells[~missing_cells(cells)]
+    distinct = distinct_values(cells)
     values = raw.declared.get(j) or distinct
     if len(values) > MAX_CATEGORIES:
         raise ValueError(
             f"{label} has {len(values)} categories; at most {MAX_CATEGORIES} are "
             f"allowed. Join the rare ones, or drop the column."
         )
-    n_rows = int(used.sum())
+    n_rows = len(cells)
     if (
         j in raw.labels
         and n_rows >= MIN_ROWS_OF_IDENTIFIERS
@@ -222,8 +262,9 @@ def _encode_column(
     """Return the codes of one column; raise for an unknown category without mass."""
     cells = raw.cells(j)
     if j in raw.labels:
-        check_labels(raw.columns, j, cells)
+        check_cells(cells, raw.columns.label(j), raw.columns.table)
     codes = as_codes(cells, values)
+    codes[missing_cells(cells)] = np.nan
     if kind.other:
         return np.where(codes < 0, kind.n_values, codes)
     unknown = codes < 0 if used is None else (codes < 0) & used
@@ -238,7 +279,11 @@ def _encode_column(
 
 
 def natural_support(column: Array, sample_weight: Array) -> Support:
-    """Return what a column of numbers looks like, by the rules of `MixedLikelihood`."""
+    """Return what a column of numbers looks like, by the rules of `MixedLikelihood`.
+
+    Missing cells do not count.
+    """
+    column, sample_weight = observed_cells(column, sample_weight)
     values, inverse = np.unique(column, return_inverse=True)
     if np.isin(values, (0, 1)).all():
         return "binary"

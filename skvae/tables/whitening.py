@@ -28,7 +28,8 @@ class WhitenedColumns:
     Standardised rows are turned to their principal directions, the widest first, and
     each direction is divided by its standard deviation. A likelihood that factorises
     over model columns then sees noise that is thin along a direction of several
-    columns, and an autoregressive decoder predicts thin directions from wide ones.
+    columns, and an autoregressive decoder predicts thin directions from wide ones. A
+    direction is a sum over all columns, so that only complete rows have one.
 
     Attributes
     ----------
@@ -60,7 +61,14 @@ class WhitenedColumns:
         return self.directions.floor
 
     def to_model(self, table: Array) -> tuple[Array, Array]:
-        """Return rows in model units and log |det du/dx| of each row."""
+        """Return rows in model units and log |det du/dx| of each row.
+
+        Raises
+        ------
+        ValueError
+            If a cell is missing.
+        """
+        _check_complete(table)
         standard, log_jacobian = self.columns.to_model(table)
         u, more = self.directions.to_model(_turned(standard, self.rotation))
         return u, log_jacobian + more
@@ -83,7 +91,12 @@ def fit_whitened_columns(
     Parameters
     ----------
     rows, sample_weight, kinds, smoothing
-        As for `fit_columns`; all columns are real.
+        As for `fit_columns`; all columns are real, and no cell is missing.
+
+    Raises
+    ------
+    ValueError
+        If a cell is missing.
 
     Notes
     -----
@@ -91,6 +104,7 @@ def fit_whitened_columns(
     no standard deviation along it falls below 10⁻⁵ of a column's, nor below 10⁻³ of its
     own.
     """
+    _check_complete(rows)
     columns = fit_columns(rows, sample_weight, kinds, normal_margins=False)
     standard, _ = columns.to_model(rows)
     _, rotation = np.linalg.eigh(_correlation(standard, sample_weight))
@@ -118,7 +132,8 @@ def has_thin_direction(
     """Whether some columns nearly determine others, linearly.
 
     Some direction of the standardised columns has less than a hundredth of a column's
-    variance. Constant columns do not count.
+    variance. Constant columns do not count. Where cells are missing, the answer is no:
+    there are no directions to turn such rows to.
 
     Parameters
     ----------
@@ -127,12 +142,25 @@ def has_thin_direction(
     """
     if any(kind.support != "real" for kind in kinds) or len(kinds) > MANY_COLUMNS:
         return False
+    if np.isnan(rows).any():
+        return False
     standard = standardise(rows, *location_and_scale(rows, sample_weight))
     standard = standard[:, (standard != standard[0]).any(0)]
     if standard.shape[1] < 2:
         return False
     correlation = _correlation(standard, sample_weight)
     return bool(np.linalg.eigvalsh(correlation)[0] < THIN)
+
+
+def _check_complete(rows: Array) -> None:
+    """Raise a ValueError if a cell is missing."""
+    n_incomplete = int(np.isnan(rows).any(1).sum())
+    if n_incomplete:
+        raise ValueError(
+            f"{n_incomplete} of {len(rows)} rows have missing cells, and cannot be "
+            f"turned to principal directions: fit with marginal_transform=None or "
+            f"'normal'."
+        )
 
 
 def _correlation(standard: Array, sample_weight: Array) -> Array:

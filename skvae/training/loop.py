@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from skvae.model import VAE
+from skvae.model.cell_noise import OneGenerator
 from skvae.model.memory import check_memory
 from skvae.model.networks import Network, dropout_from
 from skvae.training.adamw import AdamW, ParameterGroup
@@ -270,7 +271,12 @@ class Trainer:
         noise = x.new_empty(
             self.objective.n_draws(progress), len(x), self.noise_dim
         ).normal_(generator=self.noise_generator)
-        draw = self.model.draw(x, noise, path_gradient=self.objective.path_gradient)
+        draw = self.model.draw(
+            x,
+            noise,
+            path_gradient=self.objective.path_gradient,
+            cells=OneGenerator(self.noise_generator),
+        )
         latent = self.objective.bound(draw, progress)
         objective = draw.closed_form.mix(latent).mean()
         norm = self.flat.set_gradient(-objective, self.schedule.clip_norm)
@@ -358,7 +364,7 @@ class Trainer:
         n_rows = min(N_PROBES, len(self.data.x))
         x = self.data.x[torch.arange(n_rows, device=self.device)]
         noise = x.new_empty(1, len(x), self.noise_dim).normal_(generator=generator)
-        draw = self.model.draw(x, noise)
+        draw = self.model.draw(x, noise, cells=OneGenerator(generator))
         given = x[:, self.model.n_features :]
         drawn = self.model.generate(
             len(x), generator, given if given.shape[1] else None

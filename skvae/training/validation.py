@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from skvae.model import VAE
+from skvae.model.cell_noise import OneGenerator
 from skvae.training.companions import beside_pool
 
 __all__ = ["Validation"]
@@ -71,11 +72,12 @@ class Validation:
             Other noise than that of all comparisons.
         """
         noise = self.noise if noise is None else noise
+        cells = OneGenerator(torch.Generator(noise.device).manual_seed(0))
         log_p = []
         n_rows = max(1, BLOCK_DRAWS // len(noise))
         for begin in range(0, len(self.x), n_rows):
             rows = slice(begin, begin + n_rows)
-            draw = model.draw(self.x[rows], noise[:, rows])
+            draw = model.draw(self.x[rows], noise[:, rows], cells=cells)
             log_w = draw.log_w.double()
             latent = log_w.logsumexp(0) - math.log(len(log_w))
             log_p.append(draw.closed_form.mix(latent).cpu())

@@ -20,6 +20,7 @@ from skvae.evidence import (
 )
 from skvae.evidence.pareto import pareto_k_error
 from skvae.model import VAE
+from skvae.model.cell_noise import CellNoise
 from tests.conftest import QUICK
 
 MakeModel = Callable[..., VAE]
@@ -351,11 +352,11 @@ def test_rows_times_samples_at_a_time_are_bounded(
     vae, rows = hard
     sizes, log_likelihood = [], VAE.log_likelihood
 
-    def spy(self: VAE, x: Tensor, z: Tensor) -> Tensor:
+    def spy(self: VAE, x: Tensor, z: Tensor, cells: CellNoise | None = None) -> Tensor:
         # A point of a grid is decoded once for all rows.
         sizes.append(z.shape[0] * (len(x) if z.shape[1] > 1 else len(x) / 4))
         assert z.shape[1] in (1, len(x))
-        return log_likelihood(self, x, z)
+        return log_likelihood(self, x, z, cells)
 
     monkeypatch.setattr(VAE, "log_likelihood", spy)
     stages = default_stages(Budget(256, 4096, 0.01), 2)

@@ -5,7 +5,7 @@ from skvae.evidence.proposals.defensive import DefensiveProposal
 from skvae.evidence.proposals.encoder import EncoderProposal
 from skvae.evidence.proposals.prior import PriorProposal
 from skvae.evidence.proposals.quadrature import QuadratureProposal
-from skvae.evidence.proposals.refined import RefinedProposal
+from skvae.evidence.proposals.refined import RefinedProposal, search_from_prior
 
 __all__ = [
     "DefensiveProposal",
@@ -14,4 +14,5 @@ __all__ = [
     "Proposal",
     "QuadratureProposal",
     "RefinedProposal",
+    "search_from_prior",
 ]

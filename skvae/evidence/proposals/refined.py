@@ -12,7 +12,7 @@ from skvae.model import VAE
 from skvae.model.distributions import LatentDistribution
 from skvae.model.spec import positive_int
 
-__all__ = ["RefinedProposal"]
+__all__ = ["RefinedProposal", "search_from_prior"]
 
 
 class RefinedProposal(Proposal):
@@ -101,3 +101,8 @@ class RefinedProposal(Proposal):
         for number in range(self.n_rounds):
             proposal = search.adapted(proposal, noise.stream(3 + number))
         return proposal
+
+
+def search_from_prior(n_latents: int) -> RefinedProposal:
+    """Return the most thorough of the searches, for a number of latents."""
+    return RefinedProposal(n_rounds=2, n_annealed_steps=min(12 * n_latents, 64))

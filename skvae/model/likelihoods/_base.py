@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from skvae.model.cells import CellDistribution
 from skvae.model.context import BuildContext, LinearStart
 from skvae.model.features import Support
 from skvae.model.spec import ComponentSpec
@@ -99,6 +100,28 @@ class LikelihoodModule(nn.Module, ABC):
         # Zero is in the support of every likelihood.
         log_prob = self.column_log_prob(x.where(observed, 0.0), raw)
         return log_prob.where(observed, 0.0).sum(-1)
+
+    def cell(self, raw: Tensor, log_weight: Tensor, column: int) -> CellDistribution:
+        """Return the distributions of one cell of each row, mixed over draws.
+
+        Parameters
+        ----------
+        raw : Tensor of shape (K, B, P, D)
+            Parameters from the decoder, for K draws of each row's latents.
+        log_weight : Tensor of shape (K, B)
+            Log-weights of the draws; those of a row sum to one.
+        column : int
+            Which cell.
+
+        Returns
+        -------
+        cell : CellDistribution
+            Σ_k w_k p(x_column | z_k), for B rows.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} does not say how a single cell is distributed: "
+            f"it has no method `cell`."
+        )
 
     def floor_share(self, raw: Tensor, factor: float) -> Tensor | None:
         """Probability that a cell's standard deviation is near its floor, given z.

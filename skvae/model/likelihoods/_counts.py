@@ -8,10 +8,11 @@ from torch import Tensor, nn
 from skvae.model.context import BuildContext, LinearStart
 from skvae.model.dtype import BUILD_DTYPE
 
-__all__ = ["CountStart", "LogMean"]
+__all__ = ["CountStart", "LogMean", "negative_binomial_log_mass"]
 
 LARGEST_LOG_MEAN = 30.0  # its exponential is a rate that torch can sample
 LEAST_MEAN = 0.05  # of a column, where the start divides by it
+FAR = 1e3  # beyond, Stirling's series with one correction is off by less than 1e-11
 UNIT_RANGE = (0.05, 1.0)  # of the residual's spread, on the logarithmic scale
 
 
@@ -87,3 +88,23 @@ class LogMean(nn.Module):
             counts=counts,
             share=share,
         )
+
+
+def negative_binomial_log_mass(x: Tensor, log_mean: Tensor, log_size: Tensor) -> Tensor:
+    """Return the log-mass of counts, all in float64."""
+    size = log_size.exp()
+    # log(1 + m / r), and log m / (m + r)
+    log_ratio = torch.nn.functional.softplus(log_mean - log_size)
+    log_share = -torch.nn.functional.softplus(log_size - log_mean)
+    coefficient = _log_gamma_ratio(x, size) - torch.lgamma(size)
+    return coefficient - size * log_ratio + x * log_share
+
+
+def _log_gamma_ratio(x: Tensor, size: Tensor) -> Tensor:
+    """Return log Γ(x + r) / Γ(x + 1), without cancellation for large x."""
+    near = torch.lgamma(x.clamp(max=FAR) + size) - torch.lgamma(x.clamp(max=FAR) + 1)
+    x = x.clamp(min=FAR)
+    top = x + size
+    series = (top.reciprocal() - (x + 1).reciprocal()) / 12
+    power = (x + 0.5) * torch.log1p((size - 1) / (x + 1)) + (size - 1) * top.log()
+    return torch.where(x > FAR, power - (size - 1) + series, near)

@@ -64,6 +64,26 @@ class ModesModule(LikelihoodModule):
         free = (log_scale + self.unit.log()).clamp(max=largest).exp()
         return self.unit * location, free + self.floor, logit
 
+    def modes_of(
+        self, raw: Tensor, log_weight: Tensor, column: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what `cell` is made of: log-weights, locations, deviations (B, K C).
+
+        Parameters
+        ----------
+        raw, log_weight, column
+            As for `cell`.
+        """
+        location, deviation, logit = (
+            part[..., column].double() for part in self.split(raw)
+        )  # (K, B, C)
+        weight = logit.log_softmax(-1) + log_weight[..., None]
+        parts = (weight, location, deviation)
+        log_weight, location, deviation = (
+            part.transpose(0, 1).flatten(1) for part in parts
+        )
+        return log_weight, location, deviation
+
     def sample(self, raw: Tensor, generator: torch.Generator) -> Tensor:
         """Choose a mode by the Gumbel trick, then draw from it."""
         location, deviation, logit = self.split(raw)

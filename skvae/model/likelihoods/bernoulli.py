@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from skvae.model.cells import DiscreteCells
 from skvae.model.context import BuildContext, LinearStart
 from skvae.model.features import Support
 from skvae.model.likelihoods._base import LikelihoodModule, LikelihoodSpec
@@ -51,6 +52,12 @@ class BernoulliLikelihoodModule(LikelihoodModule):
         probability = self.mean(raw)
         uniform = torch.empty_like(probability).uniform_(generator=generator)
         return (uniform < probability).to(probability.dtype)
+
+    def cell(self, raw: Tensor, log_weight: Tensor, column: int) -> DiscreteCells:
+        """Return the masses of zero and one."""
+        logit = raw[..., 0, column].double()
+        log_mass = torch.stack([F.logsigmoid(-logit), F.logsigmoid(logit)], -1)
+        return DiscreteCells((log_mass + log_weight[..., None]).logsumexp(0))
 
     def mean(self, raw: Tensor) -> Tensor:
         """Return the probability of a one."""

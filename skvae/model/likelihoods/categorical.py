@@ -5,6 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from skvae.model.cells import DiscreteCells
 from skvae.model.context import BuildContext, LinearStart
 from skvae.model.dtype import BUILD_DTYPE
 from skvae.model.features import Support
@@ -79,6 +80,14 @@ class CategoricalLikelihoodModule(LikelihoodModule):
         """Draw codes by the Gumbel trick."""
         exponential = torch.empty_like(raw).exponential_(generator=generator)
         return (self._log_mass(raw) - exponential.log()).argmax(-2).to(raw.dtype)
+
+    def cell(self, raw: Tensor, log_weight: Tensor, column: int) -> DiscreteCells:
+        """Return the masses of the categories."""
+        n_values, other = int(self.n_values[column]), self.other[column].double()
+        log_mass = self._log_mass(raw)[..., :n_values, column].double()
+        log_mass = (log_mass + log_weight[..., None]).logsumexp(0)
+        log_other = other.log().expand(len(log_mass)) if other > 0 else None
+        return DiscreteCells(log_mass + (-other).log1p(), log_other)
 
     def mean(self, raw: Tensor) -> Tensor:
         """Return the most probable code."""

@@ -8,6 +8,7 @@ from numbers import Real
 import torch
 from torch import Tensor, nn
 
+from skvae.model.cells import GaussianCells
 from skvae.model.context import BuildContext, LinearStart
 from skvae.model.distributions import HALF_LOG_2PI
 from skvae.model.dtype import BUILD_DTYPE
@@ -209,6 +210,13 @@ class GaussianLikelihoodModule(LikelihoodModule):
     def mean(self, raw: Tensor) -> Tensor:
         """Return μ."""
         return self.unit * raw[..., 0, :]
+
+    def cell(self, raw: Tensor, log_weight: Tensor, column: int) -> GaussianCells:
+        """Return mixtures of Gaussians."""
+        mean = self.mean(raw)
+        scale = self.scale(raw[..., 1:, :]).expand_as(mean)
+        modes = (part[..., column].double().T for part in (mean, scale))
+        return GaussianCells(log_weight.T, *modes)
 
     def floor_share(self, raw: Tensor, factor: float) -> Tensor | None:
         """Return 1 where σ is near the floor and 0 elsewhere."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from skvae.model.context import BuildContext
 from skvae.model.likelihoods._base import LikelihoodSpec
+from skvae.model.likelihoods._cells import LogisticCells
 from skvae.model.likelihoods._modes import ModesModule, number_of_modes
 
 __all__ = ["LogisticMixtureLikelihood"]
@@ -63,6 +64,11 @@ class LogisticMixtureLikelihoodModule(ModesModule):
         distance = ((x.unsqueeze(-2) - location) / scale).abs()
         parts = -distance - 2 * F.softplus(-distance) - scale.log()
         return (logit.log_softmax(-2) + parts).logsumexp(-2)
+
+    def cell(self, raw: Tensor, log_weight: Tensor, column: int) -> LogisticCells:
+        """Return mixtures of logistic distributions."""
+        weight, location, deviation = self.modes_of(raw, log_weight, column)
+        return LogisticCells(weight, location, UNIT_LOGISTIC * deviation)
 
     def standard_noise(self, like: Tensor, generator: torch.Generator) -> Tensor:
         """Draw the logarithm of a ratio of exponential numbers, which is logistic."""

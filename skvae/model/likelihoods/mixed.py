@@ -6,6 +6,7 @@ from numbers import Integral
 import torch
 from torch import Tensor, nn
 
+from skvae.model.cells import CellDistribution
 from skvae.model.context import BuildContext, LinearStart
 from skvae.model.features import Support
 from skvae.model.likelihoods._base import LikelihoodModule, LikelihoodSpec
@@ -213,6 +214,15 @@ class MixedLikelihoodModule(LikelihoodModule):
                 for part, columns in self._groups()
             ]
         )
+
+    def cell(self, raw: Tensor, log_weight: Tensor, column: int) -> CellDistribution:
+        """Return the distribution that the column's likelihood has."""
+        for part, columns in self._groups():
+            place = (columns == column).nonzero().flatten().tolist()
+            if place:
+                own = self._raw_of(part, columns, raw)
+                return part.cell(own, log_weight, place[0])
+        raise IndexError(f"there is no column {column}")
 
     def floor_share(self, raw: Tensor, factor: float) -> Tensor | None:
         """Return the groups' shares, nan where a group has no floor."""

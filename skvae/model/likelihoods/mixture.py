@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from skvae.model.cells import GaussianCells
 from skvae.model.context import BuildContext
 from skvae.model.distributions import HALF_LOG_2PI
 from skvae.model.likelihoods._base import LikelihoodSpec
@@ -104,6 +105,10 @@ class MixtureLikelihoodModule(ModesModule):
     def column_log_prob(self, x: Tensor, raw: Tensor) -> Tensor:
         """Return the log-density of the mixture."""
         return _MixtureLogDensity.apply(x, raw, self.unit, self.floor, self.ceiling)
+
+    def cell(self, raw: Tensor, log_weight: Tensor, column: int) -> GaussianCells:
+        """Return mixtures of Gaussians."""
+        return GaussianCells(*self.modes_of(raw, log_weight, column))
 
     def standard_noise(self, like: Tensor, generator: torch.Generator) -> Tensor:
         """Draw standard-normal numbers."""

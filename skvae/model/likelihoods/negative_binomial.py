@@ -8,13 +8,13 @@ from torch import Tensor
 from skvae.model.context import BuildContext, LinearStart
 from skvae.model.features import Support
 from skvae.model.likelihoods._base import LikelihoodModule, LikelihoodSpec
-from skvae.model.likelihoods._counts import LogMean
+from skvae.model.likelihoods._cells import CountCells
+from skvae.model.likelihoods._counts import LogMean, negative_binomial_log_mass
 
 __all__ = ["NegativeBinomialLikelihood", "negative_binomial_log_mass"]
 
 LOG_SIZE_RANGE = (-9.0, 16.0)  # at the upper end, almost a Poisson distribution
 FIRST_SIZE_RANGE = (0.05, 1e3)  # at the start
-FAR = 1e3  # beyond, Stirling's series with one correction is off by less than 1e-11
 
 
 class NegativeBinomialLikelihood(LikelihoodSpec):
@@ -39,26 +39,6 @@ class NegativeBinomialLikelihood(LikelihoodSpec):
     def build(self, context: BuildContext) -> "NegativeBinomialLikelihoodModule":
         """Return the module, which has no parameters of its own."""
         return NegativeBinomialLikelihoodModule(LogMean(context))
-
-
-def negative_binomial_log_mass(x: Tensor, log_mean: Tensor, log_size: Tensor) -> Tensor:
-    """Return the log-mass of counts, all in float64."""
-    size = log_size.exp()
-    # log(1 + m / r), and log m / (m + r)
-    log_ratio = torch.nn.functional.softplus(log_mean - log_size)
-    log_share = -torch.nn.functional.softplus(log_size - log_mean)
-    coefficient = _log_gamma_ratio(x, size) - torch.lgamma(size)
-    return coefficient - size * log_ratio + x * log_share
-
-
-def _log_gamma_ratio(x: Tensor, size: Tensor) -> Tensor:
-    """Return log Γ(x + r) / Γ(x + 1), without cancellation for large x."""
-    near = torch.lgamma(x.clamp(max=FAR) + size) - torch.lgamma(x.clamp(max=FAR) + 1)
-    x = x.clamp(min=FAR)
-    top = x + size
-    series = (top.reciprocal() - (x + 1).reciprocal()) / 12
-    power = (x + 0.5) * torch.log1p((size - 1) / (x + 1)) + (size - 1) * top.log()
-    return torch.where(x > FAR, power - (size - 1) + series, near)
 
 
 class NegativeBinomialLikelihoodModule(LikelihoodModule):
@@ -89,6 +69,11 @@ class NegativeBinomialLikelihoodModule(LikelihoodModule):
         gamma = torch._standard_gamma(size, generator=generator)
         rate = gamma * (log_mean - log_size).exp()
         return torch.poisson(rate, generator=generator).to(raw.dtype)
+
+    def cell(self, raw: Tensor, log_weight: Tensor, column: int) -> CountCells:
+        """Return mixtures of negative binomial distributions."""
+        log_mean, log_size = (part[..., column].T for part in self._split(raw))
+        return CountCells(log_weight.T, log_mean, log_size)
 
     def mean(self, raw: Tensor) -> Tensor:
         """Return m."""

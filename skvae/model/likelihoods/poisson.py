@@ -8,6 +8,7 @@ from torch import Tensor
 from skvae.model.context import BuildContext, LinearStart
 from skvae.model.features import Support
 from skvae.model.likelihoods._base import LikelihoodModule, LikelihoodSpec
+from skvae.model.likelihoods._cells import CountCells
 from skvae.model.likelihoods._counts import LogMean
 
 __all__ = ["PoissonLikelihood"]
@@ -56,6 +57,10 @@ class PoissonLikelihoodModule(LikelihoodModule):
         """Draw counts."""
         rate = self.log_mean(raw[..., 0, :]).exp()
         return torch.poisson(rate, generator=generator).to(raw.dtype)
+
+    def cell(self, raw: Tensor, log_weight: Tensor, column: int) -> CountCells:
+        """Return mixtures of Poisson distributions."""
+        return CountCells(log_weight.T, self.log_mean(raw[..., 0, :])[..., column].T)
 
     def mean(self, raw: Tensor) -> Tensor:
         """Return m."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from skvae.model.context import BuildContext, LinearStart
 from skvae.model.likelihoods._base import LikelihoodModule, LikelihoodSpec
+from skvae.model.likelihoods._cells import StudentTModes
 
 __all__ = ["StudentTLikelihood", "random_spread"]
 
@@ -135,6 +136,12 @@ class StudentTLikelihoodModule(LikelihoodModule):
     def mean(self, raw: Tensor) -> Tensor:
         """Return μ."""
         return self.unit * raw[..., 0, :]
+
+    def cell(self, raw: Tensor, log_weight: Tensor, column: int) -> StudentTModes:
+        """Return mixtures of t distributions."""
+        parts = (self.mean(raw), self._scale(raw))
+        modes = (part[..., column].double().T for part in parts)
+        return StudentTModes(log_weight.T, *modes, float(self._df()[column]))
 
     def floor_share(self, raw: Tensor, factor: float) -> Tensor:
         """Return 1 where σ is near the floor and 0 elsewhere."""
