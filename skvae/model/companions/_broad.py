@@ -11,7 +11,9 @@ from skvae.model.cells import CellDistribution
 from skvae.model.companions._base import Companion, CompanionFit
 from skvae.model.companions._rows import BlockScorer
 
-__all__ = ["StudentTFit"]
+__all__ = ["BROAD_DF", "StudentTFit"]
+
+BROAD_DF = 3.0
 
 
 class StudentT(Companion):

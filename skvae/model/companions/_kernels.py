@@ -10,9 +10,9 @@ from torch.nn.functional import pad
 
 from skvae.model.cells import MODES_AT_ONCE, GaussianCells
 from skvae.model.companions._base import Companion, CompanionFit
-from skvae.model.companions._broad import StudentTFit
 from skvae.model.companions._completion import Completion
 from skvae.model.companions._gaussians import GaussiansGiven, complete_by_gaussians
+from skvae.model.companions._mixtures import mixture_completion
 from skvae.model.companions._rows import (
     BlockScorer,
     cholesky_of,
@@ -144,7 +144,7 @@ class KernelDensity(Companion):
         centre = self.centre[:, order]
         whitener = inverse_of(tril[:, :n_observed, :n_observed])
         kernels = [self._kernels_of(centre[:, :n_observed], one) for one in whitener]
-        constants = [own for _, own in kernels] + self.log_weight
+        constants = torch.stack([own for _, own in kernels]) + self.log_weight
 
         def log_joint(rows: Tensor) -> Tensor:
             rows = rows[:, columns]
@@ -255,7 +255,7 @@ class KernelDensityFit(CompanionFit):
         How many more rows the covariance is taken to have seen, whose columns are
         uncorrelated.
     completion : Completion or None, default=None
-        Draws the missing cells of the rows; by default by a Student-t distribution.
+        Draws the missing cells of the rows; by default a mixture of Gaussians does.
     """
 
     bandwidth: float
@@ -273,7 +273,8 @@ class KernelDensityFit(CompanionFit):
         """Keep the rows with positive weights, completed."""
         if not x.isnan().any():
             return [self._fit_one(x[w > 0], w[w > 0]) for w in weights]
-        completion = self.completion or Completion(StudentTFit(3.0, self.floor))
+        n_rows = int((weights > 0).sum(1).min())
+        completion = self.completion or mixture_completion(self.floor, n_rows)
         rows = completion.of(x, weights)
         return [
             self._fit_one(some, w[w > 0]) for some, w in zip(rows, weights, strict=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from skvae.model.cells import GaussianCells
 from skvae.model.companions._base import Companion, CompanionFit
-from skvae.model.companions._broad import StudentTFit
+from skvae.model.companions._broad import BROAD_DF, StudentTFit
 from skvae.model.companions._completion import Completion, row_generators
 from skvae.model.companions._gaussians import GaussiansGiven, complete_by_gaussians
 from skvae.model.companions._rows import (
@@ -22,13 +22,16 @@ from skvae.model.companions._rows import (
 from skvae.model.conditioning import observed_first, tril_in_order
 from skvae.model.missing import by_blocks, pattern_groups
 
-__all__ = ["GaussianMixture", "GaussianMixtureFit"]
+__all__ = ["GaussianMixture", "GaussianMixtureFit", "mixture_completion"]
 
 MAX_ITERATIONS = 100
 TOL = 1e-3  # nats per row, of the bound, between two iterations
 NUMBERS_AT_ONCE = 2**21
 LEAST_ROWS = 1e-8  # of a mode, which is dead below
-N_REDRAWS = 2  # of missing cells, by the mixture that is fitted to them
+# How often missing cells are drawn anew by the mixture that was fitted to them: after
+# draws by a Student-t distribution, which knows no clusters, and after others.
+N_REDRAWS, N_REDRAWS_AFTER_COMPLETION = 3, 1
+COMPLETION_MODES = 5
 
 
 class GaussianMixture(Companion):
@@ -151,8 +154,8 @@ class GaussianMixtureFit(CompanionFit):
         they have uncorrelated columns, with the variances of the table divided by
         K^(2 / D): the modes share the volume.
     completion : Completion or None, default=None
-        Draws the missing cells of the rows at first; by default by a Student-t
-        distribution.
+        Draws the missing cells of the rows at first; by default a Student-t
+        distribution does.
 
     References
     ----------
@@ -187,13 +190,16 @@ class GaussianMixtureFit(CompanionFit):
         """
         if not x.isnan().any():
             return self._fit_to_complete(x, weights)
-        completion = self.completion or Completion(StudentTFit(3.0, self.floor))
+        completion, n_redraws = self.completion, N_REDRAWS_AFTER_COMPLETION
+        if completion is None:
+            completion = Completion(StudentTFit(BROAD_DF, self.floor))
+            n_redraws = N_REDRAWS
         mixtures = []
         for rows, weight in zip(completion.of(x, weights), weights, strict=True):
             used = weight > 0
             own = weight[used][None]
             (mixture,) = self._fit_to_complete(rows, own)
-            for i in range(1, 1 + N_REDRAWS):
+            for i in range(1, 1 + n_redraws):
                 generators = row_generators(len(rows), i * len(rows))
                 rows = mixture.complete(x[used], generators)
                 (mixture,) = self._fit_to_complete(rows, own)
@@ -255,6 +261,20 @@ class GaussianMixtureFit(CompanionFit):
         tril = cholesky_of(covariance, self.floor)
         weight = moments.n_rows.where(alive, 0.0)
         return (weight / weight.sum(1, keepdim=True)).log(), mean, tril
+
+
+def mixture_completion(floor: Tensor, n_rows: int) -> Completion:
+    """Return draws of missing cells by a mixture of a few Gaussians.
+
+    Parameters
+    ----------
+    floor : Tensor of shape (D,)
+        Standard deviation that is added to that of every column.
+    n_rows : int
+        Number of rows, a third of which is the largest number of modes.
+    """
+    n_modes = min(COMPLETION_MODES, max(1, n_rows // 3))
+    return Completion(GaussianMixtureFit(n_modes, floor, len(floor) + 2.0, True))
 
 
 @dataclass(frozen=True)

@@ -164,7 +164,7 @@ class TreeMixtureFit(CompanionFit):
     kinds : tuple of ColumnKind
         What the columns hold.
     completion : Completion or None, default=None
-        Draws the missing cells of the rows; by default by a mixture of products.
+        Draws the missing cells of the rows; by default a mixture of products does.
 
     References
     ----------
