@@ -189,7 +189,7 @@ class GaussianMixtureFit(CompanionFit):
         the fitted mixture, and so on (stochastic expectation–maximisation).
         """
         if not x.isnan().any():
-            return self._fit_to_complete(x, weights)
+            return self._fit_to_complete(x, weights, self._clusters(x, weights))
         completion, n_redraws = self.completion, N_REDRAWS_AFTER_COMPLETION
         if completion is None:
             completion = Completion(StudentTFit(BROAD_DF, self.floor))
@@ -198,15 +198,24 @@ class GaussianMixtureFit(CompanionFit):
         for rows, weight in zip(completion.of(x, weights), weights, strict=True):
             used = weight > 0
             own = weight[used][None]
-            (mixture,) = self._fit_to_complete(rows, own)
+            moments = self._clusters(rows, own)
+            (mixture,) = self._fit_to_complete(rows, own, moments)
             for i in range(1, 1 + n_redraws):
                 generators = row_generators(len(rows), i * len(rows))
                 rows = mixture.complete(x[used], generators)
-                (mixture,) = self._fit_to_complete(rows, own)
+                _, moments = _expectation(
+                    rows,
+                    own,
+                    mixture.log_weight[None],
+                    mixture.mean[None],
+                    mixture.tril[None],
+                )
+                (mixture,) = self._fit_to_complete(rows, own, moments)
             mixtures.append(mixture)
         return mixtures
 
-    def _fit_to_complete(self, x: Tensor, weights: Tensor) -> list[GaussianMixture]:
+    def _clusters(self, x: Tensor, weights: Tensor) -> "_Moments":
+        """Return the moments of clusters, the same ones for all weightings."""
         label = torch.zeros(len(x), dtype=torch.int64)
         if self.n_modes > 1:
             clusters = KMeans(self.n_modes, n_init=1, random_state=0)
@@ -214,8 +223,13 @@ class GaussianMixtureFit(CompanionFit):
             found = clusters.fit(x.numpy(), sample_weight=together)
             label = torch.from_numpy(found.labels_).long()
         start = torch.nn.functional.one_hot(label, self.n_modes).T.to(x)
+        return _Moments.of(x, weights[:, None] * start)
+
+    def _fit_to_complete(
+        self, x: Tensor, weights: Tensor, moments: "_Moments"
+    ) -> list[GaussianMixture]:
+        """Run expectation–maximisation from modes with these moments."""
         total = weights.sum(1)
-        moments = _Moments.of(x, weights[:, None] * start)
         variance = self._variance(x, weights)
         bound = torch.full_like(total, -math.inf)
         for _ in range(MAX_ITERATIONS):
