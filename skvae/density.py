@@ -239,9 +239,9 @@ companion_ : specs
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Table of finite numbers, at least two rows. With likelihood "auto" or
-            "categorical", DataFrames may have columns of text, categories and truth
-            values.
+            Table of finite numbers, at least two rows; cells may be missing (NaN). With
+            likelihood "auto" or "categorical", DataFrames may have columns of text,
+            categories and truth values.
         y : Ignored
             For scikit-learn's pipelines.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -300,8 +300,8 @@ companion_ : specs
         Returns
         -------
         log_density : ndarray of shape (n_samples,)
-            log p(x), nats, in the units of the columns. A row's value depends on the
-            fitted model and that row alone.
+            log p(x) of the observed cells, nats, in the units of the columns. A row's
+            value depends on the fitted model and that row alone.
         """
         return self.evidence(X).log_density
 
