@@ -14,6 +14,7 @@ from torch import Tensor
 from skvae.model.missing import by_blocks
 
 __all__ = [
+    "MODES_AT_ONCE",
     "CellDistribution",
     "DiscreteCells",
     "GaussianCells",

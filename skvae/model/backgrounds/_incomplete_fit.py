@@ -12,6 +12,7 @@ from skvae.model.missing import incomplete_rows
 __all__ = ["fit_to_incomplete"]
 
 NUMBERS_AT_ONCE = 2**21
+TOL = 1e-4  # of location and scatter, in units of the scales, between two iterations
 
 
 def fit_to_incomplete(
@@ -39,7 +40,7 @@ def fit_to_incomplete(
     factor : callable
         Takes a scatter and returns its Cholesky factor, or that of one near it.
     n_iterations : int
-        Number of iterations.
+        Largest number of iterations.
 
     References
     ----------
@@ -61,6 +62,7 @@ def fit_to_incomplete(
     missing_scatter = (weight @ (~observed).to(x) * scatter).diag()
     scale = weight
     for _ in range(n_iterations):
+        before = location, tril
         location = scale @ filled / scale.sum()
         centred = filled - location
         tril = factor((centred * scale[:, None]).T @ centred + missing_scatter)
@@ -75,7 +77,17 @@ def fit_to_incomplete(
             more = (df + some.n_observed) / (df + some.square_distance)
             scale[block.rows] = weight[block.rows] * more
             missing_scatter += block.sum_of_scatters(some.factors, weight)
+        if _change(before, (location, tril)) < TOL:
+            break
     return location, tril
+
+
+def _change(before: tuple[Tensor, Tensor], after: tuple[Tensor, Tensor]) -> float:
+    """Return the largest change of location and factor, in units of the scales."""
+    unit = after[1].square().sum(1).sqrt()
+    moved = (after[0] - before[0]).abs() / unit
+    turned = (after[1] - before[1]).abs() / unit[:, None]
+    return max(float(moved.max()), float(turned.max()))
 
 
 def _start(x: Tensor, weight: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:

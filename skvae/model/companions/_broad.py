@@ -7,9 +7,13 @@ import torch
 from torch import Tensor
 
 from skvae.model.backgrounds.student_t import StudentTBackgroundModule
-from skvae.model.companions._base import BlockScorer, Companion, CompanionFit
+from skvae.model.cells import CellDistribution
+from skvae.model.companions._base import Companion, CompanionFit
+from skvae.model.companions._rows import BlockScorer
 
-__all__ = ["StudentTFit"]
+__all__ = ["BROAD_DF", "StudentTFit"]
+
+BROAD_DF = 3.0
 
 
 class StudentT(Companion):
@@ -19,9 +23,25 @@ class StudentT(Companion):
         super().__init__()
         self.module = module
 
-    def scorer(self) -> BlockScorer:
+    by_pattern = True
+
+    def complete_scorer(self) -> BlockScorer:
         """Return the log-density of the t distribution."""
         return self.module.log_prob
+
+    def marginal_scorer(self, observed: Tensor) -> BlockScorer:
+        """Return the log-density of the t distribution of some columns."""
+        columns = observed.nonzero().squeeze(1)
+        marginal = self.module.marginal(columns)
+        return lambda rows: marginal.log_prob(rows[:, columns])
+
+    def complete(self, x: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        """Draw the missing cells of rows."""
+        return self.module.complete(x, generators)
+
+    def cell(self, x: Tensor, column: int) -> CellDistribution:
+        """Return the conditional t distribution of the cell."""
+        return self.module.cell(x, column)
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Draw rows."""

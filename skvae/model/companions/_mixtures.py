@@ -1,22 +1,37 @@
 """Finite mixtures of Gaussians with full covariances, by expectation–maximisation."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from sklearn.cluster import KMeans
 from torch import Tensor
 
-from skvae.model.companions._base import BlockScorer, Companion, CompanionFit
-from skvae.model.companions._rows import cholesky_of, draw_modes, inverse_of
+from skvae.model.cells import GaussianCells
+from skvae.model.companions._base import Companion, CompanionFit
+from skvae.model.companions._broad import BROAD_DF, StudentTFit
+from skvae.model.companions._completion import Completion, row_generators
+from skvae.model.companions._gaussians import GaussiansGiven, complete_by_gaussians
+from skvae.model.companions._rows import (
+    BlockScorer,
+    cholesky_of,
+    draw_modes,
+    inverse_of,
+)
+from skvae.model.conditioning import observed_first, tril_in_order
+from skvae.model.missing import by_blocks, pattern_groups
 
-__all__ = ["GaussianMixture", "GaussianMixtureFit"]
+__all__ = ["GaussianMixture", "GaussianMixtureFit", "mixture_completion"]
 
 MAX_ITERATIONS = 100
 TOL = 1e-3  # nats per row, of the bound, between two iterations
 NUMBERS_AT_ONCE = 2**21
 LEAST_ROWS = 1e-8  # of a mode, which is dead below
+# How often missing cells are drawn anew by the mixture that was fitted to them: after
+# draws by a Student-t distribution, which knows no clusters, and after others.
+N_REDRAWS, N_REDRAWS_AFTER_COMPLETION = 3, 1
+COMPLETION_MODES = 5
 
 
 class GaussianMixture(Companion):
@@ -44,12 +59,71 @@ class GaussianMixture(Companion):
         self.register_buffer("tril", tril)
         self.register_buffer("whitener", inverse_of(tril))
 
-    def scorer(self) -> BlockScorer:
+    by_pattern = True
+
+    def complete_scorer(self) -> BlockScorer:
         """Return the log-density of the mixture."""
 
         def of_block(rows: Tensor) -> Tensor:
             parts = self.log_weight, self.mean, self.whitener
             return _log_joint(rows, *parts).logsumexp(0)
+
+        return of_block
+
+    def marginal_scorer(self, observed: Tensor) -> BlockScorer:
+        """Return the log-density of some columns."""
+        columns = observed.nonzero().squeeze(1)
+        whitener = inverse_of(tril_in_order(self.tril[:, columns]))
+        parts = self.log_weight, self.mean[:, columns], whitener
+        return lambda rows: _log_joint(rows[:, columns], *parts).logsumexp(0)
+
+    def _given(self, observed: Tensor, column: int | None = None) -> GaussiansGiven:
+        """Return the modes for rows with one pattern.
+
+        The column, if any, is the first of those without an observed cell.
+        """
+        order, n_observed = observed_first(observed, column), int(observed.sum())
+        tril = tril_in_order(self.tril[:, order])
+        columns, mean = order[:n_observed], self.mean[:, order]
+        whitener = inverse_of(tril[:, :n_observed, :n_observed])
+        parts = self.log_weight, mean[:, :n_observed], whitener
+        return GaussiansGiven(
+            order,
+            n_observed,
+            tril,
+            lambda rows: _log_joint(rows[:, columns], *parts),
+            lambda which: (mean[which], tril[which]),
+        )
+
+    def complete(self, x: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        """Draw a mode for each row, and the missing cells from it."""
+        return complete_by_gaussians(self._given, x, generators)
+
+    def cell(self, x: Tensor, column: int) -> GaussianCells:
+        """Return the mixture of the modes' conditional distributions."""
+        x = x.clone()
+        x[:, column] = torch.nan
+        shape = len(x), len(self.log_weight)
+        modes = [x.new_empty(shape) for _ in range(3)]
+        for observed, rows in pattern_groups(x):
+            parts = by_blocks(self._cell_of(observed, column), x[rows])
+            for table, part in zip(modes, parts, strict=True):
+                table[rows] = part
+        return GaussianCells(*modes)
+
+    def _cell_of(
+        self, observed: Tensor, column: int
+    ) -> Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]:
+        """Return a function of rows of one pattern that returns the modes of a cell."""
+        given = self._given(observed, column)
+        seen = given.order[: given.n_observed]
+        slope, scale = given.slope_and_scale()
+
+        def of_block(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            log_weight = given.log_joint(x).T.log_softmax(1)
+            centred = x[:, None, seen] - self.mean[:, seen]
+            location = self.mean[:, column] + (centred * slope).sum(2)
+            return log_weight, location, scale.expand_as(location)
 
         return of_block
 
@@ -79,9 +153,15 @@ class GaussianMixtureFit(CompanionFit):
         Whether their covariance is that of all modes together, around their means. Else
         they have uncorrelated columns, with the variances of the table divided by
         K^(2 / D): the modes share the volume.
+    completion : Completion or None, default=None
+        Draws the missing cells of the rows at first; by default a Student-t
+        distribution does.
 
     References
     ----------
+    G. Celeux and J. Diebolt, 1985. The SEM algorithm: a probabilistic teacher algorithm
+    derived from the EM algorithm for the mixture problem.
+
     C. Fraley and A. E. Raftery, 2007. Bayesian regularization for normal mixture
     estimation and model-based clustering.
     """
@@ -90,6 +170,7 @@ class GaussianMixtureFit(CompanionFit):
     floor: Tensor
     prior_rows: float = 0.0
     pooled: bool = False
+    completion: Completion | None = field(default=None, repr=False, compare=False)
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -103,8 +184,29 @@ class GaussianMixtureFit(CompanionFit):
     def fit(self, x: Tensor, weights: Tensor) -> Sequence[Companion]:
         """Run expectation–maximisation for all weightings at the same time.
 
-        All of them start at the same clusters.
+        All of them start at the same clusters. Where cells are missing, each weighting
+        is fitted alone, to completed rows, whose missing cells are then drawn anew from
+        the fitted mixture, and so on (stochastic expectation–maximisation).
         """
+        if not x.isnan().any():
+            return self._fit_to_complete(x, weights)
+        completion, n_redraws = self.completion, N_REDRAWS_AFTER_COMPLETION
+        if completion is None:
+            completion = Completion(StudentTFit(BROAD_DF, self.floor))
+            n_redraws = N_REDRAWS
+        mixtures = []
+        for rows, weight in zip(completion.of(x, weights), weights, strict=True):
+            used = weight > 0
+            own = weight[used][None]
+            (mixture,) = self._fit_to_complete(rows, own)
+            for i in range(1, 1 + n_redraws):
+                generators = row_generators(len(rows), i * len(rows))
+                rows = mixture.complete(x[used], generators)
+                (mixture,) = self._fit_to_complete(rows, own)
+            mixtures.append(mixture)
+        return mixtures
+
+    def _fit_to_complete(self, x: Tensor, weights: Tensor) -> list[GaussianMixture]:
         label = torch.zeros(len(x), dtype=torch.int64)
         if self.n_modes > 1:
             clusters = KMeans(self.n_modes, n_init=1, random_state=0)
@@ -159,6 +261,20 @@ class GaussianMixtureFit(CompanionFit):
         tril = cholesky_of(covariance, self.floor)
         weight = moments.n_rows.where(alive, 0.0)
         return (weight / weight.sum(1, keepdim=True)).log(), mean, tril
+
+
+def mixture_completion(floor: Tensor, n_rows: int) -> Completion:
+    """Return draws of missing cells by a mixture of a few Gaussians.
+
+    Parameters
+    ----------
+    floor : Tensor of shape (D,)
+        Standard deviation that is added to that of every column.
+    n_rows : int
+        Number of rows, a third of which is the largest number of modes.
+    """
+    n_modes = min(COMPLETION_MODES, max(1, n_rows // 3))
+    return Completion(GaussianMixtureFit(n_modes, floor, len(floor) + 2.0, True))
 
 
 @dataclass(frozen=True)

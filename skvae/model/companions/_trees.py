@@ -1,16 +1,24 @@
 """Mixtures of Chow–Liu trees."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from skvae.model.companions._base import BlockScorer, Companion, CompanionFit
+from skvae.model.cells import DiscreteCells
+from skvae.model.companions._base import Companion, CompanionFit
 from skvae.model.companions._categories import Categories
-from skvae.model.companions._products import ProductMixtureFit
-from skvae.model.companions._rows import draw_modes
+from skvae.model.companions._completion import Completion
+from skvae.model.companions._products import ProductMixtureFit, product_completion
+from skvae.model.companions._rows import (
+    BlockScorer,
+    complete_by_uniforms,
+    draw_modes,
+)
+from skvae.model.companions._sum_product import TreeSums, evidence
 from skvae.model.features import ColumnKind
+from skvae.model.missing import choose
 
 __all__ = ["TreeMixtureFit"]
 
@@ -59,7 +67,9 @@ class TreeMixture(Companion):
         self.register_buffer("order", order)
         self.register_buffer("log_mass", log_mass)
 
-    def scorer(self) -> BlockScorer:
+    by_pattern = False
+
+    def complete_scorer(self) -> BlockScorer:
         """Return the log-mass of the mixture."""
 
         def of_block(rows: Tensor) -> Tensor:
@@ -67,6 +77,41 @@ class TreeMixture(Companion):
             return log_joint.logsumexp(0) + self.categories.log_mass_of_known(rows)
 
         return of_block
+
+    def marginal_scorer(self, observed: Tensor) -> BlockScorer:
+        """Return the log-mass, summed over the missing cells of each row."""
+        sums = self._sums()
+
+        def of_block(rows: Tensor) -> Tensor:
+            allowed = evidence(self.categories, rows, known_only=False)
+            log_p = torch.stack([tree.upward(allowed)[0] for tree in sums])
+            return (log_p + self.log_weight[:, None]).logsumexp(0)
+
+        return of_block
+
+    def _sums(self) -> list[TreeSums]:
+        trees = zip(self.parent, self.order, self.log_mass, strict=True)
+        return [TreeSums.of(self.categories, *tree) for tree in trees]
+
+    def complete(self, x: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        """Draw a tree for each row, and its missing cells from the root on."""
+        sums = self._sums()
+
+        def of_block(rows: Tensor, first: Tensor, uniform: Tensor) -> Tensor:
+            allowed = evidence(self.categories, rows, known_only=True)
+            log_p, beliefs = zip(*(tree.upward(allowed) for tree in sums), strict=True)
+            tree = choose(torch.stack(log_p, 1) + self.log_weight, first)
+            drawn = torch.empty_like(rows)
+            for m in tree.unique().tolist():
+                states = sums[m].downward(beliefs[m], uniform).to(rows)
+                drawn = states.where((tree == m)[:, None], drawn)
+            return drawn
+
+        return complete_by_uniforms(of_block, x, generators)
+
+    def cell(self, x: Tensor, column: int) -> DiscreteCells:
+        """Return the distribution of the cell, by all of its values."""
+        return self.categories.cell(self.log_prob, x, column)
 
     def log_joint(self, x: Tensor) -> Tensor:
         """Return log-weight plus log-mass of the known values of rows, (B, M)."""
@@ -118,6 +163,8 @@ class TreeMixtureFit(CompanionFit):
         Number of trees.
     kinds : tuple of ColumnKind
         What the columns hold.
+    completion : Completion or None, default=None
+        Draws the missing cells of the rows; by default a mixture of products does.
 
     References
     ----------
@@ -129,6 +176,7 @@ class TreeMixtureFit(CompanionFit):
 
     n_modes: int
     kinds: tuple[ColumnKind, ...]
+    completion: Completion | None = field(default=None, repr=False, compare=False)
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -136,10 +184,18 @@ class TreeMixtureFit(CompanionFit):
         return f"{self.n_modes} trees" if self.n_modes > 1 else "tree"
 
     def fit(self, x: Tensor, weights: Tensor) -> Sequence[Companion]:
-        """Run expectation–maximisation for each weighting."""
+        """Run expectation–maximisation for each weighting, to completed rows."""
         categories = Categories(self.kinds)
-        indicators = categories.indicators(x)
-        return [self._fit_one(categories, x, indicators, w) for w in weights]
+        if not x.isnan().any():
+            indicators = categories.indicators(x)
+            return [self._fit_one(categories, x, indicators, w) for w in weights]
+        completion = self.completion or product_completion(self.kinds)
+        companions = []
+        for rows, weight in zip(completion.of(x, weights), weights, strict=True):
+            indicators = categories.indicators(rows)
+            own = weight[weight > 0]
+            companions.append(self._fit_one(categories, rows, indicators, own))
+        return companions
 
     def _fit_one(
         self, categories: Categories, x: Tensor, indicators: Tensor, weight: Tensor
@@ -150,7 +206,7 @@ class TreeMixtureFit(CompanionFit):
         share = weight[:, None]
         if self.n_modes > 1:
             start = ProductMixtureFit(self.n_modes, self.kinds)
-            products = start._fit_one(categories, indicators, weight)
+            products = start.fit_one(categories, indicators, weight)
             log_joint = torch.addmm(
                 products.log_weight, indicators, products.log_mass.T
             )

@@ -5,16 +5,15 @@ from collections.abc import Sequence
 from numbers import Real
 
 from skvae.model.companions._base import CompanionFit, CompanionSpec, CompanionTable
-from skvae.model.companions._broad import StudentTFit
+from skvae.model.companions._broad import BROAD_DF, StudentTFit
 from skvae.model.companions._kernels import KernelDensityFit
-from skvae.model.companions._mixtures import GaussianMixtureFit
+from skvae.model.companions._mixtures import GaussianMixtureFit, mixture_completion
 from skvae.model.spec import positive_int
 
 __all__ = ["GaussianMixtureCompanion"]
 
 MODES = (1, 2, 3, 5, 10, 20, 50)
 BANDWIDTHS = (0.05, 0.08, 0.13, 0.2, 0.33, 0.52, 0.84)
-BROAD_DF = 3.0
 MANY_ROWS = 2000  # from which on covariances need less of a prior
 EQUAL_ROWS = 1e4  # of a prior that makes all covariances of a mixture equal
 MOST_WORK = 1e9  # rows × modes × columns²
@@ -63,6 +62,7 @@ class GaussianMixtureCompanion(CompanionSpec):
                     f"each of bandwidths must be a positive number, got {bandwidth!r}."
                 )
         modes = [positive_int(n, "each of n_modes") for n in self.n_modes]
+        completion = mixture_completion(floor, table.n_rows)
         series: list[list[CompanionFit]] = [[StudentTFit(BROAD_DF, floor)]]
         priors = [(0.0, False), (more_rows, True)]
         if table.n_rows <= MANY_ROWS:
@@ -70,7 +70,7 @@ class GaussianMixtureCompanion(CompanionSpec):
         for prior_rows, pooled in priors:
             series.append(
                 [
-                    GaussianMixtureFit(n_modes, floor, prior_rows, pooled)
+                    GaussianMixtureFit(n_modes, floor, prior_rows, pooled, completion)
                     for n_modes in modes
                     if n_modes == 1 or n_modes <= most
                 ]
@@ -78,5 +78,6 @@ class GaussianMixtureCompanion(CompanionSpec):
             if pooled:
                 continue
             for bandwidth in self.bandwidths:
-                series.append([KernelDensityFit(bandwidth, floor, prior_rows)])
+                kernels = KernelDensityFit(bandwidth, floor, prior_rows, completion)
+                series.append([kernels])
         return series

@@ -5,7 +5,11 @@ from numbers import Real
 from typing import ClassVar
 
 from skvae.model.companions._base import CompanionFit, CompanionSpec, CompanionTable
-from skvae.model.companions._products import MatchingKernelsFit, ProductMixtureFit
+from skvae.model.companions._products import (
+    MatchingKernelsFit,
+    ProductMixtureFit,
+    product_completion,
+)
 from skvae.model.companions._trees import TreeMixtureFit
 from skvae.model.features import Support
 from skvae.model.spec import positive_int
@@ -56,9 +60,10 @@ class TreeCompanion(CompanionSpec):
                     f"got {width!r}."
                 )
         most = max(1, table.n_rows // 3)
+        completion = product_completion(kinds)
         return [
             [ProductMixtureFit(1, kinds)],
-            [TreeMixtureFit(n, kinds) for n in trees if n <= most],
+            [TreeMixtureFit(n, kinds, completion) for n in trees if n <= most],
             [ProductMixtureFit(n, kinds) for n in products if n <= most],
-            *([MatchingKernelsFit(width, kinds)] for width in self.widths),
+            *([MatchingKernelsFit(width, kinds, completion)] for width in self.widths),
         ]
