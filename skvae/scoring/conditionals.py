@@ -11,7 +11,7 @@ from skvae.evidence import PosteriorDraws
 from skvae.model import VAE, ClosedFormPart
 from skvae.tables.columns import RowMap
 from skvae.tables.companion import CompanionDensity
-from skvae.typing import Array
+from skvae.typing import Array, Index
 
 __all__ = ["ConditionalRows"]
 
@@ -34,6 +34,8 @@ class ConditionalRows:
         Between table and model units.
     companion : CompanionDensity or None
         What shares p(x) with the model.
+    numbers : ndarray of int of shape (B,)
+        Which of the rows that were asked about they are.
     table : ndarray of shape (B, columns)
         Rows, in the units of the input; missing cells are NaN.
     x : Tensor of shape (B, columns)
@@ -47,6 +49,7 @@ class ConditionalRows:
     model: VAE
     columns: RowMap
     companion: CompanionDensity | None
+    numbers: Index
     table: Array
     x: Tensor
     draws: PosteriorDraws
