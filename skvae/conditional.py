@@ -212,10 +212,10 @@ likelihood_, objective_, background_
         ----------
         X : array-like of shape (n_samples, n_features)
             What each target is conditional on: numbers, text, truth values or
-            categories, none missing; an array, a list or a data frame.
+            categories, and cells may be missing; an array, a list or a data frame.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            Targets, whose density is learnt: finite numbers, and with the likelihoods
-            "auto" and "categorical" also text, categories and truth values.
+            Targets, none missing, whose density is learnt: finite numbers, and with
+            likelihood "auto" or "categorical" also text, categories and truth values.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights, not all zero. Whole numbers count rows; of other
             weights, only the ratios matter (see the Notes of `VAEDensity`).

@@ -12,6 +12,7 @@ from skvae.base import BaseVAEDensity
 from skvae.diagnostics import Diagnosis
 from skvae.evidence import Bounds, Evidence, Proposal
 from skvae.fitting.callbacks import with_callbacks
+from skvae.queries.joint import JointQueries
 from skvae.scoring.health import FitRecord, diagnose_density
 from skvae.tables.checks import check_latents
 from skvae.tables.names import column_names
@@ -22,7 +23,9 @@ from skvae.typing import Array, RandomState
 __all__ = ["VAEDensity"]
 
 
-class VAEDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAEDensity):
+class VAEDensity(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAEDensity, JointQueries
+):
     r"""Density of a table's rows by a variational autoencoder.
 
     .. math:: p(x) = \int p(x \mid z)\, p(z)\, dz
@@ -207,9 +210,7 @@ companion_ : specs
     start come from as many; training draws from 4 million rows, chosen by weight; equal
     rows are not merged.
 
-    *Far rows.* Beyond eight standard deviations the networks' input is clipped; far
-    out, the closed form is all that is left. ``docs/evidence.md`` says how log p(x) is
-    read, and how well.
+    ``docs/evidence.md`` says how log p(x) is read, and how well.
 
     References
     ----------
@@ -239,9 +240,9 @@ companion_ : specs
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Table of finite numbers, at least two rows. With likelihood "auto" or
-            "categorical", DataFrames may have columns of text, categories and truth
-            values.
+            Table of finite numbers, at least two rows; cells may be missing (NaN). With
+            likelihood "auto" or "categorical", DataFrames may have columns of text,
+            categories and truth values.
         y : Ignored
             For scikit-learn's pipelines.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -300,8 +301,8 @@ companion_ : specs
         Returns
         -------
         log_density : ndarray of shape (n_samples,)
-            log p(x), nats, in the units of the columns. A row's value depends on the
-            fitted model and that row alone.
+            log p(x) of the observed cells, nats, in the units of the columns. A row's
+            value depends on the fitted model and that row alone.
         """
         return self.evidence(X).log_density
 
@@ -486,7 +487,6 @@ Proposal or None, default=None
         return self.schema_.decode(rows, asked_container(self))
 
     def _read(self, X: ArrayLike) -> Array:
-        """Return the rows as numbers; raise if they are not this model's."""
         check_is_fitted(self)
         return self.schema_.encode(read_table(self, X, reset=False))
 

@@ -52,7 +52,9 @@ def test_tags_are_those_of_a_classifier_and_of_its_density() -> None:
             return tags
 
     assert get_tags(DensityClassifier(TakesMissing())).input_tags.allow_nan
-    assert not tags.input_tags.allow_nan
+    assert tags.input_tags.allow_nan
+    plain = get_tags(DensityClassifier(GaussianMixture()))
+    assert not plain.input_tags.allow_nan
 
 
 @pytest.fixture(scope="module")

@@ -452,18 +452,18 @@ BAD_X: dict[str, tuple[Any, str]] = {
     "one axis": (WHOLE, "Expected 2D array, got 1D array"),
     "nothing": ([], "Expected 2D array, got 1D array"),
     "short": (column(WHOLE[:-1]), "inconsistent numbers of samples"),
-    "nan": ([[np.nan], *column(WHOLE[1:]).tolist()], "X contains NaN .*row 0"),
-    "no text": ([[fruit] for fruit in [*FRUIT[:-1], None]], "NaN.*in row 39"),
+    "nan": (column([np.nan] * 40), "X has no observed cell in column 0"),
+    "no text": ([[None]] * 40, "X has no observed cell in column 0"),
     "not available": (
-        pd.DataFrame({"a": pd.Series([*WHOLE[:-1], pd.NA], dtype="Int64")}),
-        "in column 'a' .*in row 39",
+        pd.DataFrame({"a": WHOLE, "b": pd.Series([pd.NA] * 40, dtype="Int64")}),
+        "no observed cell in column 'b'",
     ),
     "infinite": (column([*WHOLE[:-1], np.inf]), "contains infinity .*in row 39"),
     "named column": (
-        pd.DataFrame({"a": WHOLE, "b": [None, *FRUIT[1:]]}),
-        "missing value, in column 'b' .*in row 0",
+        pd.DataFrame({"a": FRUIT, "b": [-np.inf, *WHOLE[1:]]}),
+        "infinity in column 'b' .*in row 0",
     ),
-    "second column": (np.c_[WHOLE, [np.nan] * 40], "NaN in column 1"),
+    "second column": (np.c_[WHOLE, [np.inf] * 40], "infinity in column 1"),
     "three axes": (np.zeros((40, 1, 1)), "dim 3"),
     "no columns": (np.zeros((40, 0)), "0 feature"),
     "dates": (
@@ -489,15 +489,15 @@ def test_bad_x_is_named_and_leaves_the_estimator_as_it_was(
 BAD_Y: dict[str, tuple[Any, str]] = {
     "none": (None, "requires y to be passed"),
     "short": (WHOLE[:-1], "inconsistent numbers of samples"),
-    "nan": ([np.nan, *WHOLE[1:]], r"y contains NaN in y \(first in row 0"),
+    "nan": ([np.nan, *WHOLE[1:]], r"y contains NaN, .*, in y \(first in row 0"),
     "no number": ([*WHOLE[:-1], None], "y .*in row 39"),
     "not available": (pd.Series([*WHOLE[:-1], pd.NA], dtype="Int64"), "in row 39"),
     "infinite": ([*WHOLE[:-1], np.inf], "contains infinity in y .*row 39"),
     "named column": (
         pd.DataFrame({"a": WHOLE, "b": [np.nan, *WHOLE[1:]]}),
-        "NaN in column 'b' of y .*row 0",
+        "missing target, in column 'b' of y .*row 0",
     ),
-    "second column": (np.c_[WHOLE, [np.nan] * 40], "NaN in column 1 of y"),
+    "second column": (np.c_[WHOLE, [np.nan] * 40], "NaN, .* in column 1 of y"),
     "three axes": (np.zeros((40, 1, 1)), r"got shape \(40, 1, 1\)"),
     "no columns": (np.zeros((40, 0)), r"got shape \(40, 0\)"),
     "dates": (pd.date_range("2020", periods=40), "y holds dates .*numbers, text"),
@@ -718,7 +718,7 @@ def test_feature_names_are_those_of_x(table: Array) -> None:
     with pytest.raises(ValueError, match="feature names should match"):
         density.score(frame[["c", "b"]], frame["a"])
     with pytest.raises(ValueError, match="column 'b'"):
-        density.score(frame[["b", "c"]] * [np.nan, 1], frame["a"])
+        density.score(frame[["b", "c"]] * [np.inf, 1], frame["a"])
 
 
 def test_latents_and_rows_have_their_shapes(

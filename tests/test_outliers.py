@@ -68,7 +68,9 @@ def test_tags_are_those_of_an_outlier_detector_and_of_its_density() -> None:
     assert not tags.no_validation
     assert not tags.non_deterministic
     assert not tags._skip_test
-    assert not tags.input_tags.allow_nan
+    assert tags.input_tags.allow_nan
+    plain = get_tags(DensityOutlierDetector(GaussianMixture()))
+    assert not plain.input_tags.allow_nan
 
     class TakesMissing(GaussianMixture):
         def __sklearn_tags__(self) -> Any:

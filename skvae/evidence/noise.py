@@ -48,7 +48,8 @@ def row_hash(rows: NDArray[np.float64], seed: int = 0) -> Words:
     G. L. Steele, D. Lea and C. H. Flood, 2014. Fast splittable pseudorandom number
     generators.
     """
-    rows = np.ascontiguousarray(rows + 0.0)  # −0.0 becomes 0.0
+    with np.errstate(invalid="ignore"):  # that some NaN signal
+        rows = np.ascontiguousarray(rows + 0.0)  # −0.0 becomes 0.0
     rows[np.isnan(rows)] = np.nan  # a NaN may have any sign and any of many bits
     bits = rows.view(np.uint64)
     with np.errstate(over="ignore"):

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
 import torch
+from scipy import special
 from torch import Tensor
 
-from skvae.model.incomplete_beta import student_t_cdf
 from skvae.model.missing import by_blocks
 
 __all__ = [
@@ -23,6 +24,13 @@ __all__ = [
 
 Block: TypeAlias = tuple[Tensor, ...]
 
+N_NODES = 64  # for expectations
+# Of the search for quantiles: first step, in model units, and where it ends, as a share
+# of the number and as a difference of probabilities.
+FIRST_STEP, MAX_DOUBLINGS, MAX_ITERATIONS = 0.1, 200, 120
+FINEST, SAME_SHARE = 1e-13, 1e-12
+# Points and weights for the expectation of a function of a normal number.
+HERMITE = np.polynomial.hermite_e.hermegauss(9)
 MODES_AT_ONCE = 256
 VALUES_AT_ONCE = 1024
 
@@ -51,6 +59,57 @@ class CellDistribution(ABC):
     @abstractmethod
     def log_mass(self) -> Tensor | None:
         """Log-masses of the values 0, …, V − 1, shape (B, V); None for other cells."""
+
+    def nodes(self) -> tuple[Tensor, Tensor]:
+        """Points and their log-weights, (B, N) each, for expectations.
+
+        By default they are quantiles at the middles of equal shares.
+        """
+        share = (torch.arange(N_NODES, dtype=torch.float64) + 0.5) / N_NODES
+        values = self.quantile(share)
+        return values, torch.full_like(values, -math.log(N_NODES))
+
+    def quantile(self, q: Tensor) -> Tensor:
+        """Smallest values of which a cell is not above with probabilities (Q,), (B, Q).
+
+        They are bracketed by steps that double, and then found by linear interpolation
+        of the distribution function, or by bisection where that does not help.
+        """
+        q = q.double()
+        start = self.mean().double()[:, None].expand(-1, len(q)).contiguous()
+        low, high = (self._beyond(start, q, sign) for sign in (-1, 1))
+        below, above = self._cdf(low), self._cdf(high)
+        for iteration in range(MAX_ITERATIONS):
+            width = high - low
+            active = (width > FINEST * (1 + start.abs())) & (above - below > SAME_SHARE)
+            if not active.any():
+                break
+            share = (q - below) / (above - below).clamp(min=1e-300)
+            # Every third step halves the bracket.
+            share = share.clamp(0.01, 0.99) if iteration % 3 else 0.5 * share**0
+            middle = torch.where(active, low + share * width, high)
+            value = self._cdf(middle)
+            is_above = value >= q
+            high = torch.where(active & is_above, middle, high)
+            above = torch.where(active & is_above, value, above)
+            low = torch.where(active & ~is_above, middle, low)
+            below = torch.where(active & ~is_above, value, below)
+        return high
+
+    def _cdf(self, t: Tensor) -> Tensor:
+        return self.cdf(t).double()
+
+    def _beyond(self, start: Tensor, q: Tensor, sign: int) -> Tensor:
+        """Return values whose distribution function is below q, or not below it."""
+        step = torch.full_like(start, FIRST_STEP)
+        t = start + sign * step
+        for _ in range(MAX_DOUBLINGS):
+            short = (self._cdf(t) < q) == (sign > 0)
+            if not short.any():
+                break
+            step = torch.where(short, 2 * step, step)
+            t = torch.where(short, start + sign * step, t)
+        return t
 
 
 @dataclass(frozen=True)
@@ -109,6 +168,13 @@ class GaussianCells(CellDistribution):
 
         return _of_values(of_block, t, self.log_weight, self.location, self.scale)
 
+    def nodes(self) -> tuple[Tensor, Tensor]:
+        """Return the points of a Gauss–Hermite rule for every mode."""
+        node, weight = (torch.from_numpy(numbers) for numbers in HERMITE)
+        values = self.location[..., None] + self.scale[..., None] * node.to(self.scale)
+        log_weight = (weight / weight.sum()).log().to(self.log_weight)
+        return values.flatten(1), (self.log_weight[..., None] + log_weight).flatten(1)
+
     def mean(self) -> Tensor:
         """Return the mean of the modes' means."""
 
@@ -151,13 +217,16 @@ class StudentTCells(CellDistribution):
 
     def cdf(self, t: Tensor) -> Tensor:
         """Return the distribution function."""
+        standard = (t - self.location[:, None]) / self.scale[:, None]
+        df = self.df.double().cpu().numpy()[:, None]
+        below = special.stdtr(df, standard.double().cpu().numpy())
+        return torch.from_numpy(below).to(t)
 
-        def of_block(t: Tensor, df: Tensor, mean: Tensor, scale: Tensor) -> Block:
-            standard = ((t - mean[:, None]) / scale[:, None]).double()
-            cdf = student_t_cdf(standard, df[:, None].double().expand_as(standard))
-            return (cdf.to(t),)
-
-        return _of_values(of_block, t, self.df, self.location, self.scale)
+    def quantile(self, q: Tensor) -> Tensor:
+        """Return the quantiles."""
+        df = self.df.double().cpu().numpy()[:, None]
+        standard = torch.from_numpy(special.stdtrit(df, q.double().cpu().numpy()))
+        return self.location[:, None].double() + self.scale[:, None] * standard
 
     def mean(self) -> Tensor:
         """Return the location."""
@@ -210,6 +279,17 @@ class DiscreteCells(CellDistribution):
         """Return the most probable of the values 0, …, V − 1."""
         return self.log_masses.argmax(1).to(self.log_masses)
 
+    def nodes(self) -> tuple[Tensor, Tensor]:
+        """Return the values and their log-masses."""
+        values = torch.arange(self.log_masses.shape[1]).to(self.log_masses)
+        return values.expand_as(self.log_masses), self.log_masses.log_softmax(1)
+
+    def quantile(self, q: Tensor) -> Tensor:
+        """Return codes: the values are in the order of their codes."""
+        below = self.log_masses.softmax(1).cumsum(1).double()
+        code = torch.searchsorted(below, q.double().expand(len(below), -1).contiguous())
+        return code.clamp(max=below.shape[1] - 1).double()
+
     def log_mass(self) -> Tensor:
         """Return the log-masses of the values 0, …, V − 1."""
         return self.log_masses
@@ -252,6 +332,21 @@ class MixtureCells(CellDistribution):
             .where(self.log_weight > -torch.inf, 0.0)
             .sum(1)
         )
+
+    def nodes(self) -> tuple[Tensor, Tensor]:
+        """Return the nodes of all parts."""
+        nodes = [part.nodes() for part in self.parts]
+        values = torch.cat([values.double() for values, _ in nodes], 1)
+        shares = zip(nodes, self.log_weight.T, strict=True)
+        weights = [weight.double() + share[:, None] for (_, weight), share in shares]
+        return values, torch.cat(weights, 1)
+
+    def quantile(self, q: Tensor) -> Tensor:
+        """Return quantiles, of discrete values by their masses."""
+        log_mass = self.log_mass()
+        if log_mass is not None:
+            return DiscreteCells(log_mass).quantile(q)
+        return super().quantile(q)
 
     def log_mass(self) -> Tensor | None:
         """Return the log-masses of the mixture, if all parts have a list of values."""

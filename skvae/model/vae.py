@@ -194,7 +194,7 @@ class VAE(nn.Module):
     ) -> Tensor:
         """Return log p(observed | cells before them, z), by a decoder with an order."""
         filled = self.fill_in(x, z, cells)
-        raw = self._raw_of_each(filled, z)
+        raw = self.raw_of_each(filled, z)
         observed = ~x[:, : self.n_features].isnan()
         rows = filled[..., : self.n_features].flatten(0, 1)
         raw = raw.flatten(0, 1)[None]
@@ -258,12 +258,12 @@ class VAE(nn.Module):
             rows = wanted[:, column].nonzero().squeeze(1)
             if len(rows):
                 with torch.no_grad():
-                    raw = self._raw_of_each(filled[:, rows], z[:, rows])
+                    raw = self.raw_of_each(filled[:, rows], z[:, rows])
                     drawn = cells.draw(self.likelihood, raw, rows)
                 filled[:, rows, column] = drawn[..., column]
         return filled
 
-    def _raw_of_each(self, x: Tensor, z: Tensor) -> Tensor:
+    def raw_of_each(self, x: Tensor, z: Tensor) -> Tensor:
         """Return raw parameters (K, B, P, D) where each draw has its own rows.
 
         Parameters

@@ -282,7 +282,7 @@ class RowReader:
         answers : tuple of ndarray
             The tensors of all rows.
         """
-        parts = []
+        parts, begin = [], 0
         single = self.model
         if single.reads_in_single:
             single = copy.deepcopy(single).float()
@@ -293,17 +293,22 @@ class RowReader:
             for chosen, model in ((near, single), (~near, self.model)):
                 index = chosen.nonzero().squeeze(1)
                 if len(index):
-                    answers.append((index, *self._ask(model, block[index], question)))
+                    numbers = begin + index
+                    answer = self._ask(model, block[index], numbers, question)
+                    answers.append((index, *answer))
             index, *joined = (torch.cat(part) for part in zip(*answers, strict=True))
             parts.append([part[index.argsort()].cpu().numpy() for part in joined])
+            begin += len(block.x)
         return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
 
     def _ask(
         self,
         model: VAE,
         block: _Block,
+        numbers: Tensor,
         question: Callable[[ConditionalRows], tuple[Tensor, ...]],
     ) -> tuple[Tensor, ...]:
+        """Answer a question about the rows of a block, by a model of some precision."""
         x = block.x.to(next(model.parameters()).dtype)
 
         def of_some(some: Tensor, draws: PosteriorDraws) -> tuple[Tensor, ...]:
@@ -312,6 +317,7 @@ class RowReader:
                     model,
                     self.columns,
                     self.companion,
+                    numbers[some].cpu().numpy(),
                     block.table[some.cpu().numpy()],
                     x[some],
                     draws,

@@ -10,11 +10,48 @@ from skvae.tables.margins import MonotoneMap, fit_normal_scores
 from skvae.tables.scaling import location_and_scale, observed_cells, standardise
 from skvae.typing import Array
 
-__all__ = ["Columns", "RowMap", "fit_columns", "merge_duplicates"]
+__all__ = ["ColumnMap", "Columns", "RowMap", "fit_columns", "merge_duplicates"]
 
 MIN_FLOOR = 1e-3
 MAX_FLOOR = 0.5
 NORMAL_MIDDLE = 3.29  # between the 5 % and 95 % quantiles of N(0, 1)
+
+
+@dataclass(frozen=True)
+class ColumnMap:
+    """The map of one column to model units and back, for arrays of any shape.
+
+    Attributes
+    ----------
+    center, scale : float
+        Location and scale, in the units of the input.
+    monotone : MonotoneMap or None
+        Map of the standardised column to normal scores.
+    """
+
+    center: float
+    scale: float
+    monotone: MonotoneMap | None
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether means of model units are means of the column."""
+        return self.monotone is None
+
+    def to_model(self, t: Array) -> tuple[Array, Array]:
+        """Return numbers in model units and log |du/dt|."""
+        u = standardise(t, np.array(self.center), np.array(self.scale))
+        log_slope = np.full(np.shape(t), -np.log(self.scale))
+        if self.monotone is not None:
+            u, more = self.monotone.forward(u)
+            log_slope += more
+        return u, log_slope
+
+    def to_table(self, u: Array) -> Array:
+        """Return numbers in the units of the input."""
+        if self.monotone is not None:
+            u = self.monotone.inverse(u)
+        return self.center + self.scale * u
 
 
 class RowMap(Protocol):
@@ -44,6 +81,15 @@ class RowMap(Protocol):
 
     def to_table(self, u: Array) -> Array:
         """Return the columns that have a density, in the units of the input."""
+
+    def column(self, index: int) -> ColumnMap:
+        """Return the map of a column that has a density.
+
+        Raises
+        ------
+        ValueError
+            If the columns are not mapped one by one.
+        """
 
 
 @dataclass(frozen=True)
@@ -87,6 +133,11 @@ class Columns:
                 u[:, j], log_slope = monotone.forward(u[:, j])
                 log_jacobian += log_slope
         return u, log_jacobian
+
+    def column(self, index: int) -> ColumnMap:
+        """Return the map of a column."""
+        center, scale = float(self.center[index]), float(self.scale[index])
+        return ColumnMap(center, scale, self.maps[index])
 
     def to_table(self, u: Array) -> Array:
         """Return rows in the units of the input, clipped to finite numbers."""

@@ -1,10 +1,12 @@
 """A companion in the units of the table."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
+from skvae.model.cells import CellDistribution
 from skvae.model.companions import CompanionPool
 from skvae.tables.columns import RowMap
 from skvae.typing import Array
@@ -60,3 +62,27 @@ class CompanionDensity:
     def draw(self, n_samples: int, generator: torch.Generator) -> Array:
         """Draw rows in the units of the input."""
         return self.columns.to_table(self.density.sample(n_samples, generator).numpy())
+
+    def complete(self, rows: Array, generators: Sequence[torch.Generator]) -> Array:
+        """Return rows with missing cells drawn given the others.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n, D)
+            In the units of the input; missing cells are NaN.
+        generators : sequence of n torch.Generator
+            One for each row.
+        """
+        completed = self.density.complete(self._in_units(rows), generators)
+        return np.where(np.isnan(rows), self.columns.to_table(completed.numpy()), rows)
+
+    def cell(self, rows: Array, column: int) -> CellDistribution:
+        """Return the distribution of a cell of each row given the others.
+
+        It is in the companion's units.
+        """
+        return self.density.cell(self._in_units(rows), column)
+
+    def _in_units(self, rows: Array) -> torch.Tensor:
+        u, _ = self.columns.to_model(rows)
+        return torch.from_numpy(np.clip(u, -FARTHEST, FARTHEST))

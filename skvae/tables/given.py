@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.utils.validation import check_consistent_length
 
 from skvae.model.features import ColumnKind, Support
-from skvae.tables.columns import RowMap
+from skvae.tables.columns import ColumnMap, RowMap
 from skvae.tables.missing import check_observed_columns, columns_with_gaps
 from skvae.tables.raw import RawTable
 from skvae.tables.scaling import location_and_scale, standardise
@@ -104,6 +104,10 @@ class ConditionalColumns:
         u, log_jacobian = self.modelled.to_model(table[:, :n_features])
         given = self.given.to_model(table[:, n_features:])
         return np.concatenate([u, given], 1), log_jacobian
+
+    def column(self, index: int) -> ColumnMap:
+        """Return the map of a target."""
+        return self.modelled.column(index)
 
     def to_table(self, u: Array) -> Array:
         """Return the targets in the units of the input."""

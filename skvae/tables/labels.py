@@ -37,6 +37,7 @@ CATEGORICAL_DTYPES = ("category", "Categorical", "Enum")
 ENUMERATED_DTYPES = ("category", "Enum")  # those that list their values
 TRUTH_DTYPES = ("bool", "boolean", "Boolean")
 TEXT_DTYPES = ("str", "string", "String")
+MISSING_TYPES = ("NoneType", "NAType", "NaTType")
 
 
 # Tables and their columns
@@ -126,15 +127,24 @@ def as_python(value: Any) -> Any:
 
 def is_missing(value: object) -> bool:
     """Whether an object in a column stands for no value: None, NaN, NA or NaT."""
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+    if type(value).__name__ in MISSING_TYPES:
         return True
     return isinstance(value, (float, np.floating)) and bool(np.isnan(value))
+
+
+def _may_be_missing(kind: type) -> bool:
+    return kind.__name__ in MISSING_TYPES or issubclass(kind, (float, np.floating))
 
 
 def missing_cells(cells: NDArray[Any]) -> Mask:
     """Return which cells of an array of one or two axes are missing."""
     if cells.dtype.kind == "O":
-        missing = [is_missing(value) for value in cells.ravel().tolist()]
+        values = cells.ravel().tolist()
+        # Most columns hold text alone, and types are looked up much faster than cells.
+        kinds = {kind for kind in set(map(type, values)) if _may_be_missing(kind)}
+        if not kinds:
+            return np.zeros(cells.shape, dtype=bool)
+        missing = [type(value) in kinds and is_missing(value) for value in values]
         return np.array(missing, dtype=bool).reshape(cells.shape)
     if cells.dtype.kind == "f":
         return np.isnan(cells)

@@ -196,9 +196,8 @@ def _pandas_series(
         return series.astype("float64") if number else series
     if number:
         return pandas.Series(values).astype(dtype if own else name)
-    series = pandas.Series(values.tolist())
     plain = name in CATEGORIES or not own or not name or categories is None
-    return series if plain else series.astype(dtype)
+    return pandas.Series(values.tolist(), dtype=None if plain else dtype)
 
 
 def _polars_series(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from skvae.model.features import ColumnKind
-from skvae.tables.columns import Columns, fit_columns
+from skvae.tables.columns import ColumnMap, Columns, fit_columns
 from skvae.tables.scaling import location_and_scale, standardise
 from skvae.typing import Array
 
@@ -72,6 +72,14 @@ class WhitenedColumns:
         standard, log_jacobian = self.columns.to_model(table)
         u, more = self.directions.to_model(_turned(standard, self.rotation))
         return u, log_jacobian + more
+
+    def column(self, index: int) -> ColumnMap:
+        """Raise a ValueError: a column is a mixture of several directions."""
+        raise ValueError(
+            "A density of principal directions (marginal_transform='whitened') has no "
+            "distribution of a single column in closed form: fit with "
+            "marginal_transform=None or 'normal'."
+        )
 
     def to_table(self, u: Array) -> Array:
         """Return rows in the units of the input, clipped to finite numbers."""

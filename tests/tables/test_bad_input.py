@@ -41,42 +41,34 @@ def spoilt(table: np.ndarray, value: float) -> np.ndarray:
 # Tables
 
 
-@pytest.mark.parametrize(
-    ("value", "name"), [(np.nan, "NaN"), (np.inf, "infinity"), (-np.inf, "infinity")]
-)
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
 @pytest.mark.parametrize("method", ["fit", "partial_fit", "fit_transform", *METHODS])
-def test_a_cell_that_is_not_finite_is_located(
-    method: str, value: float, name: str, table: np.ndarray
+def test_an_infinite_cell_is_located(
+    method: str, value: float, table: np.ndarray
 ) -> None:
     density = VAEDensity(**QUICK)
     if method in METHODS:
         density.fit(table)
-    with pytest.raises(ValueError, match=rf"contains {name} in column 1 .*row 7"):
+    with pytest.raises(ValueError, match=r"contains infinity in column 1 .*row 7"):
         getattr(density, method)(spoilt(table, value))
 
 
 @pytest.mark.parametrize("kind", [pd.DataFrame, pl.DataFrame])
 @pytest.mark.parametrize("method", ["fit", "score_samples"])
-def test_a_cell_that_is_not_finite_is_located_by_the_columns_name(
+def test_an_infinite_cell_is_located_by_the_columns_name(
     method: str, kind: type, table: np.ndarray
 ) -> None:
     names = ["width", "height", "mass"]
     density = VAEDensity(**QUICK)
     if method != "fit":
         density.fit(pd.DataFrame(table, columns=names))
-    frame = kind(dict(zip(names, spoilt(table, np.nan).T, strict=True)))
-    with pytest.raises(ValueError, match="NaN in column 'height'"):
+    frame = kind(dict(zip(names, spoilt(table, np.inf).T, strict=True)))
+    with pytest.raises(ValueError, match="infinity in column 'height'"):
         getattr(density, method)(frame)
 
 
-def test_a_missing_value_of_pandas_is_located() -> None:
-    frame = pd.DataFrame({"a": [1, 2, None, 4], "b": [1, 2, 3, 4]}, dtype="Int64")
-    with pytest.raises(ValueError, match="NaN in column 'a'"):
-        VAEDensity(**QUICK).fit(frame)
-
-
 def test_many_bad_columns_are_counted() -> None:
-    bad = np.full((5, 9), np.nan)
+    bad = np.full((5, 9), np.inf)
     with pytest.raises(ValueError, match=r"column 0, .*column 4 and 4 more"):
         VAEDensity(**QUICK).fit(bad)
 
@@ -212,16 +204,12 @@ def test_parameters_beyond_floats_are_errors(
         VAEDensity(**{name: value}).fit(table)
 
 
-@pytest.mark.parametrize("method", ["fit", *METHODS])
-def test_masked_cells_are_errors(
+@pytest.mark.parametrize("method", METHODS)
+def test_a_masked_array_without_masked_cells_is_an_array(
     method: str, table: np.ndarray, density: VAEDensity
 ) -> None:
-    masked = np.ma.masked_greater(table, table.max() - 1e-9)
-    with pytest.raises(ValueError, match="X is a masked array with 1 masked cell"):
-        getattr(VAEDensity(**QUICK) if method == "fit" else density, method)(masked)
-    if method != "fit":
-        whole = getattr(density, method)(np.ma.masked_array(table))
-        assert type(whole) is type(getattr(density, method)(table))
+    whole = getattr(density, method)(np.ma.masked_array(table))
+    assert type(whole) is type(getattr(density, method)(table))
 
 
 def test_masked_latents_are_an_error(density: VAEDensity) -> None:
@@ -564,10 +552,12 @@ def failing_objective() -> ELBO:
 
 
 FAILURES: dict[str, Callable[[VAEDensity, np.ndarray], object]] = {
-    "nan": lambda density, table: density.fit(spoilt(table, np.nan)),
-    "named nan": lambda density, table: density.fit(
-        pd.DataFrame(spoilt(table, np.nan), columns=list("xyz"))
+    "infinity": lambda density, table: density.fit(spoilt(table, np.inf)),
+    "named infinity": lambda density, table: density.fit(
+        pd.DataFrame(spoilt(table, np.inf), columns=list("xyz"))
     ),
+    "missing column": lambda density, table: density.fit(table * [1, np.nan, 1]),
+    "missing rows": lambda density, table: density.fit(table * np.nan),
     "one row": lambda density, table: density.fit(table[:1]),
     "other columns": lambda density, table: density.partial_fit(
         pd.DataFrame(table[:, :2], columns=list("ab"))

@@ -98,12 +98,13 @@ def test_rows_without_weight_do_not_count(fitted, table) -> None:
     )
 
 
-def test_missing_cells_are_named(on_disk, table) -> None:
+def test_infinite_cells_are_named(table) -> None:
     bad = table.copy()
-    bad[9_000, 3] = np.nan
+    bad[9_000, 3] = np.inf
+    bad[100, 3] = np.nan
     with (
         config_context(working_memory=SMALL_LIMIT),
-        pytest.raises(ValueError, match=r"NaN in column 3 \(first in row 9000\)"),
+        pytest.raises(ValueError, match=r"infinity in column 3 \(first in row 9000\)"),
     ):
         quick().fit(bad)
 

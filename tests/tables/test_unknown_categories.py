@@ -9,6 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skvae import ConditionalVAEDensity, VAEDensity
+from skvae.tables.raw import read_table
 from tests.conftest import GIVEN_QUICK, QUICK
 
 N = 200
@@ -96,11 +97,14 @@ def test_numbers_that_are_categories_may_be_new(frame: pd.DataFrame) -> None:
     assert np.isfinite(density.score_samples(table)).all()
 
 
-def test_missing_cells_are_no_category(frame: pd.DataFrame) -> None:
+def test_missing_cells_are_no_other_category(frame: pd.DataFrame) -> None:
     density = VAEDensity(likelihood="auto", unknown_category="other", **QUICK)
     density.fit(frame)
-    with pytest.raises(ValueError, match="missing value, in column 'left'"):
-        density.score_samples(frame.assign(left=[None, *["a"] * (N - 1)]))
+    rows = frame[:3].assign(left=[None, "new", "a"])
+    codes = density.schema_.encode(read_table(density, rows, reset=False))
+    place = frame.columns.get_loc("left")
+    known = density.schema_.categories[place]
+    assert_array_equal(codes[:, place], [np.nan, len(known), known.index("a")])
 
 
 def test_given_categories_may_be_new(frame: pd.DataFrame) -> None:

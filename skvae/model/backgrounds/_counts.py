@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from scipy import special
 from torch import Tensor
 
 from skvae.model.cells import CellDistribution
-from skvae.model.incomplete_beta import negative_binomial_cdf
 from skvae.model.likelihoods.negative_binomial import negative_binomial_log_mass
 from skvae.model.missing import by_blocks
 
@@ -58,16 +59,15 @@ class CountCells(CellDistribution):
 
     def cdf(self, t: Tensor) -> Tensor:
         """Return the distribution function."""
-
-        def of_block(t: Tensor, mean: Tensor, size: Tensor) -> tuple[Tensor, ...]:
-            x = t.double().floor()
-            mean, size = mean[:, None].expand_as(x), size[:, None].expand_as(x)
-            near = negative_binomial_cdf(x, mean, size)
-            count = x.clamp(min=-1) + 1
-            far = count / (mean + count)
-            return (((1 - TAIL_SHARE) * near + TAIL_SHARE * far).to(t),)
-
-        return by_blocks(of_block, t, self.location, self.size)[0]
+        count = t.double().floor().clamp(min=-1).cpu().numpy() + 1
+        mean, size = (
+            part.double().cpu().numpy()[:, None] for part in (self.location, self.size)
+        )
+        with np.errstate(invalid="ignore"):  # there is no count below zero
+            near = special.betainc(size, count, size / (size + mean))
+        far = count / (mean + count)
+        below = np.where(count > 0, (1 - TAIL_SHARE) * near + TAIL_SHARE * far, 0.0)
+        return torch.from_numpy(below).to(t)
 
     def mean(self) -> Tensor:
         """Return the mean of the negative binomial part: the power tail has none."""

@@ -1,0 +1,3 @@
+"""What is missing, given the rest? Single cells, completed rows, marginals."""
+
+__all__: list[str] = []

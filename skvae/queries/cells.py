@@ -1,0 +1,174 @@
+"""The distribution of one cell of each row, given the other observed cells."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from skvae.model.cell_noise import CellNoise
+from skvae.model.cells import CellDistribution, DiscreteCells, MixtureCells
+from skvae.queries.grid import GridCells
+from skvae.scoring.conditionals import ConditionalRows
+from skvae.tables.columns import ColumnMap
+
+__all__ = ["beside_closed_form", "cell_of"]
+
+# Where a cell has to be tried at values: draws of each row's latents, values at first,
+# and values where the mass is.
+N_TRIED_DRAWS = 64
+N_COARSE, N_FINE = 33, 65
+NEGLIGIBLE = 1e-5  # mass beyond the fine values, on each side
+MARGIN = 0.5  # of the range of the draws, on each side, that the coarse values cover
+
+
+@dataclass(frozen=True)
+class MappedCells(CellDistribution):
+    """Cells of a column in the units of the table.
+
+    Attributes
+    ----------
+    part : CellDistribution
+        In the units of a model.
+    column : ColumnMap
+        The map between both.
+    """
+
+    part: CellDistribution
+    column: ColumnMap
+
+    def _to_model(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        u, log_slope = self.column.to_model(t.double().numpy())
+        return torch.from_numpy(u), torch.from_numpy(log_slope)
+
+    def _to_table(self, u: Tensor) -> Tensor:
+        return torch.from_numpy(self.column.to_table(u.double().numpy()))
+
+    def log_prob(self, t: Tensor) -> Tensor:
+        """Return the log-density or log-mass."""
+        u, log_slope = self._to_model(t)
+        return self.part.log_prob(u).double() + log_slope
+
+    def cdf(self, t: Tensor) -> Tensor:
+        """Return the distribution function."""
+        return self.part.cdf(self._to_model(t)[0]).double()
+
+    def mean(self) -> Tensor:
+        """Return the mean, or the most probable value."""
+        if self.column.is_linear or self.log_mass() is not None:
+            return self._to_table(self.part.mean())
+        values, log_weight = self.nodes()
+        return (log_weight.exp() * values).sum(1)
+
+    def nodes(self) -> tuple[Tensor, Tensor]:
+        """Return the nodes of the part, mapped."""
+        values, log_weight = self.part.nodes()
+        return self._to_table(values), log_weight.double()
+
+    def quantile(self, q: Tensor) -> Tensor:
+        """Return the quantiles of the part, mapped."""
+        return self._to_table(self.part.quantile(q))
+
+    def log_mass(self) -> Tensor | None:
+        """Return the log-masses of discrete values, which have no units."""
+        return self.part.log_mass()
+
+
+def cell_of(rows: ConditionalRows, column: int) -> CellDistribution:
+    """Return the distribution of the cells of a column, in the units of the table.
+
+    Parameters
+    ----------
+    rows : ConditionalRows
+        Rows. Where the cell is observed, the result means nothing.
+    column : int
+        Which column.
+    """
+    return beside_closed_form(rows, column, _latent_cell(rows, column))
+
+
+def beside_closed_form(
+    rows: ConditionalRows, column: int, latent: CellDistribution
+) -> CellDistribution:
+    """Return the mixture of what latent part, background and companion say of a cell.
+
+    Parameters
+    ----------
+    rows, column
+        As for `cell_of`.
+    latent : CellDistribution
+        What the latent part says, in model units.
+    """
+    model, shares = rows.model, rows.shares().double()
+    own = rows.columns.column(column)
+    parts: list[CellDistribution] = [MappedCells(latent, own)]
+    chosen = [0]
+    if model.background is not None:
+        of_background = model.background.cell(rows.x[:, : model.n_features], column)
+        parts.append(MappedCells(of_background, own))
+        chosen.append(1)
+    if rows.companion is not None:
+        of_companion = rows.companion.cell(rows.table, column)
+        theirs = rows.companion.columns.column(column)
+        parts.append(MappedCells(of_companion, theirs))
+        chosen.append(2)
+    return MixtureCells(shares[chosen].T.log(), parts) if len(parts) > 1 else parts[0]
+
+
+def _latent_cell(rows: ConditionalRows, column: int) -> CellDistribution:
+    """Return the distribution that the latent part has, in model units.
+
+    It is a weighted mixture of the likelihood's own distributions. Only where the
+    decoder reads columns, what later ones say of the cell is found by trying values.
+    """
+    model, draws = rows.model, rows.draws
+    order = model.decoder.order
+    if order is None:
+        return model.likelihood.cell(rows.raw, draws.log_weight, column)
+    if int(order[-1]) != column:
+        return _tried_cell(rows, column)
+    return model.likelihood.cell(rows.raw, draws.log_weight, column)
+
+
+def _tried_cell(rows: ConditionalRows, column: int) -> CellDistribution:
+    r"""Return the distribution by the likelihood of the row at values of the cell.
+
+    .. math:: p(v \mid o) = E_{z \mid o} \frac{p(o, v \mid z)}{p(o \mid z)}
+    """
+    model, draws = rows.model, rows.draws
+    index = draws.resampled(N_TRIED_DRAWS)
+    z = draws.z.take_along_dim(index[..., None], 0)
+
+    def cells() -> CellNoise:
+        return draws.noise.stream(2).cells()
+
+    before = model.log_likelihood(rows.x, z, cells()).double()
+
+    def log_density(values: Tensor) -> Tensor:
+        """Return the log-density at values (B, G), shape (B, G)."""
+        at = []
+        for value in values.T:
+            x = rows.x.clone()
+            x[:, column] = value.to(x)
+            ratio = model.log_likelihood(x, z, cells()).double() - before
+            at.append(ratio.logsumexp(0))
+        return torch.stack(at, 1)
+
+    n_values = rows.n_values(column)
+    if n_values is not None:
+        values = torch.arange(n_values, dtype=torch.float64).expand(len(rows.x), -1)
+        log_mass = log_density(values)
+        return DiscreteCells(log_mass.log_softmax(1))
+    drawn = model.fill_in(rows.x, z, cells(), trailing=True)[..., column].double()
+    low, high = drawn.amin(0), drawn.amax(0)
+    margin = MARGIN * (high - low).clamp(min=1e-3)
+    coarse = _between(low - margin, high + margin, N_COARSE)
+    found = GridCells.of(coarse, log_density(coarse))
+    ends = found.quantile(torch.tensor([NEGLIGIBLE, 1 - NEGLIGIBLE]).double())
+    fine = _between(ends[:, 0], ends[:, 1], N_FINE)
+    return GridCells.of(fine, log_density(fine))
+
+
+def _between(low: Tensor, high: Tensor, n_values: int) -> Tensor:
+    """Return evenly spaced values (B, n_values)."""
+    share = torch.linspace(0, 1, n_values, dtype=torch.float64)
+    return low[:, None] + (high - low)[:, None] * share

@@ -1,0 +1,43 @@
+"""What questions about a density are answered with."""
+
+from typing import Any, NamedTuple
+
+from skvae.typing import Array
+
+__all__ = ["MeanEstimate", "Surprise"]
+
+
+class MeanEstimate(NamedTuple):
+    """A mean over draws.
+
+    Attributes
+    ----------
+    value : float
+        The mean, nats.
+    standard_error : float
+        Its standard error.
+    """
+
+    value: float
+    standard_error: float
+
+
+class Surprise(NamedTuple):
+    """How surprising each cell is, given the rest of its row.
+
+    Attributes
+    ----------
+    surprise : ndarray of shape (n, D)
+        −log p(cell | the other observed cells of the row), nats, in the units of the
+        columns; NaN where the cell is missing.
+    expected : ndarray or DataFrame of shape (n, D)
+        What would have been expected in the place of each cell.
+    tail : ndarray of shape (n, D)
+        Probability of a value at least as far out as the cell's, on either side, given
+        the others: twice the smaller of P(X ≤ x) and P(X ≥ x), at most one. For
+        categories, the mass of all values that are not more probable.
+    """
+
+    surprise: Array
+    expected: Any
+    tail: Array

@@ -1,0 +1,60 @@
+"""Which cells look wrong: each of them given the rest of its row."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skvae.queries.cells import cell_of
+from skvae.scoring.conditionals import ConditionalRows
+from skvae.scoring.reader import RowReader
+from skvae.typing import Array
+
+__all__ = ["surprise_of_cells"]
+
+HALF = torch.tensor([0.5], dtype=torch.float64)
+SAME = 1e-9  # nats, between masses that are equal
+
+
+def surprise_of_cells(reader: RowReader, table: Array) -> tuple[Array, Array, Array]:
+    """Return surprise, expected value and tail probability of every cell, (n, D) each.
+
+    Parameters
+    ----------
+    reader : RowReader
+        The fitted model.
+    table : ndarray of shape (n, columns)
+        Rows, in the units of the input; missing cells are NaN.
+    """
+    n_features = reader.model.n_features
+    answers = np.empty((3, len(table), n_features))
+    for column in range(n_features):
+        answers[:, :, column] = _of_column(reader, table, column)
+    surprise, expected, tail = answers
+    missing = np.isnan(table[:, :n_features])
+    surprise[missing] = tail[missing] = np.nan
+    return surprise, expected, tail
+
+
+def _of_column(reader: RowReader, table: Array, column: int) -> Array:
+    """Return the three answers for a column, (3, n)."""
+    asked = table.copy()
+    asked[:, column] = np.nan
+    is_count = reader.columns.kinds[column].support == "count"
+    values = torch.from_numpy(np.nan_to_num(table[:, column]))[:, None]
+
+    def question(rows: ConditionalRows) -> tuple[Tensor]:
+        cell, own = cell_of(rows, column), values[rows.numbers]
+        log_p = cell.log_prob(own)[:, 0]
+        below, above = cell.cdf(own)[:, 0], 1 - cell.cdf(own)[:, 0]
+        if is_count:
+            above = 1 - cell.cdf(own - 1)[:, 0]
+        tail = (2 * torch.minimum(below, above)).clamp(max=1)
+        log_mass = cell.log_mass()
+        if log_mass is not None:
+            as_rare = log_mass <= log_p[:, None] + SAME
+            tail = log_mass.exp().where(as_rare, 0.0).sum(1)
+        expected = cell.quantile(HALF)[:, 0].floor() if is_count else cell.mean()
+        return (torch.stack([-log_p, expected, tail], 1),)
+
+    (answer,) = reader.ask(asked, 0, question)
+    return answer.T
