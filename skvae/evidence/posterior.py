@@ -21,9 +21,9 @@ from skvae.model.cell_noise import CellNoise
 
 __all__ = ["PosteriorDraws", "ask_posteriors"]
 
-N_DRAWS = 256  # of each row
-# Effective sample size of the draws, below which a better proposal is tried.
-ENOUGH = 32.0
+# Effective sample size of the draws, as a share of their number, below which a better
+# proposal is tried.
+ENOUGH = 1 / 8
 MANY, FEW = 16, 4  # rows of a block
 
 
@@ -79,6 +79,7 @@ def ask_posteriors(
     x: Tensor,
     noise: RowNoise,
     question: Callable[[Tensor, PosteriorDraws], tuple[Tensor, ...]],
+    n_draws: int,
 ) -> tuple[Tensor, ...]:
     """Answer a question by weighted draws from the posterior of each row.
 
@@ -97,6 +98,8 @@ def ask_posteriors(
     question : callable
         Maps the numbers of some rows and their draws to tensors with a first axis of
         rows. It is called in several threads.
+    n_draws : int
+        Number of draws of each row.
 
     Returns
     -------
@@ -118,7 +121,7 @@ def ask_posteriors(
         def of_block(
             block: Tensor, tried: Sequence[Proposal] = tried
         ) -> tuple[Tensor, ...]:
-            draws = _draws_of_block(model, x[block], noise[block], tried)
+            draws = _draws_of_block(model, x[block], noise[block], tried, n_draws)
             return question(block, draws)
 
         parts = in_threads(of_block, equal_blocks(rows, MANY, FEW))
@@ -129,24 +132,28 @@ def ask_posteriors(
 
 
 def _draws_of_block(
-    model: VAE, x: Tensor, noise: RowNoise, proposals: Sequence[Proposal]
+    model: VAE,
+    x: Tensor,
+    noise: RowNoise,
+    proposals: Sequence[Proposal],
+    n_draws: int,
 ) -> PosteriorDraws:
     """Draw from the proposals in turn, until the weights leave enough draws."""
     waiting = torch.arange(len(x), device=x.device)
     key = noise.key.copy()
     n_latents = model.prior().mean.shape[-1]
-    z = x.new_empty(N_DRAWS, len(x), n_latents)
-    log_w = torch.empty(N_DRAWS, len(x), dtype=torch.float64, device=x.device)
+    z = x.new_empty(n_draws, len(x), n_latents)
+    log_w = torch.empty(n_draws, len(x), dtype=torch.float64, device=x.device)
     for number, proposal in enumerate(proposals):
         for rows in equal_blocks(waiting, MANY, FEW):
             stream = noise[rows].stream(number)
             distribution = proposal.prepare(model, x[rows], stream.stream(1))
-            points = stream.stream(2).points(distribution.noise_dim, 0, N_DRAWS, like=x)
+            points = stream.stream(2).points(distribution.noise_dim, 0, n_draws, like=x)
             draw = model.draw_from(distribution, x[rows], points, stream.cells())
             z[:, rows], log_w[:, rows] = draw.z, draw.log_w.double()
             key[rows.cpu().numpy()] = stream.key
         size = summarise(log_w[:, waiting]).effective_sample_size
-        waiting = waiting[size < ENOUGH]
+        waiting = waiting[size < ENOUGH * n_draws]
         if not len(waiting):
             break
     return PosteriorDraws(z, log_w, RowNoise(key))

@@ -30,7 +30,7 @@ N_NODES = 64  # for expectations
 FIRST_STEP, MAX_DOUBLINGS, MAX_ITERATIONS = 0.1, 200, 120
 FINEST, SAME_SHARE = 1e-13, 1e-12
 # Points and weights for the expectation of a function of a normal number.
-HERMITE = np.polynomial.hermite_e.hermegauss(9)
+HERMITE = np.polynomial.hermite_e.hermegauss(3)
 MODES_AT_ONCE = 256
 VALUES_AT_ONCE = 1024
 

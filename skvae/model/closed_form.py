@@ -127,6 +127,13 @@ class ClosedFormPart:
             of_closed_form = -(self.background_log_odds - self.log_odds).expm1()
         return (self.log_odds - log_p).sigmoid() * of_closed_form.clamp(min=0)
 
+    def own(self) -> "ClosedFormPart":
+        """Return the part without a companion."""
+        if self.own_log_odds is None:
+            return ClosedFormPart()
+        odds = self.own_log_odds
+        return ClosedFormPart(odds, 0.0, odds, odds)
+
     def shares(self, log_p: Tensor) -> Tensor:
         """Return the shares of latent part, background and companion, shape (3, B).
 

@@ -11,7 +11,7 @@ from skvae.queries.grid import GridCells
 from skvae.scoring.conditionals import ConditionalRows
 from skvae.tables.columns import ColumnMap
 
-__all__ = ["beside_closed_form", "cell_of"]
+__all__ = ["MappedCells", "beside_closed_form", "cell_of"]
 
 # Where a cell has to be tried at values: draws of each row's latents, values at first,
 # and values where the mass is.

@@ -1,6 +1,5 @@
 """The missing cells of rows, filled in: by what is expected, or by draws."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,13 +7,17 @@ import torch
 from torch import Tensor
 
 from skvae.model.cells import CellDistribution, DiscreteCells
-from skvae.queries.cells import beside_closed_form, cell_of
+from skvae.queries.cells import MappedCells, beside_closed_form, cell_of
 from skvae.scoring.conditionals import ConditionalRows
 from skvae.scoring.reader import RowReader
 from skvae.typing import Array
 
 __all__ = ["draw_cells", "expected_cells"]
 
+N_DRAWS = 128  # of the latents of each row
+AT_ONCE = 256  # rows
+# Of a row's density: a companion with less has no say in what is expected.
+MINDED_SHARE = 0.1
 HALF = torch.tensor([0.5], dtype=torch.float64)
 
 
@@ -38,7 +41,26 @@ def expected_cells(reader: RowReader, table: Array, seed: int) -> Array:
     filled : ndarray of shape (n, D)
         Observed cells are as they were.
     """
-    return _filled(reader, table, seed, _expected)
+    n_features = reader.model.n_features
+    filled = table[:, :n_features].copy()
+    missing = np.isnan(filled)
+    rows = np.flatnonzero(missing.any(1))
+    if not len(rows):
+        return filled
+    answers = reader.ask(table[rows], seed, _centres, N_DRAWS)
+    share, centres = answers[0], answers[1:]
+    for column in np.flatnonzero(missing.any(0)).tolist():
+        of_column = missing[rows, column]
+        found = centres[column][of_column]
+        minded = np.flatnonzero(share[of_column] >= MINDED_SHARE)
+        if len(minded):
+            chosen = rows[of_column][minded]
+            theirs = _centres_of_companion(reader, table[chosen], column)
+            weight = share[of_column][minded, None]
+            found[minded] = (1 - weight) * found[minded] + weight * theirs
+        values = found.argmax(1) if found.shape[1] > 1 else found[:, 0]
+        filled[rows[of_column], column] = values
+    return filled
 
 
 def draw_cells(reader: RowReader, table: Array, n_draws: int, seed: int) -> Array:
@@ -56,44 +78,65 @@ def draw_cells(reader: RowReader, table: Array, n_draws: int, seed: int) -> Arra
     filled : ndarray of shape (n_draws, n, D)
         Observed cells are as they were.
     """
-    drawn = _filled(reader, table, seed, lambda rows: _drawn(rows, n_draws), n_draws)
-    return np.moveaxis(drawn, 1, 0)
-
-
-def _filled(
-    reader: RowReader,
-    table: Array,
-    seed: int,
-    fill: Callable[[ConditionalRows], Tensor],
-    *more: int,
-) -> Array:
-    """Return the rows with all missing cells as `fill` has them, (n, *more, D)."""
     n_features = reader.model.n_features
-    modelled = table[:, :n_features]
-    incomplete = np.isnan(modelled).any(1)
-    shape = (len(table), *more, n_features)
-    places = (slice(None), *(None for _ in more))
-    filled = np.broadcast_to(modelled[places], shape).copy()
-    if incomplete.any():
-        (cells,) = reader.ask(table[incomplete], seed, lambda rows: (fill(rows),))
-        missing = np.isnan(filled[incomplete])
-        filled[incomplete] = np.where(missing, cells, filled[incomplete])
+    filled = np.repeat(table[None, :, :n_features], n_draws, axis=0)
+    missing = np.isnan(filled[0])
+    rows = np.flatnonzero(missing.any(1))
+    if len(rows):
+
+        def question(asked: ConditionalRows) -> tuple[Tensor]:
+            return (_drawn(asked, n_draws),)
+
+        (drawn,) = reader.ask(table[rows], seed, question, N_DRAWS)
+        chosen = np.where(missing[rows], np.moveaxis(drawn, 1, 0), filled[:, rows])
+        filled[:, rows] = chosen
     return filled
 
 
-def _expected(rows: ConditionalRows) -> Tensor:
-    missing = rows.missing
-    filled = torch.full(missing.shape, torch.nan, dtype=torch.float64)
-    for column in missing.any(0).nonzero().flatten().tolist():
-        if rows.model.decoder.order is None:
-            cell = cell_of(rows, column)
-        else:
-            cell = _drawn_cell(rows, column)
-        if rows.columns.kinds[column].support == "count":
-            filled[:, column] = cell.quantile(HALF)[:, 0].floor()
-        else:
-            filled[:, column] = cell.mean()
-    return filled
+def _centres(rows: ConditionalRows) -> tuple[Tensor, ...]:
+    """Return the companion's share, and what the model expects in every column.
+
+    That is the mean or the median, (B, 1), or the masses of the values, (B, V).
+    """
+    missing, alone = rows.missing, rows.without_companion()
+    answers = [rows.shares()[2].double()]
+    for column in range(missing.shape[1]):
+        n_values = rows.n_values(column)
+        width = 1 if n_values is None else n_values
+        centre = torch.full((len(missing), width), torch.nan, dtype=torch.float64)
+        if missing[:, column].any():
+            reads_columns = rows.model.decoder.order is not None
+            cell = (_drawn_cell if reads_columns else cell_of)(alone, column)
+            is_count = rows.columns.kinds[column].support == "count"
+            centre = _centre(cell, is_count=is_count)
+        answers.append(centre)
+    return tuple(answers)
+
+
+def _centre(cell: CellDistribution, *, is_count: bool = False) -> Tensor:
+    log_mass = cell.log_mass()
+    if log_mass is not None:
+        return log_mass.exp().double()
+    if is_count:
+        return cell.quantile(HALF).floor()
+    return cell.mean().double()[:, None]
+
+
+def _centres_of_companion(reader: RowReader, table: Array, column: int) -> Array:
+    """Return what the companion expects of a cell of rows, as `_centre` has it.
+
+    Rows that lack the same cells are cheaper together.
+    """
+    companion = reader.companion
+    assert companion is not None
+    own = companion.columns.column(column)
+    order = np.lexsort(np.isnan(table).T)
+    parts = [
+        _centre(MappedCells(companion.cell(table[rows], column), own)).numpy()
+        for rows in np.split(order, range(AT_ONCE, len(order), AT_ONCE))
+    ]
+    centres = np.concatenate(parts)
+    return centres[np.argsort(order)]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Rows with missing cells, and all that is known of what is missing."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from skvae.evidence import PosteriorDraws
 from skvae.model import VAE, ClosedFormPart
+from skvae.model.cells import CellDistribution
 from skvae.tables.columns import RowMap
 from skvae.tables.companion import CompanionDensity
 from skvae.typing import Array, Index
@@ -68,6 +69,16 @@ class ConditionalRows:
     def shares(self) -> Tensor:
         """Return the shares of latent part, background and companion, (3, B)."""
         return self.closed_form.shares(self.draws.log_evidence)
+
+    def without_companion(self) -> "ConditionalRows":
+        """Return the rows as the model has them alone."""
+        own = self.closed_form.own()
+        return replace(self, companion=None, closed_form=own)
+
+    def companion_cell(self, column: int, rows: Tensor) -> CellDistribution:
+        """Return what the companion says of a cell of some rows, in its units."""
+        assert self.companion is not None
+        return self.companion.cell(self.table[rows.cpu().numpy()], column)
 
     @cached_property
     def filled(self) -> Tensor:

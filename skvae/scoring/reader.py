@@ -42,7 +42,7 @@ from skvae.typing import Array
 __all__ = ["RowReader"]
 
 MOST_IN_SINGLE = 1e3  # model units
-ASKED_AT_ONCE = 1024  # rows
+DRAWS_OF_ANSWERS = 256
 
 
 @dataclass(frozen=True)
@@ -264,6 +264,7 @@ class RowReader:
         rows: Array,
         seed: int,
         question: Callable[[ConditionalRows], tuple[Tensor, ...]],
+        n_draws: int = DRAWS_OF_ANSWERS,
     ) -> tuple[Array, ...]:
         """Answer a question about what is missing in rows.
 
@@ -276,6 +277,8 @@ class RowReader:
         question : callable
             Maps some rows to tensors with a first axis of rows. What it makes of a row
             must depend on that row alone.
+        n_draws : int, default=256
+            Weighted draws of each row's latents.
 
         Returns
         -------
@@ -286,15 +289,15 @@ class RowReader:
         single = self.model
         if single.reads_in_single:
             single = copy.deepcopy(single).float()
-        for block in self._blocks(rows, seed, ASKED_AT_ONCE):
+        for block in self._blocks(rows, seed):
             near = ~(block.x.abs() > MOST_IN_SINGLE).any(1)
             near &= single is not self.model
             answers = []
             for chosen, model in ((near, single), (~near, self.model)):
                 index = chosen.nonzero().squeeze(1)
                 if len(index):
-                    numbers = begin + index
-                    answer = self._ask(model, block[index], numbers, question)
+                    of_some = block[index], begin + index
+                    answer = self._ask(model, *of_some, question, n_draws)
                     answers.append((index, *answer))
             index, *joined = (torch.cat(part) for part in zip(*answers, strict=True))
             parts.append([part[index.argsort()].cpu().numpy() for part in joined])
@@ -307,6 +310,7 @@ class RowReader:
         block: _Block,
         numbers: Tensor,
         question: Callable[[ConditionalRows], tuple[Tensor, ...]],
+        n_draws: int,
     ) -> tuple[Tensor, ...]:
         """Answer a question about the rows of a block, by a model of some precision."""
         x = block.x.to(next(model.parameters()).dtype)
@@ -325,7 +329,7 @@ class RowReader:
                 )
             )
 
-        return ask_posteriors(model, x, RowNoise(block.key), of_some)
+        return ask_posteriors(model, x, RowNoise(block.key), of_some, n_draws)
 
     @reading_state()
     def bounds(self, rows: Array, n_samples: Sequence[int], seed: int) -> Bounds:
