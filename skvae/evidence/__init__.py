@@ -10,7 +10,7 @@ from skvae.evidence.adaptive import (
 from skvae.evidence.blocks import filled_rows
 from skvae.evidence.bounds import importance_bounds
 from skvae.evidence.decisions import estimate_sides
-from skvae.evidence.noise import RowNoise, row_hash
+from skvae.evidence.noise import RowNoise, row_hash, seeds_of_repetitions
 from skvae.evidence.posterior import PosteriorDraws, ask_posteriors
 from skvae.evidence.proposals import (
     DefensiveProposal,
@@ -46,4 +46,5 @@ __all__ = [
     "filled_rows",
     "importance_bounds",
     "row_hash",
+    "seeds_of_repetitions",
 ]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from skvae.model.cell_noise import GeneratorPerRow
 
-__all__ = ["RowNoise", "row_hash"]
+__all__ = ["RowNoise", "row_hash", "seeds_of_repetitions"]
 
 Words = NDArray[np.uint64]
 
@@ -33,15 +33,15 @@ def _mix(h: Words) -> Words:
     return h ^ (h >> np.uint64(31))
 
 
-def row_hash(rows: NDArray[np.float64], seed: int = 0) -> Words:
+def row_hash(rows: NDArray[np.float64], seed: int | Words = 0) -> Words:
     """Hash every row to a 64-bit word.
 
     Parameters
     ----------
     rows : ndarray of shape (B, D)
         Rows as the user gave them, as float64; NaN where a cell is missing.
-    seed : int, default=0
-        Another seed gives an unrelated hash.
+    seed : int or ndarray of uint64 of shape (B,), default=0
+        One for all rows, or one for each. Another seed gives an unrelated hash.
 
     References
     ----------
@@ -53,10 +53,45 @@ def row_hash(rows: NDArray[np.float64], seed: int = 0) -> Words:
     rows[np.isnan(rows)] = np.nan  # a NaN may have any sign and any of many bits
     bits = rows.view(np.uint64)
     with np.errstate(over="ignore"):
-        h = np.full(len(rows), seed % 2**64, dtype=np.uint64)
+        h = _seed_of_each(seed, len(rows))
         for column in bits.T:
             h = _mix((h + GOLDEN) ^ column)
     return h
+
+
+def _seed_of_each(seed: int | Words, n_rows: int) -> Words:
+    if isinstance(seed, np.ndarray):
+        return seed
+    return np.full(n_rows, seed % 2**64, dtype=np.uint64)
+
+
+def seeds_of_repetitions(rows: NDArray[np.float64], seed: int) -> Words:
+    """Return a seed for every row, such that equal rows have noise of their own.
+
+    The noise of a row is made from its cells and its seed: with one seed for all, the
+    missing cells of equal rows would be drawn alike, and all their draws were one.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (B, D)
+        Rows as the user gave them, as float64; NaN where a cell is missing.
+    seed : int
+        The seed of a row that no equal one stands before.
+
+    Returns
+    -------
+    seeds : ndarray of uint64 of shape (B,)
+        Depends on how many equal rows stand before a row, and on no other rows.
+    """
+    key = row_hash(rows)
+    order = key.argsort(kind="stable")
+    begins = np.r_[True, np.diff(key[order]) != 0]
+    place = np.arange(len(key))
+    n_before = np.empty(len(key), dtype=np.uint64)
+    n_before[order] = place - np.maximum.accumulate(np.where(begins, place, 0))
+    seeds = _seed_of_each(seed, len(key))
+    with np.errstate(over="ignore"):
+        return np.where(n_before == 0, seeds, _mix(seeds + n_before * GOLDEN))
 
 
 def _sobol(n_dims: int, begin: int, end: int) -> Tensor:

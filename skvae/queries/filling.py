@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skvae.evidence import seeds_of_repetitions
 from skvae.model.cells import CellDistribution, DiscreteCells
 from skvae.queries.cells import MappedCells, beside_closed_form, cell_of
 from skvae.scoring.conditionals import ConditionalRows
@@ -76,7 +77,7 @@ def draw_cells(reader: RowReader, table: Array, n_draws: int, seed: int) -> Arra
     Returns
     -------
     filled : ndarray of shape (n_draws, n, D)
-        Observed cells are as they were.
+        Observed cells are as they were. Equal rows get draws of their own.
     """
     n_features = reader.model.n_features
     filled = np.repeat(table[None, :, :n_features], n_draws, axis=0)
@@ -87,7 +88,8 @@ def draw_cells(reader: RowReader, table: Array, n_draws: int, seed: int) -> Arra
         def question(asked: ConditionalRows) -> tuple[Tensor]:
             return (_drawn(asked, n_draws),)
 
-        (drawn,) = reader.ask(table[rows], seed, question, N_DRAWS)
+        seeds = seeds_of_repetitions(table[rows], seed)
+        (drawn,) = reader.ask(table[rows], seeds, question, N_DRAWS)
         chosen = np.where(missing[rows], np.moveaxis(drawn, 1, 0), filled[:, rows])
         filled[:, rows] = chosen
     return filled

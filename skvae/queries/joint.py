@@ -70,7 +70,8 @@ class JointQueries:
         X : ndarray or DataFrame of shape (n_samples, n_features), or list of n_draws \
 of them
             In the container of X, with its index and dtypes. Observed cells are as they
-            were, and a row is filled in alike whatever the others are.
+            were, and a row is filled in alike whatever the others are; but of equal
+            rows, each gets draws of its own.
 
         Notes
         -----

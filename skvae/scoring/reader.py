@@ -262,7 +262,7 @@ class RowReader:
     def ask(
         self,
         rows: Array,
-        seed: int,
+        seed: int | NDArray[np.uint64],
         question: Callable[[ConditionalRows], tuple[Tensor, ...]],
         n_draws: int = DRAWS_OF_ANSWERS,
     ) -> tuple[Array, ...]:
@@ -272,8 +272,8 @@ class RowReader:
         ----------
         rows : ndarray of shape (n, columns)
             Rows, in the units of the input; missing cells are NaN.
-        seed : int
-            Each has noise of its own.
+        seed : int or ndarray of uint64 of shape (n,)
+            One for all rows, or one for each. Each seed has noise of its own.
         question : callable
             Maps some rows to tensors with a first axis of rows. What it makes of a row
             must depend on that row alone.
@@ -345,10 +345,17 @@ class RowReader:
         return Bounds(tuple(n_samples), elbo, np.reshape(iwae, (len(n_samples), -1)))
 
     def _blocks(
-        self, rows: Array, seed: int, at_once: int = ROWS_AT_ONCE
+        self,
+        rows: Array,
+        seed: int | NDArray[np.uint64],
+        at_once: int = ROWS_AT_ONCE,
     ) -> Iterator[_Block]:
         """Yield the rows as the model reads them."""
+        begin = 0
         for block in row_blocks(rows, at_once):
+            end = begin + len(block)
+            own = seed[begin:end] if isinstance(seed, np.ndarray) else seed
+            begin = end
             u, log_jacobian = self.columns.to_model(block)
             x = self.tensor(u)
             closed_form = closed_form_of(self.model, x)
@@ -358,7 +365,7 @@ class RowReader:
                 filled = filled_rows(len(x), x.device)
                 log_p, broad = self.tensor(known)[:, filled]
                 closed_form = closed_form.with_companion(log_p, broad, companion.weight)
-            yield _Block(block, x, log_jacobian, row_hash(block, seed), closed_form)
+            yield _Block(block, x, log_jacobian, row_hash(block, own), closed_form)
 
     @reading_state()
     def embed(self, rows: Array) -> Array:

@@ -5,10 +5,11 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
+from numpy.testing import assert_array_equal
 from scipy.stats import kstest
 from torch import Tensor
 
-from skvae.evidence import RowNoise, row_hash
+from skvae.evidence import RowNoise, row_hash, seeds_of_repetitions
 
 FALSE_ALARM = 1e-4  # of one goodness-of-fit test, with other rows
 LIKE = torch.zeros(1, dtype=torch.float64)
@@ -250,3 +251,15 @@ def test_quasi_random_points_integrate_better_than_random_ones(
         errors.append(error.square().mean().sqrt().item())
     assert errors[0] < deviation / 2
     assert errors[1] == pytest.approx(deviation, rel=0.1)
+
+
+def test_equal_rows_have_seeds_of_their_own_and_others_the_one_they_are_given() -> None:
+    a, b, c = [1.0, np.nan], [2.0, 0.0], [1.0, 0.0]
+    seeds = seeds_of_repetitions(np.array([a, b, a, c, a, b]), 7)
+    assert_array_equal(seeds[[0, 1, 3]], 7)
+    assert len(set(seeds[[0, 2, 4]].tolist())) == 3
+    assert seeds[5] == seeds[2]  # each is the second of its kind
+    # What stands after a row, and other rows before it, do not matter.
+    assert_array_equal(
+        seeds_of_repetitions(np.array([b, c, a, a]), 7)[2:], seeds[[0, 2]]
+    )
