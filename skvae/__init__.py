@@ -16,6 +16,7 @@ from skvae.evidence import (
     QuadratureProposal,
     RefinedProposal,
 )
+from skvae.imputation import DensityImputer
 from skvae.model.backgrounds import (
     BackgroundSpec,
     IndependentBackground,
@@ -82,6 +83,7 @@ __all__ = [
     "DefensiveProposal",
     "DensityClassifier",
     "DensityComparison",
+    "DensityImputer",
     "DensityOutlierDetector",
     "Diagnosis",
     "DiagonalPosterior",

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from sklearn.base import BaseEstimator, clone
+from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import get_tags
@@ -31,6 +32,7 @@ from skvae import (
     AutoregressiveDecoder,
     ConditionalVAEDensity,
     DensityClassifier,
+    DensityImputer,
     DensityOutlierDetector,
     DistilledDensity,
     FullPosterior,
@@ -148,6 +150,12 @@ DISTILLED = [
     ),
 ]
 
+IMPUTERS = [
+    DensityImputer(GaussianMixture()),
+    DensityImputer(GaussianMixture(), sample_posterior=True, add_indicator=True),
+    DensityImputer(VAEDensity(**FAST), keep_empty_features=True),
+]
+
 NOT_YIELDED = [
     check_set_output_transform,
     check_set_output_transform_pandas,
@@ -215,6 +223,13 @@ def test_estimator_checks_of_distilled_densities_pass(
     check(estimator)
 
 
+@parametrize_with_checks(IMPUTERS)
+def test_estimator_checks_of_imputers_pass(
+    estimator: DensityImputer, check: Callable[[Any], None]
+) -> None:
+    check(estimator)
+
+
 def test_every_public_estimator_is_checked() -> None:
     public = {
         value
@@ -230,6 +245,7 @@ def test_every_public_estimator_is_checked() -> None:
         *DETECTORS,
         *STACKS,
         *DISTILLED,
+        *IMPUTERS,
     ]
     assert {type(estimator) for estimator in checked} == public
 
@@ -239,7 +255,14 @@ def test_every_public_estimator_is_checked() -> None:
 @pytest.mark.filterwarnings("ignore:There is one row of class")
 @pytest.mark.parametrize(
     "estimator",
-    [CONDITIONAL[0], CLASSIFIERS[0], DETECTORS[0], STACKS[0], DISTILLED[0]],
+    [
+        CONDITIONAL[0],
+        CLASSIFIERS[0],
+        DETECTORS[0],
+        STACKS[0],
+        DISTILLED[0],
+        IMPUTERS[0],
+    ],
     ids=lambda estimator: type(estimator).__name__,
 )
 def test_check_estimator_passes_without_expected_failures(
@@ -284,6 +307,16 @@ def test_checks_that_check_estimator_does_not_yield_pass(
 ) -> None:
     # They are about columns' names and containers, which no pilot reads.
     check("VAEDensity", clone(CONFIGURATIONS[index]).set_params(decoder="mlp"))
+
+
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names:UserWarning")
+@pytest.mark.filterwarnings("ignore:X has feature names, but:UserWarning")
+@pytest.mark.parametrize("check", NOT_YIELDED, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("index", range(len(IMPUTERS)))
+def test_checks_that_check_estimator_does_not_yield_pass_for_imputers(
+    index: int, check: Callable[[str, Any], None]
+) -> None:
+    check("DensityImputer", clone(IMPUTERS[index]))
 
 
 @pytest.mark.parametrize("estimator", CONFIGURATIONS)
