@@ -254,8 +254,8 @@ class RowReader:
                 estimate = estimate_sides(model, *of_rows, threshold[index])
             for name, value in vars(estimate).items():
                 values = value.cpu().numpy()
-                empty = np.empty(len(x), values.dtype)
-                columns.setdefault(name, empty)[index.cpu().numpy()] = values
+                unfilled = np.empty(len(x), values.dtype)
+                columns.setdefault(name, unfilled)[index.cpu().numpy()] = values
         return columns
 
     @reading_state()

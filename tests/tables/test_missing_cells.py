@@ -314,6 +314,13 @@ def test_a_fit_is_that_of_the_rows_with_an_observed_cell(
             )
 
 
+def test_rows_without_an_observed_cell_score_zero_beside_others(table: Array) -> None:
+    density = VAEDensity(**QUICK, marginal_transform=None).fit(table)
+    scores = density.score_samples(np.insert(table[:5], 2, NAN, axis=0))
+    assert scores[2] == 0
+    assert_array_equal(np.delete(scores, 2), density.score_samples(table[:5]))
+
+
 def test_at_least_two_rows_have_an_observed_cell() -> None:
     density = VAEDensity(**QUICK)
     with pytest.raises(
