@@ -18,6 +18,9 @@ from skvae.model.decoders import DecoderSpec
 from skvae.model.likelihoods import LikelihoodSpec
 from skvae.model.posteriors import PosteriorSpec
 from skvae.model.priors import PriorSpec
+from skvae.queries.columns import column_numbers
+from skvae.queries.conditional import ConditionalDistribution
+from skvae.queries.filling import expected_cells
 from skvae.tables.checks import check_latents
 from skvae.tables.given import ADVICE, Given, fit_given
 from skvae.tables.output import asked_container
@@ -264,10 +267,8 @@ likelihood_, objective_, background_
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            What each target is conditional on.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            Targets.
+        X, y
+            As for `score_samples`.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the mean.
 
@@ -292,10 +293,8 @@ likelihood_, objective_, background_
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            What each target is conditional on.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            Targets.
+        X, y
+            As for `score_samples`.
         tol, max_samples, proposal, random_state
             As for `VAEDensity.evidence`.
 
@@ -325,10 +324,8 @@ likelihood_, objective_, background_
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            What each target is conditional on.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            Targets.
+        X, y
+            As for `score_samples`.
         n_samples : sequence of int, default=(1, 5, 50)
             Numbers K of the importance-weighted bounds.
         random_state : int, default=None
@@ -372,15 +369,61 @@ likelihood_, objective_, background_
         given = np.repeat(self._given_in_model_units(X), n_samples, axis=0)
         return self._draw(len(given), random_state, given)
 
+    def conditional(
+        self, X: ArrayLike, columns: str | int | Sequence[str | int] | None = None
+    ) -> ConditionalDistribution:
+        """Return the distribution of the targets given each row of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features)
+            What the targets are conditional on.
+        columns : str, int or sequence of them, default=None
+            Names or numbers of the targets that are asked for; None is all.
+
+        Returns
+        -------
+        conditional : ConditionalDistribution
+            With `mean`, `std`, `quantile`, `interval`, `cdf` and `pdf` of single
+            targets in closed form, and `log_prob` and `sample` of all together.
+        """
+        rows = self._without_targets(X)
+        names = self.schema_.names
+        asked = range(len(names)) if columns is None else columns
+        chosen = column_numbers(names, asked, "columns")
+
+        def log_density(rows: Array) -> Array:
+            asked = dict.fromkeys(("tol", "max_samples", "proposal", "random_state"))
+            return self._evidence(rows, **asked).log_density
+
+        return ConditionalDistribution(
+            self._reader(), rows, chosen, self.schema_, log_density
+        )
+
+    def predict(self, X: ArrayLike) -> Any:
+        """Return what is expected of the targets given each row of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features)
+            What the targets are conditional on.
+
+        Returns
+        -------
+        y : ndarray, Series or DataFrame of shape (n,) or (n, n_targets)
+            Means; of categories the most probable ones, of counts the medians.
+            `set_output` sets the container.
+        """
+        expected = expected_cells(self._reader(), self._without_targets(X), 0)
+        return self.schema_.decode(expected, asked_container(self))
+
     def encode(self, X: ArrayLike, y: ArrayLike) -> Array:
         """Return the encoder's mean latents of each row.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            What each target is conditional on.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            Targets.
+        X, y
+            As for `score_samples`.
 
         Returns
         -------
@@ -396,7 +439,7 @@ likelihood_, objective_, background_
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            What each target is conditional on.
+            As for `sample`.
         Z : array-like of shape (n_samples, n_components_)
             Latents.
 
@@ -439,6 +482,14 @@ likelihood_, objective_, background_
         given = self._coded(X)
         raw = read_target(y, type(self).__name__, self.schema_.layout)
         return given.beside(self.schema_.encode(raw))
+
+    def _without_targets(self, X: ArrayLike) -> Array:
+        """Return rows [missing y, coded x]."""
+        check_is_fitted(self)
+        given = self._coded(X)
+        return given.beside(
+            np.full((len(given.table), len(self.schema_.names)), np.nan)
+        )
 
     def _coded(self, X: ArrayLike) -> Given:
         raw = read_table(self, X, reset=False, advice=ADVICE)

@@ -21,9 +21,6 @@ from skvae.model.cell_noise import CellNoise
 
 __all__ = ["PosteriorDraws", "ask_posteriors"]
 
-# Effective sample size of the draws, as a share of their number, below which a better
-# proposal is tried.
-ENOUGH = 1 / 8
 MANY, FEW = 16, 4  # rows of a block
 
 
@@ -80,6 +77,7 @@ def ask_posteriors(
     noise: RowNoise,
     question: Callable[[Tensor, PosteriorDraws], tuple[Tensor, ...]],
     n_draws: int,
+    enough: float,
 ) -> tuple[Tensor, ...]:
     """Answer a question by weighted draws from the posterior of each row.
 
@@ -100,6 +98,9 @@ def ask_posteriors(
         rows. It is called in several threads.
     n_draws : int
         Number of draws of each row.
+    enough : float
+        Effective sample size of the draws, as a share of their number, below which a
+        better proposal is tried.
 
     Returns
     -------
@@ -121,7 +122,9 @@ def ask_posteriors(
         def of_block(
             block: Tensor, tried: Sequence[Proposal] = tried
         ) -> tuple[Tensor, ...]:
-            draws = _draws_of_block(model, x[block], noise[block], tried, n_draws)
+            draws = _draws_of_block(
+                model, x[block], noise[block], tried, n_draws, enough
+            )
             return question(block, draws)
 
         parts = in_threads(of_block, equal_blocks(rows, MANY, FEW))
@@ -137,6 +140,7 @@ def _draws_of_block(
     noise: RowNoise,
     proposals: Sequence[Proposal],
     n_draws: int,
+    enough: float,
 ) -> PosteriorDraws:
     """Draw from the proposals in turn, until the weights leave enough draws."""
     waiting = torch.arange(len(x), device=x.device)
@@ -153,7 +157,7 @@ def _draws_of_block(
             z[:, rows], log_w[:, rows] = draw.z, draw.log_w.double()
             key[rows.cpu().numpy()] = stream.key
         size = summarise(log_w[:, waiting]).effective_sample_size
-        waiting = waiting[size < ENOUGH * n_draws]
+        waiting = waiting[size < enough * n_draws]
         if not len(waiting):
             break
     return PosteriorDraws(z, log_w, RowNoise(key))

@@ -28,7 +28,8 @@ N_NODES = 64  # for expectations
 # Of the search for quantiles: first step, in model units, and where it ends, as a share
 # of the number and as a difference of probabilities.
 FIRST_STEP, MAX_DOUBLINGS, MAX_ITERATIONS = 0.1, 200, 120
-FINEST, SAME_SHARE = 1e-13, 1e-12
+FINEST, SAME_SHARE = 1e-12, 1e-10
+NEAR = 0.02  # of the spread: the first step from where the nodes have the quantile
 # Points and weights for the expectation of a function of a normal number.
 HERMITE = np.polynomial.hermite_e.hermegauss(3)
 MODES_AT_ONCE = 256
@@ -76,8 +77,8 @@ class CellDistribution(ABC):
         of the distribution function, or by bisection where that does not help.
         """
         q = q.double()
-        start = self.mean().double()[:, None].expand(-1, len(q)).contiguous()
-        low, high = (self._beyond(start, q, sign) for sign in (-1, 1))
+        start, step = self._guess(q)
+        low, high = (self._beyond(start, step, q, sign) for sign in (-1, 1))
         below, above = self._cdf(low), self._cdf(high)
         for iteration in range(MAX_ITERATIONS):
             width = high - low
@@ -99,9 +100,13 @@ class CellDistribution(ABC):
     def _cdf(self, t: Tensor) -> Tensor:
         return self.cdf(t).double()
 
-    def _beyond(self, start: Tensor, q: Tensor, sign: int) -> Tensor:
+    def _guess(self, q: Tensor) -> tuple[Tensor, Tensor]:
+        """Return where to begin to search, and first steps, (B, Q) each."""
+        start = self.mean().double()[:, None].expand(-1, len(q)).contiguous()
+        return start, torch.full_like(start, FIRST_STEP)
+
+    def _beyond(self, start: Tensor, step: Tensor, q: Tensor, sign: int) -> Tensor:
         """Return values whose distribution function is below q, or not below it."""
-        step = torch.full_like(start, FIRST_STEP)
         t = start + sign * step
         for _ in range(MAX_DOUBLINGS):
             short = (self._cdf(t) < q) == (sign > 0)
@@ -332,6 +337,18 @@ class MixtureCells(CellDistribution):
             .where(self.log_weight > -torch.inf, 0.0)
             .sum(1)
         )
+
+    def _guess(self, q: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the quantiles of the nodes, and a small share of their spread."""
+        values, log_weight = self.nodes()
+        values, order = values.sort(1)
+        below = log_weight.gather(1, order).softmax(1).cumsum(1)
+        place = torch.searchsorted(below, q.expand(len(below), -1).contiguous())
+        start = values.gather(1, place.clamp(max=values.shape[1] - 1))
+        ends = below.new_tensor([0.1, 0.9]).expand(len(below), -1).contiguous()
+        spread = values.gather(1, torch.searchsorted(below, ends)).diff(dim=1)
+        step = (NEAR * spread).clamp(min=1e-9) + 1e-9 * start.abs()
+        return start, step
 
     def nodes(self) -> tuple[Tensor, Tensor]:
         """Return the nodes of all parts."""

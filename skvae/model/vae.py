@@ -208,7 +208,7 @@ class VAE(nn.Module):
             return weight
         # The density that a cell was drawn from is a proposal, which gradients do not
         # see, and cancels from the weight; its factor in p(x, z) has a gradient.
-        drawn = log_prob(~observed & _before_an_observed(observed, self.decoder.order))
+        drawn = log_prob(self.drawn_cells(x))
         return weight + drawn - drawn.detach()
 
     def fill_in(
@@ -251,9 +251,7 @@ class VAE(nn.Module):
             kept = filled[:, rows, : self.n_features]
             filled[:, rows, : self.n_features] = kept.where(observed[rows], drawn)
             return filled
-        wanted = ~observed
-        if not trailing:
-            wanted &= _before_an_observed(observed, order)
+        wanted = ~observed if trailing else self.drawn_cells(x)
         for column in order.tolist():
             rows = wanted[:, column].nonzero().squeeze(1)
             if len(rows):
@@ -262,6 +260,13 @@ class VAE(nn.Module):
                     drawn = cells.draw(self.likelihood, raw, rows)
                 filled[:, rows, column] = drawn[..., column]
         return filled
+
+    def drawn_cells(self, x: Tensor) -> Tensor:
+        """Return which missing cells (B, D) a likelihood weighting has to draw."""
+        observed = ~x[:, : self.n_features].isnan()
+        if self.decoder.order is None:
+            return torch.zeros_like(observed)
+        return ~observed & _before_an_observed(observed, self.decoder.order)
 
     def raw_of_each(self, x: Tensor, z: Tensor) -> Tensor:
         """Return raw parameters (K, B, P, D) where each draw has its own rows.
@@ -397,9 +402,8 @@ class VAE(nn.Module):
         return x[:, : self.n_features]
 
 
-def _before_an_observed(observed: Tensor, order: Tensor | None) -> Tensor:
+def _before_an_observed(observed: Tensor, order: Tensor) -> Tensor:
     """Return which cells (B, D) some observed cell of the row follows in the order."""
-    assert order is not None
     ordered = observed[:, order].flip(1).to(torch.int64).cumsum(1).flip(1)
     before = torch.zeros_like(observed)
     before[:, order] = (ordered - observed[:, order].to(torch.int64)) > 0

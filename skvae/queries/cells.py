@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from skvae.model.cell_noise import CellNoise
 from skvae.model.cells import CellDistribution, DiscreteCells, MixtureCells
 from skvae.queries.grid import GridCells
 from skvae.scoring.conditionals import ConditionalRows
@@ -13,9 +12,9 @@ from skvae.tables.columns import ColumnMap
 
 __all__ = ["MappedCells", "beside_closed_form", "cell_of"]
 
-# Where a cell has to be tried at values: draws of each row's latents, values at first,
-# and values where the mass is.
-N_TRIED_DRAWS = 64
+# Where a cell has to be tried at values: draws of each row's latents, for numbers and
+# for categories; numbers at first, and where the mass is.
+N_TRIED_DRAWS, N_DRAWS_OF_CATEGORIES = 96, 512
 N_COARSE, N_FINE = 33, 65
 NEGLIGIBLE = 1e-5  # mass beyond the fine values, on each side
 MARGIN = 0.5  # of the range of the draws, on each side, that the coarse values cover
@@ -132,33 +131,47 @@ def _latent_cell(rows: ConditionalRows, column: int) -> CellDistribution:
 def _tried_cell(rows: ConditionalRows, column: int) -> CellDistribution:
     r"""Return the distribution by the likelihood of the row at values of the cell.
 
-    .. math:: p(v \mid o) = E_{z \mid o} \frac{p(o, v \mid z)}{p(o \mid z)}
+    .. math:: p(v \mid o) \propto \sum_k \tilde w_k\, p(v \mid x_{<}, z_k) \prod_{j >}
+              \frac{p(x_j \mid x_{<j}, v, z_k)}{p(x_j \mid x_{<j}, x_k, z_k)}
+
+    The weights belong to rows that are filled in, with x_k in the place of v, as far as
+    there are observed cells.
     """
-    model, draws = rows.model, rows.draws
-    index = draws.resampled(N_TRIED_DRAWS)
-    z = draws.z.take_along_dim(index[..., None], 0)
+    model, draws, n_values = rows.model, rows.draws, rows.n_values(column)
+    n_draws = N_TRIED_DRAWS if n_values is None else N_DRAWS_OF_CATEGORIES
+    index = draws.resampled(n_draws)[..., None]
+    z = draws.z.take_along_dim(index, 0)
+    filled = rows.filled.take_along_dim(index, 0)
+    order = model.decoder.order
+    assert order is not None
+    rank = order.argsort()
+    counted = ~rows.missing | model.drawn_cells(rows.x)
+    counted &= rank > rank[column]
 
-    def cells() -> CellNoise:
-        return draws.noise.stream(2).cells()
+    def log_prob(x: Tensor) -> Tensor:
+        """Return the log-density of every cell, (K, B, D)."""
+        raw = model.raw_of_each(x, z).flatten(0, 1)[None]
+        cells = x[..., : model.n_features]
+        each = model.likelihood.column_log_prob(cells.flatten(0, 1), raw)
+        return each.view(cells.shape).double()
 
-    before = model.log_likelihood(rows.x, z, cells()).double()
+    before = log_prob(filled)
 
     def log_density(values: Tensor) -> Tensor:
-        """Return the log-density at values (B, G), shape (B, G)."""
+        """Return the log-density at values (B, G), up to a constant, (B, G)."""
         at = []
         for value in values.T:
-            x = rows.x.clone()
-            x[:, column] = value.to(x)
-            ratio = model.log_likelihood(x, z, cells()).double() - before
-            at.append(ratio.logsumexp(0))
+            x = filled.clone()
+            x[..., column] = value.to(x)
+            found = log_prob(x)
+            later = (found - before).where(counted, 0.0).sum(-1)
+            at.append((found[..., column] + later).logsumexp(0))
         return torch.stack(at, 1)
 
-    n_values = rows.n_values(column)
     if n_values is not None:
         values = torch.arange(n_values, dtype=torch.float64).expand(len(rows.x), -1)
-        log_mass = log_density(values)
-        return DiscreteCells(log_mass.log_softmax(1))
-    drawn = model.fill_in(rows.x, z, cells(), trailing=True)[..., column].double()
+        return DiscreteCells(log_density(values).log_softmax(1))
+    drawn = filled[..., column].double()
     low, high = drawn.amin(0), drawn.amax(0)
     margin = MARGIN * (high - low).clamp(min=1e-3)
     coarse = _between(low - margin, high + margin, N_COARSE)

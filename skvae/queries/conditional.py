@@ -31,7 +31,7 @@ class ConditionalDistribution:
     .. math:: p(x_d \mid o) = \sum_k \tilde w_k\, p(x_d \mid z_k), \qquad
               \tilde w_k \propto \frac{p(o \mid z_k)\, p(z_k)}{q(z_k)},
 
-    of the likelihood's own distributions at 256 weighted draws of the latents, beside
+    of the likelihood's own distributions at 512 weighted draws of the latents, beside
     those of background and companion: cdf, quantiles and density belong to one
     another exactly, and are the same at every call. (Where an autoregressive decoder
     reads columns after this one, the density is known at 65 values, and linear between

@@ -15,7 +15,7 @@ from skvae.typing import Array
 
 __all__ = ["draw_cells", "expected_cells"]
 
-N_DRAWS = 128  # of the latents of each row
+N_DRAWS, ENOUGH = 256, 0.125  # of the latents of each row, as `RowReader.ask` has it
 AT_ONCE = 256  # rows
 # Of a row's density: a companion with less has no say in what is expected.
 MINDED_SHARE = 0.1
@@ -48,7 +48,7 @@ def expected_cells(reader: RowReader, table: Array, seed: int) -> Array:
     rows = np.flatnonzero(missing.any(1))
     if not len(rows):
         return filled
-    answers = reader.ask(table[rows], seed, _centres, N_DRAWS)
+    answers = reader.ask(table[rows], seed, _centres, N_DRAWS, ENOUGH)
     share, centres = answers[0], answers[1:]
     for column in np.flatnonzero(missing.any(0)).tolist():
         of_column = missing[rows, column]
@@ -89,7 +89,7 @@ def draw_cells(reader: RowReader, table: Array, n_draws: int, seed: int) -> Arra
             return (_drawn(asked, n_draws),)
 
         seeds = seeds_of_repetitions(table[rows], seed)
-        (drawn,) = reader.ask(table[rows], seeds, question, N_DRAWS)
+        (drawn,) = reader.ask(table[rows], seeds, question, N_DRAWS, ENOUGH)
         chosen = np.where(missing[rows], np.moveaxis(drawn, 1, 0), filled[:, rows])
         filled[:, rows] = chosen
     return filled

@@ -42,7 +42,7 @@ from skvae.typing import Array
 __all__ = ["RowReader"]
 
 MOST_IN_SINGLE = 1e3  # model units
-DRAWS_OF_ANSWERS = 256
+DRAWS_OF_ANSWERS, ENOUGH = 512, 0.25
 
 
 @dataclass(frozen=True)
@@ -265,6 +265,7 @@ class RowReader:
         seed: int | NDArray[np.uint64],
         question: Callable[[ConditionalRows], tuple[Tensor, ...]],
         n_draws: int = DRAWS_OF_ANSWERS,
+        enough: float = ENOUGH,
     ) -> tuple[Array, ...]:
         """Answer a question about what is missing in rows.
 
@@ -277,8 +278,11 @@ class RowReader:
         question : callable
             Maps some rows to tensors with a first axis of rows. What it makes of a row
             must depend on that row alone.
-        n_draws : int, default=256
+        n_draws : int, default=512
             Weighted draws of each row's latents.
+        enough : float, default=0.25
+            Effective sample size, as a share of these, below which better proposals are
+            tried.
 
         Returns
         -------
@@ -297,7 +301,7 @@ class RowReader:
                 index = chosen.nonzero().squeeze(1)
                 if len(index):
                     of_some = block[index], begin + index
-                    answer = self._ask(model, *of_some, question, n_draws)
+                    answer = self._ask(model, *of_some, question, n_draws, enough)
                     answers.append((index, *answer))
             index, *joined = (torch.cat(part) for part in zip(*answers, strict=True))
             parts.append([part[index.argsort()].cpu().numpy() for part in joined])
@@ -311,6 +315,7 @@ class RowReader:
         numbers: Tensor,
         question: Callable[[ConditionalRows], tuple[Tensor, ...]],
         n_draws: int,
+        enough: float,
     ) -> tuple[Tensor, ...]:
         """Answer a question about the rows of a block, by a model of some precision."""
         x = block.x.to(next(model.parameters()).dtype)
@@ -329,7 +334,8 @@ class RowReader:
                 )
             )
 
-        return ask_posteriors(model, x, RowNoise(block.key), of_some, n_draws)
+        noise = RowNoise(block.key)
+        return ask_posteriors(model, x, noise, of_some, n_draws, enough)
 
     @reading_state()
     def bounds(self, rows: Array, n_samples: Sequence[int], seed: int) -> Bounds:
