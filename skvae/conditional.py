@@ -349,7 +349,7 @@ likelihood_, objective_, background_
         Parameters
         ----------
         X : array-like of shape (n, n_features)
-            What the targets are conditional on.
+            As for `predict`.
         n_samples : int, default=1
             Number of targets for each row of X.
         random_state : int, RandomState instance or None, default=None
@@ -379,25 +379,22 @@ likelihood_, objective_, background_
         X : array-like of shape (n, n_features)
             What the targets are conditional on.
         columns : str, int or sequence of them, default=None
-            Names or numbers of the targets that are asked for; None is all.
+            Which targets are asked for; None is all.
 
         Returns
         -------
         conditional : ConditionalDistribution
-            With `mean`, `std`, `quantile`, `interval`, `cdf` and `pdf` of single
-            targets in closed form, and `log_prob` and `sample` of all together.
+            With quantiles, intervals and densities of single targets, and draws.
         """
         rows = self._without_targets(X)
         names = self.schema_.names
         asked = range(len(names)) if columns is None else columns
         chosen = column_numbers(names, asked, "columns")
 
-        def log_density(rows: Array) -> Array:
-            asked = dict.fromkeys(("tol", "max_samples", "proposal", "random_state"))
-            return self._evidence(rows, **asked).log_density
-
+        usual = dict.fromkeys(("tol", "max_samples", "proposal", "random_state"))
         return ConditionalDistribution(
-            self._reader(), rows, chosen, self.schema_, log_density
+            *(self._reader(), rows, chosen, self.schema_),
+            lambda rows: self._evidence(rows, **usual).log_density,
         )
 
     def predict(self, X: ArrayLike) -> Any:
@@ -412,7 +409,6 @@ likelihood_, objective_, background_
         -------
         y : ndarray, Series or DataFrame of shape (n,) or (n, n_targets)
             Means; of categories the most probable ones, of counts the medians.
-            `set_output` sets the container.
         """
         expected = expected_cells(self._reader(), self._without_targets(X), 0)
         return self.schema_.decode(expected, asked_container(self))
@@ -477,7 +473,6 @@ likelihood_, objective_, background_
         )
 
     def _read(self, X: ArrayLike, y: ArrayLike) -> Array:
-        """Return rows [y, coded x]; raise if they are not this model's."""
         check_is_fitted(self)
         given = self._coded(X)
         raw = read_target(y, type(self).__name__, self.schema_.layout)
