@@ -339,10 +339,7 @@ likelihood_, objective_, background_
         return self._bounds(self._read(X, y), n_samples, random_state)
 
     def sample(
-        self,
-        X: ArrayLike,
-        n_samples: int = 1,
-        random_state: RandomState = None,
+        self, X: ArrayLike, n_samples: int = 1, random_state: RandomState = None
     ) -> Any:
         """Draw targets from the densities given each row of X.
 
@@ -377,7 +374,7 @@ likelihood_, objective_, background_
         Parameters
         ----------
         X : array-like of shape (n, n_features)
-            What the targets are conditional on.
+            As for `predict`.
         columns : str, int or sequence of them, default=None
             Which targets are asked for; None is all.
 
@@ -410,8 +407,10 @@ likelihood_, objective_, background_
         y : ndarray, Series or DataFrame of shape (n,) or (n, n_targets)
             Means; of categories the most probable ones, of counts the medians.
         """
-        expected = expected_cells(self._reader(), self._without_targets(X), 0)
-        return self.schema_.decode(expected, asked_container(self))
+        rows = self._without_targets(X)
+        return self.schema_.decode(
+            expected_cells(self._reader(), rows, 0), asked_container(self)
+        )
 
     def encode(self, X: ArrayLike, y: ArrayLike) -> Array:
         """Return the encoder's mean latents of each row.
