@@ -174,8 +174,9 @@ class _DrawnCells(CellDistribution):
 def _drawn_cell(rows: ConditionalRows, column: int) -> CellDistribution:
     """Return the distribution of a cell by draws, where the decoder reads columns."""
     n_values = rows.n_values(column)
-    values = rows.filled[..., column].double().T
-    cell: CellDistribution = _DrawnCells(values, rows.draws.log_weight.T)
+    values = rows.filled[..., column].double().T.contiguous()
+    log_weight = rows.draws.log_weight.T.contiguous()
+    cell: CellDistribution = _DrawnCells(values, log_weight)
     if n_values is not None:
         codes = torch.arange(n_values, dtype=torch.float64).expand(len(values), -1)
         cell = DiscreteCells(cell.log_prob(codes))

@@ -172,8 +172,12 @@ def _reconstruction_error(
     """Return the root mean square error in units of the column's spread.
 
     Of categories: the root of how many are wrong, in units of how many would be if
-    all were the most frequent one.
+    all were the most frequent one. Missing cells do not count.
     """
+    observed = ~np.isnan(column)
+    column, reconstruction = column[observed], reconstruction[observed]
+    if not len(column):
+        return math.nan
     if support == "category":
         wrong = (reconstruction != column).astype(float)
         spread = math.sqrt(

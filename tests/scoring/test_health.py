@@ -449,7 +449,7 @@ def test_partly_fitted_density(table: np.ndarray) -> None:
     [
         (np.ones((5, 4)), "4 features"),
         (np.ones(3), "1D"),
-        (np.full((5, 3), np.nan), "Input X contains NaN in column 0"),
+        (np.full((5, 3), np.inf), "Input X contains infinity in column 0"),
         (np.empty((0, 3)), "0 sample"),
         ([["a", "b", "c"]], "convert"),
     ],

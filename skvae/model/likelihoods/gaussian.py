@@ -216,7 +216,7 @@ class GaussianLikelihoodModule(LikelihoodModule):
         mean = self.mean(raw)
         scale = self.scale(raw[..., 1:, :]).expand_as(mean)
         modes = (part[..., column].double().T for part in (mean, scale))
-        return GaussianCells(log_weight.T, *modes)
+        return GaussianCells(*(part.contiguous() for part in (log_weight.T, *modes)))
 
     def floor_share(self, raw: Tensor, factor: float) -> Tensor | None:
         """Return 1 where σ is near the floor and 0 elsewhere."""

@@ -72,8 +72,8 @@ class NegativeBinomialLikelihoodModule(LikelihoodModule):
 
     def cell(self, raw: Tensor, log_weight: Tensor, column: int) -> CountCells:
         """Return mixtures of negative binomial distributions."""
-        log_mean, log_size = (part[..., column].T for part in self._split(raw))
-        return CountCells(log_weight.T, log_mean, log_size)
+        modes = (part[..., column].T for part in self._split(raw))
+        return CountCells(*(part.contiguous() for part in (log_weight.T, *modes)))
 
     def mean(self, raw: Tensor) -> Tensor:
         """Return m."""

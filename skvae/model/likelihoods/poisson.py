@@ -60,7 +60,8 @@ class PoissonLikelihoodModule(LikelihoodModule):
 
     def cell(self, raw: Tensor, log_weight: Tensor, column: int) -> CountCells:
         """Return mixtures of Poisson distributions."""
-        return CountCells(log_weight.T, self.log_mean(raw[..., 0, :])[..., column].T)
+        log_mean = self.log_mean(raw[..., 0, :])[..., column].T
+        return CountCells(log_weight.T.contiguous(), log_mean.contiguous())
 
     def mean(self, raw: Tensor) -> Tensor:
         """Return m."""

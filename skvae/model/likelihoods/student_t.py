@@ -141,7 +141,8 @@ class StudentTLikelihoodModule(LikelihoodModule):
         """Return mixtures of t distributions."""
         parts = (self.mean(raw), self._scale(raw))
         modes = (part[..., column].double().T for part in parts)
-        return StudentTModes(log_weight.T, *modes, float(self._df()[column]))
+        each = (part.contiguous() for part in (log_weight.T, *modes))
+        return StudentTModes(*each, float(self._df()[column]))
 
     def floor_share(self, raw: Tensor, factor: float) -> Tensor:
         """Return 1 where σ is near the floor and 0 elsewhere."""
