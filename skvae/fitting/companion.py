@@ -15,7 +15,7 @@ from skvae.typing import Array, Index, Mask
 __all__ = ["CandidateCompanion", "fit_companion"]
 
 MAX_ROWS = 20_000  # that the companion is fitted to
-# Above as many rows, those that validate the training judge the companion, too, and
+# Above as many rows, only those that validate the training judge the companion, and
 # below, the rows of every fold.
 MANY_ROWS = 1000
 N_FOLDS = 5
@@ -128,7 +128,9 @@ def fit_companion(
         least_floor=FINEST,
     )
     u, log_jacobian = columns.to_model(rows)
-    held_out = _folds(valid[numbers] > 0, generator)
+    # Parts take several times as long to fit to rows with gaps: one fold has to do.
+    many = len(numbers) > MANY_ROWS or bool(np.isnan(rows).any())
+    held_out = _folds(valid[numbers] > 0, generator, others=not many)
     summary = CompanionTable(
         len(rows), torch.from_numpy(columns.floor), table.schema.kinds
     )
@@ -152,8 +154,10 @@ def _numbers(valid: Array, generator: torch.Generator) -> Index:
     return np.sort(np.concatenate([judging, others]))
 
 
-def _folds(validates: Mask, generator: torch.Generator) -> Mask:
+def _folds(validates: Mask, generator: torch.Generator, *, others: bool) -> Mask:
     """Return which rows each fold holds out; the first has those that validate.
+
+    The others are in further folds if that is asked for, or if none validate.
 
     Rows count once however often they are drawn, so that few distinct rows may all
     validate: then nothing would be left to fit to, and all are divided alike.
@@ -161,7 +165,7 @@ def _folds(validates: Mask, generator: torch.Generator) -> Mask:
     if 2 * validates.sum() > len(validates):
         validates = np.zeros_like(validates)
     folds = [validates] if validates.any() else []
-    if len(validates) <= MANY_ROWS or not folds:
+    if others or not folds:
         rest = np.flatnonzero(~validates)
         order = torch.randperm(len(rest), generator=generator).numpy()
         for some in np.array_split(rest[order], min(N_FOLDS, len(rest))):

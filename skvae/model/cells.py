@@ -42,6 +42,11 @@ class CellDistribution(ABC):
     Its results for a row depend on that row alone.
     """
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all values are whole numbers."""
+        return False
+
     @abstractmethod
     def log_prob(self, t: Tensor) -> Tensor:
         """Log-density, or log-mass, of values (B, T), shape (B, T), nats."""
@@ -83,6 +88,8 @@ class CellDistribution(ABC):
         for iteration in range(MAX_ITERATIONS):
             width = high - low
             active = (width > FINEST * (1 + start.abs())) & (above - below > SAME_SHARE)
+            if self.is_whole:
+                active = width > 0.5
             if not active.any():
                 break
             share = (q - below) / (above - below).clamp(min=1e-300)
@@ -95,7 +102,7 @@ class CellDistribution(ABC):
             above = torch.where(active & is_above, value, above)
             low = torch.where(active & ~is_above, middle, low)
             below = torch.where(active & ~is_above, value, below)
-        return high
+        return high.floor() if self.is_whole else high
 
     def _cdf(self, t: Tensor) -> Tensor:
         return self.cdf(t).double()
@@ -314,6 +321,11 @@ class MixtureCells(CellDistribution):
 
     log_weight: Tensor
     parts: Sequence[CellDistribution]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all values of all parts are whole numbers."""
+        return all(part.is_whole for part in self.parts)
 
     def log_prob(self, t: Tensor) -> Tensor:
         """Return the log-density, or log-mass, of the mixture."""

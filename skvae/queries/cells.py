@@ -35,6 +35,11 @@ class MappedCells(CellDistribution):
     part: CellDistribution
     column: ColumnMap
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all values are whole numbers."""
+        return self.part.is_whole
+
     def _to_model(self, t: Tensor) -> tuple[Tensor, Tensor]:
         u, log_slope = self.column.to_model(t.double().numpy())
         return torch.from_numpy(u), torch.from_numpy(log_slope)

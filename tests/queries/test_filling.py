@@ -125,7 +125,7 @@ def test_a_row_is_filled_in_alike_whatever_the_others_are(density: VAEDensity) -
 @pytest.fixture(scope="module")
 def mixed() -> pd.DataFrame:
     rng = np.random.default_rng(0)
-    n = 400
+    n = 220
     tall = rng.random(n) < 0.5
     frame = pd.DataFrame(
         {

@@ -47,6 +47,11 @@ class CountCells(CellDistribution):
     location: Tensor
     size: Tensor
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all values are whole numbers: they are."""
+        return True
+
     def log_prob(self, t: Tensor) -> Tensor:
         """Return the log-mass; that of a fraction or below zero is minus infinity."""
 

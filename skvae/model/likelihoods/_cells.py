@@ -116,6 +116,11 @@ class CountCells(CellDistribution):
     log_mean: Tensor
     log_size: Tensor | None = None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all values are whole numbers: they are."""
+        return True
+
     def log_prob(self, t: Tensor) -> Tensor:
         """Return the log-mass; that of a fraction or below zero is minus infinity."""
         possible = (t >= 0) & (t == t.floor())
