@@ -53,7 +53,7 @@ axes[0].vlines(place, low[order], high[order], color="#9ecae1", lw=3)
 axes[0].plot(place, given.mean()[order], "_", color="#08519c", ms=7)
 axes[0].plot(place, truth[order], ".", color="#d95f02")
 axes[0].set(xlabel="wine", ylabel=column, title="Missing cells: 90 % intervals")
-axes[0].legend(["mean", "truth"], loc="upper left", frameon=False)
+axes[0].legend(["90 % interval", "mean", "truth"], loc="upper left", frameon=False)
 
 # %%
 # The distribution of a column given others

@@ -16,7 +16,7 @@ from skvae.queries.filling import draw_cells, expected_cells
 from skvae.scoring.conditionals import ConditionalRows
 from skvae.scoring.reader import RowReader
 from skvae.tables.schema import TableSchema
-from skvae.typing import Array, RandomState
+from skvae.typing import Array
 
 __all__ = ["ConditionalDistribution"]
 
@@ -252,7 +252,7 @@ class ConditionalDistribution:
         together[:, self._columns] = numbers
         return self._log_density(together) - self._log_density(self._table)
 
-    def sample(self, n_samples: int = 1, random_state: RandomState = None) -> Any:
+    def sample(self, n_samples: int = 1, random_state: int | None = None) -> Any:
         """Draw the columns, those of a row together.
 
         Parameters

@@ -1,6 +1,6 @@
 """Questions that a joint density answers about its columns."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,21 +29,11 @@ class JointQueries:
 
     schema_: TableSchema
 
-    def _read(self, X: ArrayLike) -> Array:
-        """Return rows as numbers."""
-        raise NotImplementedError
-
-    def _reader(self) -> RowReader:
-        """Return the fitted model as it reads rows."""
-        raise NotImplementedError
-
-    def _evidence(self, rows: Array, **options: Any) -> Evidence:
-        """Return the evidence of rows of numbers."""
-        raise NotImplementedError
-
-    def _draw(self, n_samples: int, random_state: RandomState) -> Any:
-        """Draw rows."""
-        raise NotImplementedError
+    # What a density has besides.
+    _read: Callable[[ArrayLike], Array]
+    _reader: Callable[[], RowReader]
+    _evidence: Callable[..., Evidence]
+    _draw: Callable[..., Any]
 
     def impute(
         self,

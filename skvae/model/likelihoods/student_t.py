@@ -139,10 +139,12 @@ class StudentTLikelihoodModule(LikelihoodModule):
 
     def cell(self, raw: Tensor, log_weight: Tensor, column: int) -> StudentTModes:
         """Return mixtures of t distributions."""
-        parts = (self.mean(raw), self._scale(raw))
-        modes = (part[..., column].double().T for part in parts)
-        each = (part.contiguous() for part in (log_weight.T, *modes))
-        return StudentTModes(*each, float(self._df()[column]))
+        mean, scale = (
+            part[..., column].double().T.contiguous()
+            for part in (self.mean(raw), self._scale(raw))
+        )
+        df = float(self._df()[column])
+        return StudentTModes(log_weight.T.contiguous(), mean, scale, df)
 
     def floor_share(self, raw: Tensor, factor: float) -> Tensor:
         """Return 1 where σ is near the floor and 0 elsewhere."""
