@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -42,12 +43,12 @@ class PosteriorDraws:
     log_w: Tensor
     noise: RowNoise
 
-    @property
+    @cached_property
     def log_evidence(self) -> Tensor:
         """Estimate of log p(x) of the latent part, shape (B,)."""
         return summarise(self.log_w).log_density
 
-    @property
+    @cached_property
     def log_weight(self) -> Tensor:
         """Log of the weights that sum to one over the draws of a row, (K, B)."""
         return self.log_w.log_softmax(0)

@@ -1,5 +1,6 @@
 """The missing cells of rows, filled in: by what is expected, or by draws."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from skvae.model.cells import CellDistribution, DiscreteCells
 from skvae.queries.cells import MappedCells, beside_closed_form, cell_of
 from skvae.scoring.conditionals import ConditionalRows
 from skvae.scoring.reader import RowReader
-from skvae.typing import Array
+from skvae.typing import Array, Index
 
 __all__ = ["draw_cells", "expected_cells"]
 
@@ -85,14 +86,42 @@ def draw_cells(reader: RowReader, table: Array, n_draws: int, seed: int) -> Arra
     rows = np.flatnonzero(missing.any(1))
     if len(rows):
 
-        def question(asked: ConditionalRows) -> tuple[Tensor]:
-            return (_drawn(asked, n_draws),)
+        def question(asked: ConditionalRows) -> tuple[Tensor, Tensor, Tensor]:
+            return _drawn(asked, n_draws)
 
         seeds = seeds_of_repetitions(table[rows], seed)
-        (drawn,) = reader.ask(table[rows], seeds, question, N_DRAWS, ENOUGH)
+        drawn, is_companions, own_seed = reader.ask(
+            table[rows], seeds, question, N_DRAWS, ENOUGH
+        )
+        place, draw = np.nonzero(is_companions)
+        if len(place):
+            theirs = _completed(reader, table[rows[place]], own_seed[place, draw])
+            drawn[place, draw] = theirs
         chosen = np.where(missing[rows], np.moveaxis(drawn, 1, 0), filled[:, rows])
         filled[:, rows] = chosen
     return filled
+
+
+def _completed(reader: RowReader, table: Array, seeds: Array) -> Array:
+    """Return rows completed by the companion, each by a seed of its own."""
+    companion = reader.companion
+    assert companion is not None
+    return _in_parts(
+        table,
+        lambda rows: companion.complete(
+            table[rows], [torch.Generator().manual_seed(int(s)) for s in seeds[rows]]
+        ),
+    )
+
+
+def _in_parts(table: Array, function: Callable[[Index], Array]) -> Array:
+    """Apply a function of row numbers to some at a time, and join what it returns.
+
+    Rows that lack the same cells are cheaper together.
+    """
+    order = np.lexsort(np.isnan(table).T)
+    parts = [function(o) for o in np.split(order, range(AT_ONCE, len(order), AT_ONCE))]
+    return np.concatenate(parts)[np.argsort(order)]
 
 
 def _centres(rows: ConditionalRows) -> tuple[Tensor, ...]:
@@ -125,20 +154,15 @@ def _centre(cell: CellDistribution, *, is_count: bool = False) -> Tensor:
 
 
 def _centres_of_companion(reader: RowReader, table: Array, column: int) -> Array:
-    """Return what the companion expects of a cell of rows, as `_centre` has it.
-
-    Rows that lack the same cells are cheaper together.
-    """
+    """Return what the companion expects of a cell of rows, as `_centre` has it."""
     companion = reader.companion
     assert companion is not None
     own = companion.columns.column(column)
-    order = np.lexsort(np.isnan(table).T)
-    parts = [
-        _centre(MappedCells(companion.cell(table[rows], column), own)).numpy()
-        for rows in np.split(order, range(AT_ONCE, len(order), AT_ONCE))
-    ]
-    centres = np.concatenate(parts)
-    return centres[np.argsort(order)]
+
+    def centres(rows: Index) -> Array:
+        return _centre(MappedCells(companion.cell(table[rows], column), own)).numpy()
+
+    return _in_parts(table, centres)
 
 
 @dataclass(frozen=True)
@@ -183,8 +207,18 @@ def _drawn_cell(rows: ConditionalRows, column: int) -> CellDistribution:
     return beside_closed_form(rows, column, cell)
 
 
-def _drawn(rows: ConditionalRows, n_draws: int) -> Tensor:
-    """Draw the part that each filled row comes from, and the row from this part."""
+def _drawn(rows: ConditionalRows, n_draws: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw the part that each filled row comes from, and the row from this part.
+
+    Returns
+    -------
+    filled : Tensor of shape (B, n_draws, D)
+        In the units of the table.
+    is_companions : Tensor of bool of shape (B, n_draws)
+        Where the row is still to be drawn from the companion.
+    seed : Tensor of int of shape (B, n_draws)
+        By which.
+    """
     model, draws = rows.model, rows.draws
     index = draws.resampled(n_draws)[..., None]
     if model.decoder.order is None:
@@ -195,11 +229,12 @@ def _drawn(rows: ConditionalRows, n_draws: int) -> Tensor:
     filled = rows.to_table(u)
     uniform = draws.noise.stream(4).uniform(0, n_draws, 1)[..., 0].to(u.device)
     part = (uniform > rows.shares().cumsum(0)[:, None]).sum(0).clamp(max=2)
-    generators = draws.noise.generators(5)
     for draw, of_rows in enumerate(part):
-        for number, complete in enumerate((rows.by_background, rows.by_companion), 1):
-            some = (of_rows == number).nonzero().flatten()
-            if len(some):
-                own = [generators[row] for row in some.tolist()]
-                filled[draw, some] = complete(some, own)
-    return filled.transpose(0, 1)
+        some = (of_rows == 1).nonzero().flatten()
+        if len(some):
+            generators = draws.noise.stream(6 + draw).generators()
+            own = [generators[row] for row in some.tolist()]
+            filled[draw, some] = rows.by_background(some, own)
+    keys = [draws.noise.stream(6 + draw).key >> np.uint64(1) for draw in range(n_draws)]
+    seed = torch.from_numpy(np.stack(keys, 1).astype(np.int64))
+    return filled.transpose(0, 1), (part == 2).T, seed

@@ -111,11 +111,3 @@ class ConditionalRows:
         assert self.model.background is not None
         x = self.x[rows, : self.model.n_features]
         return self.to_table(self.model.background.complete(x, generators))
-
-    def by_companion(
-        self, rows: Tensor, generators: Sequence[torch.Generator]
-    ) -> Tensor:
-        """Return some rows with missing cells drawn from the companion, (b, D)."""
-        assert self.companion is not None
-        table = self.table[rows.cpu().numpy()]
-        return torch.from_numpy(self.companion.complete(table, generators))
