@@ -24,11 +24,11 @@ from sklearn.datasets import load_wine
 
 from skvae import VAEDensity
 
-wines = load_wine(as_frame=True).data
 columns = ["alcohol", "color_intensity", "hue", "flavanoids", "total_phenols"]
-complete = wines[columns]
+wines = load_wine()
+complete = wines.data[:, [wines.feature_names.index(name) for name in columns]]
 missing = np.random.default_rng(0).random(complete.shape) < 0.2
-gaps = complete.mask(missing)
+gaps = np.where(missing, np.nan, complete)
 
 density = VAEDensity(max_iter=100, random_state=0).fit(gaps)
 
@@ -38,11 +38,11 @@ density = VAEDensity(max_iter=100, random_state=0).fit(gaps)
 #
 # Each is of its own row: it is narrow where the other columns say much of the cell.
 
-column = "flavanoids"
-lost = gaps[column].isna()
+column = columns.index("flavanoids")
+lost = missing[:, column]
 given = density.conditional(gaps[lost], column)
 low, high = given.interval(0.9).T
-truth = complete.loc[lost, column].to_numpy()
+truth = complete[lost, column]
 held = np.mean((low <= truth) & (truth <= high))
 print(f"{held:.0%} of {len(truth)} cells are within their 90 % intervals")
 
@@ -52,7 +52,7 @@ place = np.arange(len(order))
 axes[0].vlines(place, low[order], high[order], color="#9ecae1", lw=3)
 axes[0].plot(place, given.mean()[order], "_", color="#08519c", ms=7)
 axes[0].plot(place, truth[order], ".", color="#d95f02")
-axes[0].set(xlabel="wine", ylabel=column, title="Missing cells: 90 % intervals")
+axes[0].set(xlabel="wine", ylabel="flavanoids", title="Missing cells: 90 % intervals")
 axes[0].legend(["90 % interval", "mean", "truth"], loc="upper left", frameon=False)
 
 # %%
@@ -61,14 +61,14 @@ axes[0].legend(["90 % interval", "mean", "truth"], loc="upper left", frameon=Fal
 #
 # What is not given is missing, too: here all columns but one.
 
-some = complete.iloc[:3].copy()
-some.loc[:, :] = np.nan
-some["flavanoids"] = [0.7, 2.0, 3.2]
-strength = density.conditional(some, "hue")
+values = [0.7, 2.0, 3.2]
+some = np.full((3, len(columns)), np.nan)
+some[:, column] = values
+hue = density.conditional(some, columns.index("hue"))
 grid = np.linspace(0.3, 1.8, 200)
-densities = strength.pdf(np.tile(grid, (3, 1)))
+densities = hue.pdf(np.tile(grid, (3, 1)))
 for value, curve, shade in zip(
-    some["flavanoids"], densities, ["#d95f02", "#7570b3", "#1b9e77"], strict=True
+    values, densities, ["#d95f02", "#7570b3", "#1b9e77"], strict=True
 ):
     axes[1].plot(grid, curve, color=shade, label=f"flavanoids = {value:g}")
 axes[1].set(xlabel="hue", ylabel="density", title="p(hue | flavanoids)")
@@ -98,4 +98,4 @@ print(f"Figure: {path}")
 # A completed table
 # -----------------
 
-print(density.impute(gaps).round(2).head())
+print(density.impute(gaps)[:5].round(2))
