@@ -5,7 +5,7 @@ from sklearn.utils import check_random_state
 
 from skvae.typing import RandomState
 
-__all__ = ["generator_from", "seed_from"]
+__all__ = ["generator_from", "seed_from", "seed_of_draws"]
 
 
 def seed_from(random_state: RandomState) -> int:
@@ -22,3 +22,8 @@ def generator_from(
     if random_state is None:
         return np.random.RandomState()
     return check_random_state(random_state)
+
+
+def seed_of_draws(random_state: int | None) -> int:
+    """Return the seed of draws that are the same at every call, for None as well."""
+    return 0 if random_state is None else 1 + int(random_state)

@@ -19,7 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.utils.validation import check_array
 
-from skvae.arguments.seeds import generator_from
+from skvae.arguments.seeds import generator_from, seed_of_draws
 from skvae.evidence import row_hash, seeds_of_repetitions
 from skvae.members.rows import in_container_of, take_rows
 from skvae.typing import Array, Index, Mask, Table
@@ -135,7 +135,7 @@ class ImputingMixture:
             for part in _parts(self.mixture, rows):
                 mean[np.ix_(part.numbers, part.missing)] = part.mean()
             return mean
-        seed = 0 if random_state is None else 1 + int(random_state)
+        seed = seed_of_draws(random_state)
         key = row_hash(rows, seeds_of_repetitions(rows, seed))
         drawn = [rows.copy() for _ in range(n_draws)]
         for part in _parts(self.mixture, rows):

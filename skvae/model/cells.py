@@ -44,7 +44,7 @@ class CellDistribution(ABC):
 
     @property
     def is_whole(self) -> bool:
-        """Whether all values are whole numbers."""
+        """Whether the values are counts: all whole numbers from zero on."""
         return False
 
     @abstractmethod
@@ -62,9 +62,18 @@ class CellDistribution(ABC):
         Where a distribution has no mean, its location.
         """
 
-    @abstractmethod
     def log_mass(self) -> Tensor | None:
         """Log-masses of the values 0, …, V − 1, shape (B, V); None for other cells."""
+        return None
+
+    def centre(self) -> Tensor:
+        """Return what is expected, (B,): the median of a count, else the mean.
+
+        Of finitely many values, it is the most probable one.
+        """
+        if self.is_whole:
+            return self.quantile(torch.tensor([0.5], dtype=torch.float64))[:, 0]
+        return self.mean()
 
     def nodes(self) -> tuple[Tensor, Tensor]:
         """Points and their log-weights, (B, N) each, for expectations.
@@ -81,20 +90,20 @@ class CellDistribution(ABC):
         They are bracketed by steps that double, and then found by linear interpolation
         of the distribution function, or by bisection where that does not help.
         """
-        q = q.double()
+        q, is_whole = q.double(), self.is_whole
         start, step = self._guess(q)
         low, high = (self._beyond(start, step, q, sign) for sign in (-1, 1))
         below, above = self._cdf(low), self._cdf(high)
         for iteration in range(MAX_ITERATIONS):
             width = high - low
             active = (width > FINEST * (1 + start.abs())) & (above - below > SAME_SHARE)
-            if self.is_whole:
+            if is_whole:
                 active = width > 0.5
             if not active.any():
                 break
             share = (q - below) / (above - below).clamp(min=1e-300)
             # Every third step halves the bracket.
-            share = share.clamp(0.01, 0.99) if iteration % 3 else 0.5 * share**0
+            share = share.clamp(0.01, 0.99) if iteration % 3 else torch.tensor(0.5)
             middle = torch.where(active, low + share * width, high)
             value = self._cdf(middle)
             is_above = value >= q
@@ -102,7 +111,7 @@ class CellDistribution(ABC):
             above = torch.where(active & is_above, value, above)
             low = torch.where(active & ~is_above, middle, low)
             below = torch.where(active & ~is_above, value, below)
-        return high.floor() if self.is_whole else high
+        return high.floor() if is_whole else high
 
     def _cdf(self, t: Tensor) -> Tensor:
         return self.cdf(t).double()
@@ -196,10 +205,6 @@ class GaussianCells(CellDistribution):
 
         return by_blocks(of_block, self.log_weight, self.location)[0]
 
-    def log_mass(self) -> None:
-        """Return None: a real number has no list of values."""
-        return None
-
 
 @dataclass(frozen=True)
 class StudentTCells(CellDistribution):
@@ -243,10 +248,6 @@ class StudentTCells(CellDistribution):
     def mean(self) -> Tensor:
         """Return the location."""
         return self.location
-
-    def log_mass(self) -> None:
-        """Return None: a real number has no list of values."""
-        return None
 
 
 @dataclass(frozen=True)

@@ -80,23 +80,22 @@ def by_blocks(
 
 def uniforms(generators: Sequence[torch.Generator], n_numbers: int) -> Tensor:
     """Draw numbers from [0, 1) with the generator of each row, (B, n_numbers)."""
-    if not generators:
-        return torch.zeros(0, n_numbers, dtype=torch.float64)
-    return torch.stack(
-        [
-            torch.rand(n_numbers, dtype=torch.float64, generator=g, device=g.device)
-            for g in generators
-        ]
-    )
+    return _by_row(torch.rand, generators, n_numbers)
 
 
 def normals(generators: Sequence[torch.Generator], n_numbers: int) -> Tensor:
     """Draw standard-normal numbers with the generator of each row, (B, n_numbers)."""
+    return _by_row(torch.randn, generators, n_numbers)
+
+
+def _by_row(
+    draw: Callable[..., Tensor], generators: Sequence[torch.Generator], n_numbers: int
+) -> Tensor:
     if not generators:
         return torch.zeros(0, n_numbers, dtype=torch.float64)
     return torch.stack(
         [
-            torch.randn(n_numbers, dtype=torch.float64, generator=g, device=g.device)
+            draw(n_numbers, dtype=torch.float64, generator=g, device=g.device)
             for g in generators
         ]
     )

@@ -179,12 +179,11 @@ class VAE(nn.Module):
         """
         modelled = x[:, : self.n_features]
         observed = ~modelled.isnan()
-        if observed.all():
+        complete = bool(observed.all())
+        if complete or self.decoder.order is None:
             raw = self.raw(x, z).expand(-1, len(x), -1, -1)
-            log_prob = self.likelihood.log_prob(modelled, raw)
-        elif self.decoder.order is None:
-            raw = self.raw(x, z).expand(-1, len(x), -1, -1)
-            log_prob = self.likelihood.log_prob(modelled, raw, observed)
+            mask = None if complete else observed
+            log_prob = self.likelihood.log_prob(modelled, raw, mask)
         else:
             log_prob = self._weighted_likelihood(x, z, cells)
         return log_prob.expand(len(z), -1)

@@ -126,9 +126,7 @@ def _latent_cell(rows: ConditionalRows, column: int) -> CellDistribution:
     """
     model, draws = rows.model, rows.draws
     order = model.decoder.order
-    if order is None:
-        return model.likelihood.cell(rows.raw, draws.log_weight, column)
-    if int(order[-1]) != column:
+    if order is not None and int(order[-1]) != column:
         return _tried_cell(rows, column)
     return model.likelihood.cell(rows.raw, draws.log_weight, column)
 

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from skvae.arguments.checks import check_number, check_positive_int
+from skvae.arguments.seeds import seed_of_draws
 from skvae.model.cells import CellDistribution
 from skvae.queries.cells import cell_of
 from skvae.queries.filling import draw_cells, expected_cells
@@ -129,7 +130,8 @@ class ConditionalDistribution:
         if share.ndim > 1 or not ((share > 0) & (share < 1)).all():
             raise ValueError(f"q must hold numbers between 0 and 1, got {q!r}.")
         (column,) = self._single("quantile", self._numeric())
-        found = self._quantile(column, np.atleast_1d(share))
+        shares = torch.from_numpy(np.atleast_1d(share))
+        found = self._of_cell(column, lambda cell: cell.quantile(shares))
         return found if share.ndim else found[:, 0]
 
     def median(self) -> Array:
@@ -268,7 +270,7 @@ class ConditionalDistribution:
             The same for a row whatever the others are.
         """
         check_positive_int(n_samples, "n_samples")
-        seed = 0 if random_state is None else 1 + int(random_state)
+        seed = seed_of_draws(random_state)
         drawn = draw_cells(self._reader, self._table, n_samples, seed)
         flat = drawn.transpose(1, 0, 2).reshape(-1, drawn.shape[2])
         decoded = np.asarray(self._schema.decode(flat)).reshape(len(flat), -1)
@@ -313,12 +315,6 @@ class ConditionalDistribution:
 
         (found,) = self._reader.ask(self._table, 0, question)
         return found
-
-    def _quantile(self, column: int, share: Array) -> Array:
-        q = torch.from_numpy(share)
-        found = self._of_cell(column, lambda cell: cell.quantile(q))
-        is_count = self._schema.kinds[column].support == "count"
-        return np.floor(found) if is_count else found
 
     def _at(
         self,

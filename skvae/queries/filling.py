@@ -20,7 +20,6 @@ N_DRAWS, ENOUGH = 256, 0.125  # of the latents of each row, as `RowReader.ask` h
 AT_ONCE = 256  # rows
 # Of a row's density: a companion with less has no say in what is expected.
 MINDED_SHARE = 0.1
-HALF = torch.tensor([0.5], dtype=torch.float64)
 
 
 def expected_cells(reader: RowReader, table: Array, seed: int) -> Array:
@@ -138,19 +137,14 @@ def _centres(rows: ConditionalRows) -> tuple[Tensor, ...]:
         if missing[:, column].any():
             reads_columns = rows.model.decoder.order is not None
             cell = (_drawn_cell if reads_columns else cell_of)(alone, column)
-            is_count = rows.columns.kinds[column].support == "count"
-            centre = _centre(cell, is_count=is_count)
+            centre = _centre(cell)
         answers.append(centre)
     return tuple(answers)
 
 
-def _centre(cell: CellDistribution, *, is_count: bool = False) -> Tensor:
+def _centre(cell: CellDistribution) -> Tensor:
     log_mass = cell.log_mass()
-    if log_mass is not None:
-        return log_mass.exp().double()
-    if is_count:
-        return cell.quantile(HALF).floor()
-    return cell.mean().double()[:, None]
+    return cell.centre().double()[:, None] if log_mass is None else log_mass.exp()
 
 
 def _centres_of_companion(reader: RowReader, table: Array, column: int) -> Array:
@@ -171,6 +165,12 @@ class _DrawnCells(CellDistribution):
 
     values: Tensor
     log_weight: Tensor
+    are_counts: bool
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether they are draws of counts."""
+        return self.are_counts
 
     def log_prob(self, t: Tensor) -> Tensor:
         """Return the log-mass of draws that equal each value."""
@@ -190,17 +190,14 @@ class _DrawnCells(CellDistribution):
         """Return the draws."""
         return self.values, self.log_weight
 
-    def log_mass(self) -> None:
-        """Return None: which values there are is not known."""
-        return None
-
 
 def _drawn_cell(rows: ConditionalRows, column: int) -> CellDistribution:
     """Return the distribution of a cell by draws, where the decoder reads columns."""
     n_values = rows.n_values(column)
     values = rows.filled[..., column].double().T.contiguous()
     log_weight = rows.draws.log_weight.T.contiguous()
-    cell: CellDistribution = _DrawnCells(values, log_weight)
+    are_counts = rows.columns.kinds[column].support == "count"
+    cell: CellDistribution = _DrawnCells(values, log_weight, are_counts)
     if n_values is not None:
         codes = torch.arange(n_values, dtype=torch.float64).expand(len(values), -1)
         cell = DiscreteCells(cell.log_prob(codes))
@@ -229,12 +226,12 @@ def _drawn(rows: ConditionalRows, n_draws: int) -> tuple[Tensor, Tensor, Tensor]
     filled = rows.to_table(u)
     uniform = draws.noise.stream(4).uniform(0, n_draws, 1)[..., 0].to(u.device)
     part = (uniform > rows.shares().cumsum(0)[:, None]).sum(0).clamp(max=2)
-    for draw, of_rows in enumerate(part):
+    streams = [draws.noise.stream(6 + draw) for draw in range(n_draws)]
+    for draw, (of_rows, noise) in enumerate(zip(part, streams, strict=True)):
         some = (of_rows == 1).nonzero().flatten()
         if len(some):
-            generators = draws.noise.stream(6 + draw).generators()
-            own = [generators[row] for row in some.tolist()]
+            own = noise[some].generators()
             filled[draw, some] = rows.by_background(some, own)
-    keys = [draws.noise.stream(6 + draw).key >> np.uint64(1) for draw in range(n_draws)]
-    seed = torch.from_numpy(np.stack(keys, 1).astype(np.int64))
+    seeds = np.stack([noise.key >> np.uint64(1) for noise in streams], 1)
+    seed = torch.from_numpy(seeds.astype(np.int64))
     return filled.transpose(0, 1), (part == 2).T, seed

@@ -67,7 +67,3 @@ class GridCells(CellDistribution):
         zero = torch.zeros_like(step[:, :1])
         width = torch.cat([step, zero], 1) + torch.cat([zero, step], 1)
         return self.t, (width * self.density).log()
-
-    def log_mass(self) -> None:
-        """Return None: a real number has no list of values."""
-        return None

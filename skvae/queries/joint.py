@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from skvae.arguments.checks import check_positive_int
+from skvae.arguments.seeds import seed_of_draws
 from skvae.evidence import MEAN_TOL, Evidence
 from skvae.queries.columns import column_numbers
 from skvae.queries.conditional import ConditionalDistribution
@@ -83,7 +84,7 @@ of them
             filled = expected_cells(self._reader(), rows, 0)
             return fill_table(X, filled, missing, self.schema_)
         check_positive_int(n_draws, "n_draws")
-        drawn = draw_cells(self._reader(), rows, n_draws, _seed(random_state))
+        drawn = draw_cells(self._reader(), rows, n_draws, seed_of_draws(random_state))
         return [fill_table(X, filled, missing, self.schema_) for filled in drawn]
 
     def conditional(
@@ -263,7 +264,3 @@ def _only(rows: Array, columns: list[int]) -> Array:
 def _mean(values: Array) -> MeanEstimate:
     error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
     return MeanEstimate(float(values.mean()), float(error))
-
-
-def _seed(random_state: int | None) -> int:
-    return 0 if random_state is None else 1 + int(random_state)

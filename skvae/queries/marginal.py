@@ -28,8 +28,6 @@ class MarginalDensity:
         Which columns.
     schema : TableSchema
         What all columns hold.
-    read : callable
-        Reads a table of all columns.
     evidence : callable
         Returns the evidence of rows of numbers of all columns.
     sample : callable

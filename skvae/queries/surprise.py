@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skvae.model.cells import CellDistribution
 from skvae.queries.cells import cell_of
 from skvae.scoring.conditionals import ConditionalRows
 from skvae.scoring.reader import RowReader
@@ -11,7 +12,6 @@ from skvae.typing import Array
 
 __all__ = ["surprise_of_cells"]
 
-HALF = torch.tensor([0.5], dtype=torch.float64)
 SAME = 1e-9  # nats, between masses that are equal
 
 
@@ -39,22 +39,25 @@ def _of_column(reader: RowReader, table: Array, column: int) -> Array:
     """Return the three answers for a column, (3, n)."""
     asked = table.copy()
     asked[:, column] = np.nan
-    is_count = reader.columns.kinds[column].support == "count"
     values = torch.from_numpy(np.nan_to_num(table[:, column]))[:, None]
 
     def question(rows: ConditionalRows) -> tuple[Tensor]:
         cell, own = cell_of(rows, column), values[rows.numbers]
         log_p = cell.log_prob(own)[:, 0]
-        below, above = cell.cdf(own)[:, 0], 1 - cell.cdf(own)[:, 0]
-        if is_count:
-            above = 1 - cell.cdf(own - 1)[:, 0]
-        tail = (2 * torch.minimum(below, above)).clamp(max=1)
-        log_mass = cell.log_mass()
-        if log_mass is not None:
-            as_rare = log_mass <= log_p[:, None] + SAME
-            tail = log_mass.exp().where(as_rare, 0.0).sum(1)
-        expected = cell.quantile(HALF)[:, 0].floor() if is_count else cell.mean()
-        return (torch.stack([-log_p, expected, tail], 1),)
+        tail = _tail(cell, own, log_p)
+        return (torch.stack([-log_p, cell.centre(), tail], 1),)
 
     (answer,) = reader.ask(asked, 0, question)
     return answer.T
+
+
+def _tail(cell: CellDistribution, t: Tensor, log_p: Tensor) -> Tensor:
+    """Return the probability of values at least as far out as t (B, 1), shape (B,)."""
+    log_mass = cell.log_mass()
+    if log_mass is not None:
+        as_rare = log_mass <= log_p[:, None] + SAME
+        return log_mass.exp().where(as_rare, 0.0).sum(1)
+    below = cell.cdf(t)
+    # A count may equal t.
+    above = 1 - (cell.cdf(t - 1) if cell.is_whole else below)
+    return (2 * torch.minimum(below, above)).clamp(max=1)[:, 0]

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from skvae.evidence import PosteriorDraws
 from skvae.model import VAE, ClosedFormPart
-from skvae.model.cells import CellDistribution
 from skvae.tables.columns import RowMap
 from skvae.tables.companion import CompanionDensity
 from skvae.typing import Array, Index
@@ -74,11 +73,6 @@ class ConditionalRows:
         """Return the rows as the model has them alone."""
         own = self.closed_form.own()
         return replace(self, companion=None, closed_form=own)
-
-    def companion_cell(self, column: int, rows: Tensor) -> CellDistribution:
-        """Return what the companion says of a cell of some rows, in its units."""
-        assert self.companion is not None
-        return self.companion.cell(self.table[rows.cpu().numpy()], column)
 
     @cached_property
     def filled(self) -> Tensor:

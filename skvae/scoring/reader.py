@@ -190,9 +190,7 @@ class RowReader:
         if progress is not None:
             at_once = progress.rows_at_once(at_once)
         parts = []
-        single = self.model
-        if single.reads_in_single:
-            single = copy.deepcopy(single).float()
+        single = self._in_single()
         for block in self._blocks(rows, seed, at_once):
             limit = None
             if threshold is not None:
@@ -209,6 +207,18 @@ class RowReader:
             }
         )
 
+    def _in_single(self) -> VAE:
+        """Return the model in single precision, or itself where it is not read so."""
+        model = self.model
+        return copy.deepcopy(model).float() if model.reads_in_single else model
+
+    def _is_near(self, x: Tensor, single: VAE) -> Tensor:
+        """Return which rows (B, columns) to read in single precision.
+
+        Of rows far out, it would leave too few digits.
+        """
+        return ~(x.abs() > MOST_IN_SINGLE).any(1) & (single is not self.model)
+
     def _evidence_of_block(
         self,
         single: VAE,
@@ -221,15 +231,14 @@ class RowReader:
         Parameters
         ----------
         single : VAE
-            The model in single precision, or where it is not read so, itself. Of rows
-            far out, single precision would leave too few digits.
+            What `_in_single` returns.
         block : _Block
             The rows.
         stages, threshold
             As for `estimate_evidence`.
         """
         x, noise, closed_form = block.x, RowNoise(block.key), block.closed_form
-        near = ~(x.abs() > MOST_IN_SINGLE).any(1) & (single is not self.model)
+        near = self._is_near(x, single)
         missing = x[:, : self.model.n_features].isnan()
         whole, empty = ~missing.any(1), missing.all(1)
         parts = (
@@ -290,12 +299,9 @@ class RowReader:
             The tensors of all rows.
         """
         parts, begin = [], 0
-        single = self.model
-        if single.reads_in_single:
-            single = copy.deepcopy(single).float()
+        single = self._in_single()
         for block in self._blocks(rows, seed):
-            near = ~(block.x.abs() > MOST_IN_SINGLE).any(1)
-            near &= single is not self.model
+            near = self._is_near(block.x, single)
             answers = []
             for chosen, model in ((near, single), (~near, self.model)):
                 index = chosen.nonzero().squeeze(1)

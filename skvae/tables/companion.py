@@ -54,8 +54,7 @@ class CompanionDensity:
         log_density, broad : ndarray of shape (n,)
             Nats, in the units of the input.
         """
-        u, log_jacobian = self.columns.to_model(rows)
-        x = torch.from_numpy(np.clip(u, -FARTHEST, FARTHEST))
+        x, log_jacobian = self._in_units(rows)
         log_density, broad = self.density.log_prob_and_broad(x)
         return log_density.numpy() + log_jacobian, broad.numpy() + log_jacobian
 
@@ -73,7 +72,7 @@ class CompanionDensity:
         generators : sequence of n torch.Generator
             One for each row.
         """
-        completed = self.density.complete(self._in_units(rows), generators)
+        completed = self.density.complete(self._in_units(rows)[0], generators)
         return np.where(np.isnan(rows), self.columns.to_table(completed.numpy()), rows)
 
     def cell(self, rows: Array, column: int) -> CellDistribution:
@@ -81,8 +80,9 @@ class CompanionDensity:
 
         It is in the companion's units.
         """
-        return self.density.cell(self._in_units(rows), column)
+        return self.density.cell(self._in_units(rows)[0], column)
 
-    def _in_units(self, rows: Array) -> torch.Tensor:
-        u, _ = self.columns.to_model(rows)
-        return torch.from_numpy(np.clip(u, -FARTHEST, FARTHEST))
+    def _in_units(self, rows: Array) -> tuple[torch.Tensor, Array]:
+        """Return rows in the companion's units, and log |det du/dx| of each."""
+        u, log_jacobian = self.columns.to_model(rows)
+        return torch.from_numpy(np.clip(u, -FARTHEST, FARTHEST)), log_jacobian

@@ -1,5 +1,7 @@
 """Rows and columns of a table without any observed cell."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from skvae.arguments.warnings import warn_caller
@@ -67,12 +69,9 @@ def check_observed_columns(raw: RawTable, sample_weight: Array) -> None:
     """
     if raw.complete:
         return
-    used = sample_weight > 0
     unseen = np.ones(raw.numbers.shape[1], dtype=bool)
-    begin = 0
-    for missing in raw.missing_blocks():
-        unseen &= missing[used[begin : begin + len(missing)]].all(0)
-        begin += len(missing)
+    for missing in _of_used_rows(raw, sample_weight):
+        unseen &= missing.all(0)
     if unseen.any():
         which = listed_columns(raw.columns, np.flatnonzero(unseen).tolist())
         raise ValueError(
@@ -95,9 +94,15 @@ def columns_with_gaps(raw: RawTable, sample_weight: Array) -> Mask:
     gaps = np.zeros(raw.numbers.shape[1], dtype=bool)
     if raw.complete:
         return gaps
-    used = sample_weight > 0
+    for missing in _of_used_rows(raw, sample_weight):
+        gaps |= missing.any(0)
+    return gaps
+
+
+def _of_used_rows(raw: RawTable, sample_weight: Array) -> Iterator[Mask]:
+    """Yield which cells are missing, of some rows of positive weight at a time."""
     begin = 0
     for missing in raw.missing_blocks():
-        gaps |= missing[used[begin : begin + len(missing)]].any(0)
-        begin += len(missing)
-    return gaps
+        end = begin + len(missing)
+        yield missing[sample_weight[begin:end] > 0]
+        begin = end

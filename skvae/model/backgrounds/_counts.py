@@ -77,7 +77,3 @@ class CountCells(CellDistribution):
     def mean(self) -> Tensor:
         """Return the mean of the negative binomial part: the power tail has none."""
         return self.location
-
-    def log_mass(self) -> None:
-        """Return None: a count has no list of values."""
-        return None

@@ -56,10 +56,6 @@ class _Modes(CellDistribution):
         """Return the mean of the modes' locations."""
         return (self.log_weight.exp() * self.location).sum(1)
 
-    def log_mass(self) -> None:
-        """Return None: a real number has no list of values."""
-        return None
-
 
 class LogisticCells(_Modes):
     """Mixtures of logistic distributions."""
@@ -150,7 +146,3 @@ class CountCells(CellDistribution):
     def mean(self) -> Tensor:
         """Return the mean."""
         return (self.log_weight + self.log_mean).logsumexp(1).exp()
-
-    def log_mass(self) -> None:
-        """Return None: counts have no largest value."""
-        return None
