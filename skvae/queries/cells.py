@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from skvae.model.cells import CellDistribution, DiscreteCells, MixtureCells
-from skvae.queries.grid import GridCells
+from skvae.queries.grid import DrawnCells, GridCells
 from skvae.scoring.conditionals import ConditionalRows
 from skvae.tables.columns import ColumnMap
 
-__all__ = ["MappedCells", "beside_closed_form", "cell_of"]
+__all__ = ["MappedCells", "beside_closed_form", "cell_of", "drawn_cell"]
 
 # Where a cell has to be tried at values: draws of each row's latents, for numbers and
 # for categories; numbers at first, and where the mass is.
@@ -122,13 +122,34 @@ def _latent_cell(rows: ConditionalRows, column: int) -> CellDistribution:
     """Return the distribution that the latent part has, in model units.
 
     It is a weighted mixture of the likelihood's own distributions. Only where the
-    decoder reads columns, what later ones say of the cell is found by trying values.
+    decoder reads columns, what later ones say of the cell is found by trying values, or
+    for counts, of which there is no end, by the weights of those that were drawn.
     """
     model, draws = rows.model, rows.draws
     order = model.decoder.order
     if order is not None and int(order[-1]) != column:
-        return _tried_cell(rows, column)
+        is_count = rows.columns.kinds[column].support == "count"
+        return (drawn_cell if is_count else _tried_cell)(rows, column)
     return model.likelihood.cell(rows.raw, draws.log_weight, column)
+
+
+def drawn_cell(rows: ConditionalRows, column: int) -> CellDistribution:
+    """Return the latent part's distribution of a cell by the row's weighted draws.
+
+    Parameters
+    ----------
+    rows, column
+        As for `cell_of`; the decoder reads columns.
+    """
+    n_values = rows.n_values(column)
+    values = rows.filled[..., column].double().T.contiguous()
+    log_weight = rows.draws.log_weight.T.contiguous()
+    are_counts = rows.columns.kinds[column].support == "count"
+    cell = DrawnCells(values, log_weight, are_counts)
+    if n_values is None:
+        return cell
+    codes = torch.arange(n_values, dtype=torch.float64).expand(len(values), -1)
+    return DiscreteCells(cell.log_prob(codes))
 
 
 def _tried_cell(rows: ConditionalRows, column: int) -> CellDistribution:

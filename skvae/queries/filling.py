@@ -1,15 +1,19 @@
 """The missing cells of rows, filled in: by what is expected, or by draws."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from skvae.evidence import seeds_of_repetitions
-from skvae.model.cells import CellDistribution, DiscreteCells
-from skvae.queries.cells import MappedCells, beside_closed_form, cell_of
+from skvae.model.cells import CellDistribution
+from skvae.queries.cells import (
+    MappedCells,
+    beside_closed_form,
+    cell_of,
+    drawn_cell,
+)
 from skvae.scoring.conditionals import ConditionalRows
 from skvae.scoring.reader import RowReader
 from skvae.typing import Array, Index
@@ -135,11 +139,16 @@ def _centres(rows: ConditionalRows) -> tuple[Tensor, ...]:
         width = 1 if n_values is None else n_values
         centre = torch.full((len(missing), width), torch.nan, dtype=torch.float64)
         if missing[:, column].any():
-            reads_columns = rows.model.decoder.order is not None
-            cell = (_drawn_cell if reads_columns else cell_of)(alone, column)
-            centre = _centre(cell)
+            centre = _centre(_quick_cell(alone, column))
         answers.append(centre)
     return tuple(answers)
+
+
+def _quick_cell(rows: ConditionalRows, column: int) -> CellDistribution:
+    """Return the distribution of a cell, by draws where trying values takes long."""
+    if rows.model.decoder.order is None:
+        return cell_of(rows, column)
+    return beside_closed_form(rows, column, drawn_cell(rows, column))
 
 
 def _centre(cell: CellDistribution) -> Tensor:
@@ -157,51 +166,6 @@ def _centres_of_companion(reader: RowReader, table: Array, column: int) -> Array
         return _centre(MappedCells(companion.cell(table[rows], column), own)).numpy()
 
     return _in_parts(table, centres)
-
-
-@dataclass(frozen=True)
-class _DrawnCells(CellDistribution):
-    """Weighted draws of a cell, (B, K) each."""
-
-    values: Tensor
-    log_weight: Tensor
-    are_counts: bool
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether they are draws of counts."""
-        return self.are_counts
-
-    def log_prob(self, t: Tensor) -> Tensor:
-        """Return the log-mass of draws that equal each value."""
-        equal = t[:, :, None] == self.values[:, None]
-        return (equal * self.log_weight.exp()[:, None]).sum(2).log()
-
-    def cdf(self, t: Tensor) -> Tensor:
-        """Return the mass of draws up to each value."""
-        below = self.values[:, None] <= t[:, :, None]
-        return (below * self.log_weight.exp()[:, None]).sum(2)
-
-    def mean(self) -> Tensor:
-        """Return the mean of the draws."""
-        return (self.log_weight.exp() * self.values).sum(1)
-
-    def nodes(self) -> tuple[Tensor, Tensor]:
-        """Return the draws."""
-        return self.values, self.log_weight
-
-
-def _drawn_cell(rows: ConditionalRows, column: int) -> CellDistribution:
-    """Return the distribution of a cell by draws, where the decoder reads columns."""
-    n_values = rows.n_values(column)
-    values = rows.filled[..., column].double().T.contiguous()
-    log_weight = rows.draws.log_weight.T.contiguous()
-    are_counts = rows.columns.kinds[column].support == "count"
-    cell: CellDistribution = _DrawnCells(values, log_weight, are_counts)
-    if n_values is not None:
-        codes = torch.arange(n_values, dtype=torch.float64).expand(len(values), -1)
-        cell = DiscreteCells(cell.log_prob(codes))
-    return beside_closed_form(rows, column, cell)
 
 
 def _drawn(rows: ConditionalRows, n_draws: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from skvae.model.cells import CellDistribution
 
-__all__ = ["GridCells"]
+__all__ = ["DrawnCells", "GridCells"]
 
 
 @dataclass(frozen=True)
@@ -67,3 +67,35 @@ class GridCells(CellDistribution):
         zero = torch.zeros_like(step[:, :1])
         width = torch.cat([step, zero], 1) + torch.cat([zero, step], 1)
         return self.t, (width * self.density).log()
+
+
+@dataclass(frozen=True)
+class DrawnCells(CellDistribution):
+    """Weighted draws of a cell, (B, K) each."""
+
+    values: Tensor
+    log_weight: Tensor
+    are_counts: bool
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether they are draws of counts."""
+        return self.are_counts
+
+    def log_prob(self, t: Tensor) -> Tensor:
+        """Return the log-mass of draws that equal each value."""
+        equal = t[:, :, None] == self.values[:, None]
+        return (equal * self.log_weight.exp()[:, None]).sum(2).log()
+
+    def cdf(self, t: Tensor) -> Tensor:
+        """Return the mass of draws up to each value."""
+        below = self.values[:, None] <= t[:, :, None]
+        return (below * self.log_weight.exp()[:, None]).sum(2)
+
+    def mean(self) -> Tensor:
+        """Return the mean of the draws."""
+        return (self.log_weight.exp() * self.values).sum(1)
+
+    def nodes(self) -> tuple[Tensor, Tensor]:
+        """Return the draws."""
+        return self.values, self.log_weight

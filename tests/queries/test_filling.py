@@ -204,3 +204,23 @@ def test_tables_without_an_observed_cell_and_infinite_ones_are_refused() -> None
     empty[:3] = np.nan
     with pytest.warns(UserWarning, match="3 of 50 rows of X have no observed cell"):
         VAEDensity(**{**PLAIN, "max_iter": 2}).fit(empty)
+
+
+def test_counts_stay_counts_where_the_decoder_reads_columns() -> None:
+    rng = np.random.default_rng(0)
+    factor = rng.normal(size=250)
+    rows = np.c_[
+        rng.poisson(np.exp(0.8 * factor + 1)), factor + 0.3 * rng.normal(size=250)
+    ].astype(float)
+    likelihood = MixedLikelihood({0: "negative_binomial"})
+    decoder = AutoregressiveDecoder((16,))
+    density = VAEDensity(**{**PLAIN, "likelihood": likelihood, "decoder": decoder})
+    conditional = density.fit(rows).conditional(rows[:40], 0)
+    quantiles = conditional.quantile([0.05, 0.5, 0.95])
+    assert (quantiles >= 0).all()
+    np.testing.assert_array_equal(quantiles, np.floor(quantiles))
+    held = (quantiles[:, 0] <= rows[:40, 0]) & (rows[:40, 0] <= quantiles[:, 2])
+    assert held.mean() > 0.75
+    assert np.corrcoef(quantiles[:, 1], rows[:40, 1])[0, 1] > 0.6
+    expected = density.surprise(rows[:20]).expected
+    assert (expected[:, 0] >= 0).all()
