@@ -15,6 +15,7 @@ from warnings import catch_warnings, simplefilter
 import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.special import softmax
+from sklearn import config_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.utils.validation import check_array
@@ -82,6 +83,11 @@ class ImputingMixture:
         G. Celeux and J. Diebolt, 1985. The SEM algorithm: a probabilistic teacher
         algorithm derived from the EM algorithm for the mixture problem.
         """
+        # Arrays of NumPy are fitted to, for which no start of a mixture is excluded.
+        with config_context(array_api_dispatch=False):
+            return self._fit(X)
+
+    def _fit(self, X: Table) -> "ImputingMixture":
         rows = _numbers(X)
         missing = np.isnan(rows)
         if not missing.any():
