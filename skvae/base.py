@@ -33,6 +33,7 @@ from skvae.model.memory import check_memory
 from skvae.model.posteriors import PosteriorSpec
 from skvae.model.priors import PriorSpec
 from skvae.model.spec import ComponentSpec, open_aliases
+from skvae.scoring.completion import CompletingReader
 from skvae.scoring.progress import RowProgress
 from skvae.scoring.reader import RowReader
 from skvae.scoring.score import mean_log_density
@@ -275,7 +276,8 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
 
     def _reader(self) -> RowReader:
         """Return the fitted model as it reads rows."""
-        return RowReader.on(
+        by_column = self.columns_.gaussian() is None
+        return (RowReader if by_column else CompletingReader).on(
             check_device(self.device),
             self.model_,
             self.columns_,

@@ -5,10 +5,11 @@ from skvae.evidence.adaptive import (
     Stage,
     closed_form_of,
     default_stages,
+    estimate_by,
     estimate_evidence,
 )
-from skvae.evidence.blocks import filled_rows
-from skvae.evidence.bounds import importance_bounds
+from skvae.evidence.blocks import equal_blocks, filled_rows, in_threads
+from skvae.evidence.bounds import bounds_by_groups, importance_bounds
 from skvae.evidence.decisions import estimate_sides
 from skvae.evidence.noise import RowNoise, row_hash, seeds_of_repetitions
 from skvae.evidence.posterior import PosteriorDraws, ask_posteriors
@@ -21,7 +22,7 @@ from skvae.evidence.proposals import (
     RefinedProposal,
 )
 from skvae.evidence.record import MEAN_TOL, Bounds, Evidence
-from skvae.evidence.sampling import Budget
+from skvae.evidence.sampling import Budget, WeightSampler
 
 __all__ = [
     "MEAN_TOL",
@@ -38,13 +39,18 @@ __all__ = [
     "RowEvidence",
     "RowNoise",
     "Stage",
+    "WeightSampler",
     "ask_posteriors",
+    "bounds_by_groups",
     "closed_form_of",
     "default_stages",
+    "equal_blocks",
+    "estimate_by",
     "estimate_evidence",
     "estimate_sides",
     "filled_rows",
     "importance_bounds",
+    "in_threads",
     "row_hash",
     "seeds_of_repetitions",
 ]

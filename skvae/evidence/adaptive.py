@@ -1,7 +1,7 @@
 """From rows to log-densities: cheap proposals first, better ones where needed."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -28,6 +28,7 @@ from skvae.evidence.sampling import (
     NEGLIGIBLE_SHARE,
     Budget,
     Halves,
+    Sampler,
     merged,
     of_other_half,
     settle,
@@ -39,6 +40,7 @@ __all__ = [
     "Stage",
     "closed_form_of",
     "default_stages",
+    "estimate_by",
     "estimate_evidence",
 ]
 
@@ -201,13 +203,11 @@ def estimate_evidence(
     if len(stages) == 1:
         (stage,) = stages
 
-        def alone(part: Tensor) -> Estimate:
-            sampler = stage.proposal.sampler(model, x[part], noise.stream(0)[part])
-            return sampler.estimate(stage.budget, closed_form[part])
+        def sampler(part: Tensor) -> Sampler:
+            return stage.proposal.sampler(model, x[part], noise.stream(0)[part])
 
         blocks = equal_blocks(every[:n_rows], *stage.proposal.n_rows)
-        estimate = concatenate(in_threads(alone, blocks))[:n_rows]
-        return _finish(closed_form, estimate, torch.ones_like(every[:n_rows]))
+        return estimate_by(sampler, blocks, n_rows, stage.budget, closed_form)
     result = Estimate.empty(2 * n_rows, x.device)
     # Of each half: first of all first halves, then of all second ones.
     n_stages = torch.zeros_like(every)
@@ -251,6 +251,38 @@ def estimate_evidence(
             n_stages[index] = number + 1
             waits_for[index] = staged.following[chosen]
     return _finish(closed_form, merged(result), n_stages.view(2, -1).amax(0))
+
+
+@torch.no_grad()
+def estimate_by(
+    sampler: Callable[[Tensor], Sampler],
+    blocks: Sequence[Tensor],
+    n_rows: int,
+    budget: Budget,
+    closed_form: ClosedFormPart,
+) -> RowEvidence:
+    """Estimate log p(x) by one sampler for each block of rows, a thread each.
+
+    Parameters
+    ----------
+    sampler : callable
+        Takes numbers of rows and returns what samples them.
+    blocks : sequence of Tensor of int
+        Numbers of the rows of each block, in their order; the last one may repeat the
+        last row.
+    n_rows : int
+        Number of all rows.
+    budget : Budget
+        What may be spent on a row.
+    closed_form : ClosedFormPart
+        Of the rows.
+    """
+
+    def of_block(part: Tensor) -> Estimate:
+        return sampler(part).estimate(budget, closed_form[part])
+
+    estimate = concatenate(in_threads(of_block, blocks))[:n_rows]
+    return _finish(closed_form, estimate, torch.ones_like(estimate.n_samples))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Lower bounds on log p(x): the ELBO and IWAE_K."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -58,18 +58,50 @@ def importance_bounds(
     """
     if closed_form is None:
         closed_form = model.closed_form(x)
-    n_draws = max(MIN_DRAWS, *n_samples)
     every_row = torch.arange(len(x), device=x.device)
 
-    def bounds_of(rows: Tensor) -> Tensor:
+    def log_w(rows: Tensor, n_draws: int) -> Tensor:
         encoder = model.encode(x[rows])
         of_rows = noise[rows]
         points = of_rows.points(encoder.noise_dim, 0, n_draws, like=x)
         draw = model.draw_from(encoder, x[rows], points, of_rows.cells())
-        log_w = draw.log_w.double()
-        return torch.stack([_bound(closed_form[rows], log_w, k) for k in n_samples])
+        return draw.log_w.double()
 
-    blocks = every_row.split(max(1, draws_at_once(x.device) // n_draws))
+    return bounds_by_groups(log_w, every_row, n_samples, closed_form)
+
+
+def bounds_by_groups(
+    log_w: Callable[[Tensor, int], Tensor],
+    every_row: Tensor,
+    n_samples: Sequence[int],
+    closed_form: ClosedFormPart,
+) -> Tensor:
+    """Average the logarithms of means of groups of weights; see `importance_bounds`.
+
+    Parameters
+    ----------
+    log_w : callable
+        Takes numbers of b rows and a number K of draws, and returns the log-weights
+        (K, b) of independent draws.
+    every_row : Tensor of shape (n,)
+        Numbers of all rows.
+    n_samples : sequence of int
+        Sizes of the groups.
+    closed_form : ClosedFormPart
+        The closed-form part of the rows.
+
+    Returns
+    -------
+    bounds : Tensor of shape (len(n_samples), n)
+        Nats, float64.
+    """
+    n_draws = max(MIN_DRAWS, *n_samples)
+
+    def bounds_of(rows: Tensor) -> Tensor:
+        weights = log_w(rows, n_draws)
+        return torch.stack([_bound(closed_form[rows], weights, k) for k in n_samples])
+
+    blocks = every_row.split(max(1, draws_at_once(every_row.device) // n_draws))
     return torch.cat(in_threads(bounds_of, blocks), 1)
 
 

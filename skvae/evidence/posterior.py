@@ -48,6 +48,10 @@ class PosteriorDraws:
         """Estimate of log p(x) of the latent part, shape (B,)."""
         return summarise(self.log_w).log_density
 
+    def size(self) -> Tensor:
+        """Return the effective sample size of the weights, (B,)."""
+        return summarise(self.log_w).effective_sample_size
+
     @cached_property
     def log_weight(self) -> Tensor:
         """Log of the weights that sum to one over the draws of a row, (K, B)."""

@@ -1,5 +1,6 @@
 """The public records of an evidence estimate."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,3 +100,9 @@ class Bounds:
     n_samples: tuple[int, ...]
     elbo: NDArray[np.float64]
     iwae: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, n_samples: Sequence[int], bounds: NDArray[np.float64]) -> "Bounds":
+        """Return the record of bounds (1 + len(n_samples), n), the ELBO first."""
+        iwae = bounds[1:].reshape(len(n_samples), -1)
+        return cls(tuple(n_samples), bounds[0], iwae)

@@ -26,6 +26,7 @@ __all__ = [
     "DrawSampler",
     "Halves",
     "Sampler",
+    "WeightSampler",
     "merged",
     "of_other_half",
     "settle",
@@ -258,28 +259,22 @@ def _mean_of_known(a: Tensor, b: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class DrawSampler(Sampler):
-    """Importance sampling by a distribution that was prepared for the rows.
+class WeightSampler(Sampler):
+    """Importance sampling by draws that can be told by their numbers.
 
     Attributes
     ----------
-    model : VAE
-        The density.
-    distribution : LatentDistribution
-        The proposal from which the latents are drawn.
     x : Tensor of shape (B, D)
-        Rows, in model units.
+        Rows.
     noise : RowNoise
         The rows' noise.
     """
 
-    model: VAE
-    distribution: LatentDistribution
     x: Tensor
     noise: RowNoise
 
     def halves(self, budget: Budget) -> "DrawnHalves":
-        """Draw the first latents of each half."""
+        """Make the first draws of each half."""
         return DrawnHalves(self, budget.of_half())
 
     def estimate(self, budget: Budget, closed_form: ClosedFormPart) -> Estimate:
@@ -289,10 +284,9 @@ class DrawSampler(Sampler):
         rows = torch.arange(len(self.x), device=self.x.device)
         return summarise(self.log_w(self.noise.stream(2), rows, budget.max_samples))
 
+    @abstractmethod
     def log_w(self, noise: RowNoise, rows: Tensor, end: int, begin: int = 0) -> Tensor:
         """Return the log-weights of draws number `begin` to `end`, float64.
-
-        So many draws are decoded at a time as stay in the cache.
 
         Parameters
         ----------
@@ -307,6 +301,28 @@ class DrawSampler(Sampler):
         -------
         log_w : Tensor of shape (end - begin, b)
             Log-weights.
+        """
+
+
+@dataclass(frozen=True)
+class DrawSampler(WeightSampler):
+    """Draws from a distribution that was prepared for the rows, in model units.
+
+    Attributes
+    ----------
+    model : VAE
+        The density.
+    distribution : LatentDistribution
+        The proposal from which the latents are drawn.
+    """
+
+    model: VAE
+    distribution: LatentDistribution
+
+    def log_w(self, noise: RowNoise, rows: Tensor, end: int, begin: int = 0) -> Tensor:
+        """Return log-weights; so many draws are decoded at a time as stay in the cache.
+
+        The parameters are those of `WeightSampler.log_w`.
         """
         at_once = draws_at_once(self.x.device)
 
@@ -334,13 +350,13 @@ class DrawnHalves(Halves):
 
     Parameters
     ----------
-    sampler : DrawSampler
+    sampler : WeightSampler
         Draws.
     n_draws : int
         Number of first draws of a half.
     """
 
-    def __init__(self, sampler: DrawSampler, n_draws: int) -> None:
+    def __init__(self, sampler: WeightSampler, n_draws: int) -> None:
         self.sampler = sampler
         row = torch.arange(len(sampler.x), device=sampler.x.device)
         self.row = row.repeat(2)

@@ -2,10 +2,16 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from skvae.model.cells import CellDistribution, DiscreteCells, MixtureCells
+from skvae.model.cells import (
+    CellDistribution,
+    DiscreteCells,
+    GaussianCells,
+    MixtureCells,
+)
 from skvae.queries.grid import DrawnCells, GridCells
 from skvae.scoring.conditionals import ConditionalRows
 from skvae.tables.columns import ColumnMap
@@ -17,6 +23,8 @@ __all__ = ["MappedCells", "beside_closed_form", "cell_of", "drawn_cell"]
 N_TRIED_DRAWS, N_DRAWS_OF_CATEGORIES = 96, 512
 N_COARSE, N_FINE = 33, 65
 NEGLIGIBLE = 1e-5  # mass beyond the fine values, on each side
+N_INTERPOLATED, BEYOND_KNOTS = 1025, 0.1
+SILVERMAN = 1.06
 MARGIN = 0.5  # of the range of the draws, on each side, that the coarse values cover
 
 
@@ -60,8 +68,9 @@ class MappedCells(CellDistribution):
         """Return the mean, or the most probable value."""
         if self.column.is_linear or self.log_mass() is not None:
             return self._to_table(self.part.mean())
-        values, log_weight = self.nodes()
-        return (log_weight.exp() * values).sum(1)
+        values, log_weight = self.part.nodes()
+        mapped = _interpolated(self.column, values.double())
+        return (log_weight.double().exp() * mapped).sum(1)
 
     def nodes(self) -> tuple[Tensor, Tensor]:
         """Return the nodes of the part, mapped."""
@@ -75,6 +84,22 @@ class MappedCells(CellDistribution):
     def log_mass(self) -> Tensor | None:
         """Return the log-masses of discrete values, which have no units."""
         return self.part.log_mass()
+
+
+def _interpolated(column: ColumnMap, u: Tensor) -> Tensor:
+    """Return numbers in the units of the table, for a mean over very many of them.
+
+    They are linear between 1,025 values that cover the knots of the column's map, and
+    beyond, where the map is a straight line.
+    """
+    assert column.monotone is not None
+    first, last = column.monotone.u[[0, -1]]
+    grid = np.linspace(first - BEYOND_KNOTS, last + BEYOND_KNOTS, N_INTERPOLATED)
+    value = torch.from_numpy(column.to_table(grid))
+    place = (u - grid[0]) / (grid[1] - grid[0])
+    left = place.floor().clamp(0, N_INTERPOLATED - 2)
+    index = left.long()
+    return value[index] + (place - left) * value.diff()[index]
 
 
 def cell_of(rows: ConditionalRows, column: int) -> CellDistribution:
@@ -100,16 +125,18 @@ def beside_closed_form(
     rows, column
         As for `cell_of`.
     latent : CellDistribution
-        What the latent part says, in model units.
+        What the latent part says, in model units; in those of the table where its draws
+        are completed rows.
     """
     model, shares = rows.model, rows.shares().double()
-    own = rows.columns.column(column)
-    parts: list[CellDistribution] = [MappedCells(latent, own)]
-    chosen = [0]
-    if model.background is not None:
-        of_background = model.background.cell(rows.x[:, : model.n_features], column)
-        parts.append(MappedCells(of_background, own))
-        chosen.append(1)
+    parts, chosen = [latent], [0]
+    if rows.completed is None:
+        own = rows.columns.column(column)
+        parts = [MappedCells(latent, own)]
+        if model.background is not None:
+            of_background = model.background.cell(rows.x[:, : model.n_features], column)
+            parts.append(MappedCells(of_background, own))
+            chosen.append(1)
     if rows.companion is not None:
         of_companion = rows.companion.cell(rows.table, column)
         theirs = rows.companion.columns.column(column)
@@ -126,6 +153,8 @@ def _latent_cell(rows: ConditionalRows, column: int) -> CellDistribution:
     for counts, of which there is no end, by the weights of those that were drawn.
     """
     model, draws = rows.model, rows.draws
+    if rows.completed is not None:
+        return _smoothed_cell(rows.completed[..., column].T, draws.log_weight.T)
     order = model.decoder.order
     if order is not None and int(order[-1]) != column:
         is_count = rows.columns.kinds[column].support == "count"
@@ -150,6 +179,24 @@ def drawn_cell(rows: ConditionalRows, column: int) -> CellDistribution:
         return cell
     codes = torch.arange(n_values, dtype=torch.float64).expand(len(values), -1)
     return DiscreteCells(cell.log_prob(codes))
+
+
+def _smoothed_cell(values: Tensor, log_weight: Tensor) -> GaussianCells:
+    """Return a Gaussian around each of the weighted values (B, K) of a cell.
+
+    Their width is that of Silverman's rule, 1986 (Density estimation for statistics and
+    data analysis), and the values are drawn towards their mean, so that mean and
+    variance are those of the values.
+    """
+    weight = log_weight.exp()
+    mean = (weight * values).sum(1, keepdim=True)
+    spread = (weight * (values - mean).square()).sum(1, keepdim=True).sqrt()
+    size = 1 / weight.square().sum(1, keepdim=True)
+    width = (SILVERMAN * size**-0.2).clamp(max=1.0)
+    location = mean + (1 - width.square()).sqrt() * (values - mean)
+    least = torch.finfo(values.dtype).eps * mean.abs() + torch.finfo(values.dtype).tiny
+    scale = torch.maximum(width * spread, least).expand_as(values)
+    return GaussianCells(log_weight.contiguous(), location, scale)
 
 
 def _tried_cell(rows: ConditionalRows, column: int) -> CellDistribution:

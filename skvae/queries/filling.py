@@ -146,7 +146,7 @@ def _centres(rows: ConditionalRows) -> tuple[Tensor, ...]:
 
 def _quick_cell(rows: ConditionalRows, column: int) -> CellDistribution:
     """Return the distribution of a cell, by draws where trying values takes long."""
-    if rows.model.decoder.order is None:
+    if rows.model.decoder.order is None or rows.completed is not None:
         return cell_of(rows, column)
     return beside_closed_form(rows, column, drawn_cell(rows, column))
 
@@ -182,13 +182,14 @@ def _drawn(rows: ConditionalRows, n_draws: int) -> tuple[Tensor, Tensor, Tensor]
     """
     model, draws = rows.model, rows.draws
     index = draws.resampled(n_draws)[..., None]
-    if model.decoder.order is None:
+    if rows.completed is not None:
+        filled = rows.completed.take_along_dim(index, 0)
+    elif model.decoder.order is None:
         z, cells = draws.z.take_along_dim(index, 0), draws.noise.stream(3).cells()
-        u = model.fill_in(rows.x, z, cells)
+        filled = rows.to_table(model.fill_in(rows.x, z, cells))
     else:
-        u = rows.filled.take_along_dim(index, 0)
-    filled = rows.to_table(u)
-    uniform = draws.noise.stream(4).uniform(0, n_draws, 1)[..., 0].to(u.device)
+        filled = rows.to_table(rows.filled.take_along_dim(index, 0))
+    uniform = draws.noise.stream(4).uniform(0, n_draws, 1)[..., 0].to(draws.z.device)
     part = (uniform > rows.shares().cumsum(0)[:, None]).sum(0).clamp(max=2)
     streams = [draws.noise.stream(6 + draw) for draw in range(n_draws)]
     for draw, (of_rows, noise) in enumerate(zip(part, streams, strict=True)):

@@ -39,11 +39,14 @@ class ConditionalRows:
     table : ndarray of shape (B, columns)
         Rows, in the units of the input; missing cells are NaN.
     x : Tensor of shape (B, columns)
-        The same in model units.
+        The same in model units; those of the input where there are completed rows.
     draws : PosteriorDraws
         Weighted latents.
     closed_form : ClosedFormPart
         Of these rows.
+    completed : Tensor of shape (K, B, D) or None, default=None
+        Completed rows that the weights belong to, in the units of the input: where the
+        model's columns are sums over those of the table.
     """
 
     model: VAE
@@ -54,6 +57,7 @@ class ConditionalRows:
     x: Tensor
     draws: PosteriorDraws
     closed_form: ClosedFormPart
+    completed: Tensor | None = None
 
     @property
     def missing(self) -> Tensor:

@@ -353,8 +353,7 @@ class RowReader:
                 self.model, block.x, noise, [1, *n_samples], block.closed_form
             )
             parts.append(bounds.cpu().numpy() + block.log_jacobian)
-        elbo, *iwae = np.concatenate(parts, axis=1)
-        return Bounds(tuple(n_samples), elbo, np.reshape(iwae, (len(n_samples), -1)))
+        return Bounds.of(n_samples, np.concatenate(parts, axis=1))
 
     def _blocks(
         self,

@@ -91,6 +91,13 @@ class RowMap(Protocol):
             If the columns are not mapped one by one.
         """
 
+    def gaussian(self) -> tuple[Array, Array] | None:
+        """Return the Gaussian of rows that are standard normal in model units.
+
+        That is its mean (D,) and a factor (D, D) of its covariance, in the units of the
+        input. None where the columns are mapped one by one.
+        """
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -134,6 +141,9 @@ class Columns:
                 log_jacobian += log_slope
         log_jacobian[missing.all(1)] = 0.0  # what rounding has left
         return u, log_jacobian
+
+    def gaussian(self) -> None:
+        """Return nothing: the columns are mapped one by one."""
 
     def column(self, index: int) -> ColumnMap:
         """Return the map of a column."""

@@ -8,7 +8,7 @@ import torch
 
 from skvae.model.cells import CellDistribution
 from skvae.model.companions import CompanionPool
-from skvae.tables.columns import RowMap
+from skvae.tables.columns import Columns, RowMap
 from skvae.typing import Array
 
 __all__ = ["CompanionDensity"]
@@ -81,6 +81,26 @@ class CompanionDensity:
         It is in the companion's units.
         """
         return self.density.cell(self._in_units(rows)[0], column)
+
+    def gaussian_modes(self) -> tuple[Array, Array, Array] | None:
+        """Return the Gaussians of the mixtures among its parts.
+
+        Returns
+        -------
+        weight : ndarray of shape (M,)
+            Weights of the modes, which sum to one.
+        mean : ndarray of shape (M, D)
+            Means, in the units of the input.
+        factor : ndarray of shape (M, D, D)
+            Factors of the covariances. None instead of all three if it has no mixture
+            of Gaussians.
+        """
+        modes = self.density.gaussian_modes()
+        if modes is None or not isinstance(self.columns, Columns):
+            return None
+        log_weight, mean, tril = (part.numpy() for part in modes)
+        center, scale = self.columns.center, self.columns.scale
+        return np.exp(log_weight), center + scale * mean, scale[:, None] * tril
 
     def _in_units(self, rows: Array) -> tuple[torch.Tensor, Array]:
         """Return rows in the companion's units, and log |det du/dx| of each."""

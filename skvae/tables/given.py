@@ -105,6 +105,10 @@ class ConditionalColumns:
         given = self.given.to_model(table[:, n_features:])
         return np.concatenate([u, given], 1), log_jacobian
 
+    def gaussian(self) -> tuple[Array, Array] | None:
+        """Return mean and factor of a Gaussian of targets that are not mapped alone."""
+        return self.modelled.gaussian()
+
     def column(self, index: int) -> ColumnMap:
         """Return the map of a target."""
         return self.modelled.column(index)

@@ -73,6 +73,13 @@ class WhitenedColumns:
         u, more = self.directions.to_model(_turned(standard, self.rotation))
         return u, log_jacobian + more
 
+    def gaussian(self) -> tuple[Array, Array]:
+        """Return mean (D,) and factor (D, D) of a Gaussian of the rows."""
+        mean = self.rotation @ self.directions.center
+        factor = self.rotation * self.directions.scale
+        center, scale = self.columns.center, self.columns.scale
+        return center + scale * mean, scale[:, None] * factor
+
     def column(self, index: int) -> ColumnMap:
         """Raise a ValueError: a column is a mixture of several directions."""
         raise ValueError(

@@ -19,7 +19,8 @@ FIRST_SHARE = 0.005
 LATENT_ROWS, POOL_ROWS = 0.3, 3.0
 # A series ends where the score of held-out rows is so much below its best one.
 BEHIND = 0.5  # nats
-LEAST_WEIGHT = 1e-3  # of a companion that is kept
+# Of a companion that is kept: its share of all companions, and of p(x).
+LEAST_WEIGHT, LEAST_SHARE = 1e-3, 1e-3
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Pool:
         prior = torch.cat([log_p.new_tensor([LATENT_ROWS]), POOL_ROWS * self.weight])
         weight = mixture_weights(log_p, row_weight, prior)[1:]
         share = float(weight.sum())
-        is_kept = weight >= LEAST_WEIGHT * share
+        is_kept = weight >= max(LEAST_WEIGHT * share, LEAST_SHARE)
         is_kept[0] = True
         kept = is_kept.nonzero().squeeze(1)
         weight = share * weight[kept] / weight[kept].sum()

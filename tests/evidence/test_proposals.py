@@ -337,7 +337,7 @@ def test_draws_are_not_those_of_the_search(make_model: MakeModel, rows: Tensor) 
     vae, budget = make_model(), Budget(512, 512, 0.1)
     with torch.no_grad():
         ours = Spy().estimate(vae, rows, noise, budget)
-        sampler = DrawSampler(vae, vae.encode(rows), rows, seen["search"])
+        sampler = DrawSampler(rows, seen["search"], vae, vae.encode(rows))
         theirs = sampler.estimate(budget, vae.closed_form(rows))
     difference = ours.log_density - theirs.log_density
     assert (difference != 0).all()

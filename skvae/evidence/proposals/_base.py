@@ -36,7 +36,7 @@ class Proposal(ComponentSpec, ABC):
         # If the draws shared the search's noise, the proposal would have been fitted to
         # the very draws that it is judged by, and p̂ would be biased.
         distribution = self.prepare(model, x, noise.stream(1))
-        return DrawSampler(model, distribution, x, noise.stream(2))
+        return DrawSampler(x, noise.stream(2), model, distribution)
 
     @abstractmethod
     def prepare(self, model: VAE, x: Tensor, noise: RowNoise) -> LatentDistribution:

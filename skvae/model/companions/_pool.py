@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from skvae.model.cells import MixtureCells
 from skvae.model.companions._base import Companion
 from skvae.model.companions._kernels import KernelDensity
+from skvae.model.companions._mixtures import GaussianMixture
 from skvae.model.companions._rows import BlockScorer, draw_modes, in_row_blocks
 from skvae.model.missing import choose, incomplete_rows, uniforms
 
@@ -100,6 +101,29 @@ class CompanionPool(Companion):
         others[:, column] = torch.nan
         parts = [part.cell(x, column) for part in self._companions()]
         return MixtureCells(self._log_joint(others).log_softmax(1), parts)
+
+    def gaussian_modes(self) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Return the modes of all mixtures of Gaussians among the parts, as one.
+
+        Returns
+        -------
+        log_weight : Tensor of shape (M,)
+            Their exponentials sum to one.
+        mean : Tensor of shape (M, D)
+            Means.
+        tril : Tensor of shape (M, D, D)
+            Cholesky factors of the covariances. None instead of all three if there is
+            no such part.
+        """
+        parts = [
+            (part.log_weight + own, part.mean, part.tril)
+            for part, own in zip(self._companions(), self.log_weight, strict=True)
+            if isinstance(part, GaussianMixture)
+        ]
+        if not parts:
+            return None
+        log_weight, mean, tril = (torch.cat(some) for some in zip(*parts, strict=True))
+        return log_weight.log_softmax(0), mean, tril
 
     def _log_joint(self, x: Tensor) -> Tensor:
         """Return log-weight plus log-density of rows (B, D) under each part, (B, M)."""
