@@ -780,8 +780,8 @@ def test_training_record_is_in_the_units_of_y(table: Array) -> None:
 
 def test_partial_fit_trains_one_epoch_a_call() -> None:
     X, y, _ = waves(400, 3)
-    settings = {"max_evidence_samples": 64, "batch_size": 32, "learning_rate": 0.02}
-    density = ConditionalVAEDensity(**{**QUICK, **settings})
+    settings = {"batch_size": 32, "dropout": 0.0, "weight_decay": 0.0}
+    density = ConditionalVAEDensity(learning_rate=0.02, **settings, **QUICK)
     assert density.partial_fit(X[:200], y[:200]) is density
     coding, first = density.columns_, density.score(X, y)
     for part in 10 * [slice(None, 200), slice(200, None)]:

@@ -196,8 +196,10 @@ def test_a_series_goes_on_with_partial_fit(X: pd.DataFrame, y: pd.DataFrame) -> 
         list(range(40)),
         pd.Series(np.arange(40.0)),
         pl.Series(np.arange(40.0)),
+        pd.Series(["a", "b"] * 20),
+        pl.Series(["a", "b"] * 20),
     ],
-    ids=lambda column: type(column).__module__,
+    ids=["array", "list", "pandas", "polars", "text of pandas", "text of polars"],
 )
 def test_other_columns_without_a_second_axis_are_an_error(column: Any) -> None:
     message = "Expected (2D array, got 1D array|a 2-dimensional container)"

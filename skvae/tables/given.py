@@ -165,7 +165,12 @@ def read_given(
         What the user gave. A Series of pandas or polars is one column if it has a
         name; other tables without a second axis are an error, as scikit-learn has it.
     """
-    if is_series(X) and X.name not in (None, ""):
+    if is_series(X):
+        if X.name in (None, ""):
+            raise ValueError(
+                "Expected a 2-dimensional container, but X is a Series without a name: "
+                "name it, or pass a data frame with one column."
+            )
         X = X.to_frame()
     return read_table(estimator, X, reset=reset, min_samples=min_samples, advice=ADVICE)
 
