@@ -15,6 +15,7 @@ from skvae.arguments.devices import check_device
 from skvae.arguments.seeds import seed_from
 from skvae.arguments.staging import staged_fit
 from skvae.arguments.warnings import warn_caller
+from skvae.diagnostics import Diagnosis
 from skvae.evidence import MEAN_TOL, Bounds, Budget, Evidence, Proposal
 from skvae.fitting.callbacks import CallbackSupportMixin, FitCallbacks
 from skvae.fitting.components import specs_for_columns
@@ -34,6 +35,7 @@ from skvae.model.posteriors import PosteriorSpec
 from skvae.model.priors import PriorSpec
 from skvae.model.spec import ComponentSpec, open_aliases
 from skvae.scoring.completion import CompletingReader
+from skvae.scoring.health import FitRecord, diagnose_density
 from skvae.scoring.progress import RowProgress
 from skvae.scoring.reader import RowReader
 from skvae.scoring.score import mean_log_density
@@ -197,7 +199,7 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
         warm : bool
             Whether to go on from the fitted model.
         partial : bool, default=False
-            Whether to train for one epoch, as `VAEDensity.partial_fit` does.
+            Whether to train for one epoch, as `partial_fit` does.
         """
         parameters = Parameters.of(self)
         previous = FittedState.of(self) if warm else None
@@ -335,6 +337,15 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
             )
         return evidence
 
+    def _evidence_of(self, rows: Array, **options: Any) -> Evidence:
+        """Return the evidence of rows of numbers, as `evidence` reads it."""
+        defaults = ("tol", "max_samples", "proposal", "random_state")
+        return self._evidence(rows, **{**dict.fromkeys(defaults), **options})
+
+    def _log_density(self, rows: Array) -> Array:
+        """Return the log-density of the observed cells of rows of numbers."""
+        return self._evidence_of(rows).log_density
+
     def _mean_log_density(self, rows: Array, sample_weight: ArrayLike | None) -> float:
         """Return the mean log-density of rows of numbers.
 
@@ -365,15 +376,26 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
             check_memory(BYTES_PER_DRAW * number, f"n_samples={n_samples!r}")
         return self._reader().bounds(rows, n_samples, _noise_seed(random_state))
 
-    def _draw(
+    def _diagnose(self, rows: Array | None, given: Given | None = None) -> Diagnosis:
+        """Report on rows of numbers; None draws them, given x where that is needed."""
+        fit = FitRecord(
+            self.schema_.names, self.n_components_, self.history_, self.best_iter_
+        )
+        return diagnose_density(self._reader(), rows, self._budget(), fit, given)
+
+    def _draw(self, n_samples: int, random_state: RandomState) -> Any:
+        """Draw rows in the units of the input."""
+        drawn = self._drawn_numbers(n_samples, random_state)
+        return self.schema_.decode(drawn, asked_container(self))
+
+    def _drawn_numbers(
         self, n_samples: int, random_state: RandomState, given: Array | None = None
-    ) -> Any:
-        """Draw rows in the units of the input; `given` is in model units."""
+    ) -> Array:
+        """Draw rows as numbers and codes; `given` is in model units."""
         state = self.random_state if random_state is None else random_state
         n_numbers = n_samples * len(self.schema_.names)
         check_memory(8 * n_numbers, f"n_samples={n_samples}")
-        drawn = self._reader().draw(n_samples, seed_from(state), given)
-        return self.schema_.decode(drawn, asked_container(self))
+        return self._reader().draw(n_samples, seed_from(state), given)
 
     @property
     def fit_report_(self) -> FitReport:

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from skvae.arguments.checks import check_choice, check_positive_int
 from skvae.arguments.warnings import warn_caller
 from skvae.base import BaseVAEDensity
+from skvae.diagnostics import Diagnosis
 from skvae.evidence import Bounds, Evidence, Proposal
 from skvae.fitting.callbacks import with_callbacks
 from skvae.model.backgrounds import BackgroundSpec
@@ -18,20 +19,17 @@ from skvae.model.decoders import DecoderSpec
 from skvae.model.likelihoods import LikelihoodSpec
 from skvae.model.posteriors import PosteriorSpec
 from skvae.model.priors import PriorSpec
-from skvae.queries.columns import column_numbers
-from skvae.queries.conditional import ConditionalDistribution
-from skvae.queries.filling import expected_cells
+from skvae.queries.targets import TargetQueries
 from skvae.tables.checks import check_latents
-from skvae.tables.given import ADVICE, Given, fit_given
-from skvae.tables.output import asked_container
-from skvae.tables.raw import RawTable, read_table, read_target
+from skvae.tables.given import Given, fit_given, read_given
+from skvae.tables.raw import RawTable, read_target
 from skvae.training.objectives import ObjectiveSpec
 from skvae.typing import Array, RandomState
 
 __all__ = ["ConditionalVAEDensity"]
 
 
-class ConditionalVAEDensity(BaseVAEDensity):
+class ConditionalVAEDensity(BaseVAEDensity, TargetQueries):
     r"""Density of one target or several, given other columns, by a VAE.
 
     .. math:: p(y \mid x) = (1 - \epsilon) \int p(y \mid z, x)\, p(z)\, dz
@@ -185,7 +183,10 @@ likelihood_, objective_, background_
         self.given_kind = given_kind
 
     def set_output(self, *, transform: str | None = None) -> "ConditionalVAEDensity":
-        """Set the container of the targets that `sample` and `decode` return.
+        """Set the container of targets that `sample`, `predict` and `decode` return.
+
+        Unless it is set here, or by scikit-learn's ``transform_output``, it is the one
+        that `fit` has seen: a frame of pandas or of polars, a Series, or an array.
 
         Parameters
         ----------
@@ -215,7 +216,8 @@ likelihood_, objective_, background_
         ----------
         X : array-like of shape (n_samples, n_features)
             What each target is conditional on: numbers, text, truth values or
-            categories, and cells may be missing; an array, a list or a data frame.
+            categories, and cells may be missing; an array, a list or a data frame. A
+            Series that has a name is one column.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
             Targets, none missing, whose density is learnt: finite numbers, and with
             likelihood "auto" or "categorical" also text, categories and truth values.
@@ -231,6 +233,32 @@ likelihood_, objective_, background_
         warm = self.warm_start and hasattr(self, "model_")
         return self._fit(X, y, sample_weight, warm=warm)
 
+    @with_callbacks
+    def partial_fit(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> "ConditionalVAEDensity":
+        """Train for one epoch on a batch of rows.
+
+        The first call fits coding, scaling, margins (none for "auto") and start on its
+        rows; later calls keep them and go on, at a constant learning rate and without
+        validation.
+
+        Parameters
+        ----------
+        X, y
+            As for `fit`, at least two rows; on later calls, with the columns and the
+            categories of the first one (see `unknown_category`).
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights, not all zero.
+
+        Returns
+        -------
+        self : ConditionalVAEDensity
+            The estimator. If training fails, it stays as it was.
+        """
+        warm = hasattr(self, "model_")
+        return self._fit(X, y, sample_weight, warm=warm, partial=True)
+
     def score_samples(self, X: ArrayLike, y: ArrayLike | None = None) -> Array:
         """Return the conditional log-density of each target.
 
@@ -239,8 +267,9 @@ likelihood_, objective_, background_
         X : array-like of shape (n_samples, n_features)
             What each target is conditional on.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            Targets. There is no density without them: None gives NaN for each row,
-            with a warning. (scikit-learn's checks call this method with X alone.)
+            Targets; the columns of a data frame are matched by name. There is no
+            density without them: None gives NaN for each row, with a warning.
+            (scikit-learn's checks call this method with X alone.)
 
         Returns
         -------
@@ -249,8 +278,7 @@ likelihood_, objective_, background_
             the fitted model and that row alone.
         """
         if y is None:
-            check_is_fitted(self)
-            n_rows = len(read_table(self, X, reset=False, advice=ADVICE).numbers)
+            n_rows = len(self._coded(X).table)
             warn_caller(
                 "score_samples got no y. ConditionalVAEDensity has the density of y "
                 "given X, so that all values are NaN: call score_samples(X, y)."
@@ -338,6 +366,27 @@ likelihood_, objective_, background_
         """
         return self._bounds(self._read(X, y), n_samples, random_state)
 
+    def diagnose(self, X: ArrayLike, y: ArrayLike | None = None) -> Diagnosis:
+        """Report on the health of the fitted density, with advice in plain words.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            What each target is conditional on, best of held-out rows; at most 1,000
+            are used. There is no model of X to draw them from.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets), default=None
+            Targets. None draws one from the model for each row of X.
+
+        Returns
+        -------
+        diagnosis : Diagnosis
+            Prints as a table. Its columns are the targets, and its log-densities are
+            those of y given X.
+        """
+        if y is None:
+            return self._diagnose(None, self._coded(X))
+        return self._diagnose(self._read(X, y))
+
     def sample(
         self, X: ArrayLike, n_samples: int = 1, random_state: RandomState = None
     ) -> Any:
@@ -346,7 +395,7 @@ likelihood_, objective_, background_
         Parameters
         ----------
         X : array-like of shape (n, n_features)
-            As for `predict`.
+            What the targets are conditional on.
         n_samples : int, default=1
             Number of targets for each row of X.
         random_state : int, RandomState instance or None, default=None
@@ -359,58 +408,15 @@ likelihood_, objective_, background_
 (n * n_samples, n_targets)
             Targets, in their units, with as many axes as `fit` has seen. Those of one
             row of X follow one another, in the order of
-            ``np.repeat(X, n_samples, axis=0)``. `set_output` sets the container.
+            ``np.repeat(X, n_samples, axis=0)``. The container is that of the targets of
+            `fit`, with its names and dtypes and with the index of X, unless
+            `set_output` asks for another one; in a frame, integers are rounded.
         """
-        check_is_fitted(self)
+        coded = self._coded(X)
         check_positive_int(n_samples, "n_samples")
-        given = np.repeat(self._given_in_model_units(X), n_samples, axis=0)
-        return self._draw(len(given), random_state, given)
-
-    def conditional(
-        self, X: ArrayLike, columns: str | int | Sequence[str | int] | None = None
-    ) -> ConditionalDistribution:
-        """Return the distribution of the targets given each row of X.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, n_features)
-            As for `predict`.
-        columns : str, int or sequence of them, default=None
-            Which targets are asked for; None is all.
-
-        Returns
-        -------
-        conditional : ConditionalDistribution
-            With quantiles, intervals and densities of single targets, and draws.
-        """
-        rows = self._without_targets(X)
-        names = self.schema_.names
-        asked = range(len(names)) if columns is None else columns
-        chosen = column_numbers(names, asked, "columns")
-
-        usual = dict.fromkeys(("tol", "max_samples", "proposal", "random_state"))
-        return ConditionalDistribution(
-            *(self._reader(), rows, chosen, self.schema_),
-            lambda rows: self._evidence(rows, **usual).log_density,
-        )
-
-    def predict(self, X: ArrayLike) -> Any:
-        """Return what is expected of the targets given each row of X.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, n_features)
-            What the targets are conditional on.
-
-        Returns
-        -------
-        y : ndarray, Series or DataFrame of shape (n,) or (n, n_targets)
-            Means; of categories the most probable ones, of counts the medians.
-        """
-        rows = self._without_targets(X)
-        return self.schema_.decode(
-            expected_cells(self._reader(), rows, 0), asked_container(self)
-        )
+        given = np.repeat(coded.in_model_units(), n_samples, axis=0)
+        drawn = self._drawn_numbers(len(given), random_state, given)
+        return self._in_container(drawn, X, n_samples)
 
     def encode(self, X: ArrayLike, y: ArrayLike) -> Array:
         """Return the encoder's mean latents of each row.
@@ -442,20 +448,20 @@ likelihood_, objective_, background_
         -------
         y : ndarray, Series or DataFrame of shape (n_samples,) or \
 (n_samples, n_targets)
-            Targets, as from `sample`. With margins mapped to normal scores, the mean
-            is taken there and mapped back.
+            Targets, in the container of `sample`. With margins mapped to normal scores,
+            the mean is taken there and mapped back; of categories, it is the most
+            probable one.
         """
-        check_is_fitted(self)
+        given = self._coded(X).in_model_units()
         latents = check_latents(Z, self.n_components_)
-        given = self._given_in_model_units(X)
         check_consistent_length(given, latents)
         decoded = self._reader().decode(latents, given)
-        return self.schema_.decode(decoded, asked_container(self))
+        return self._in_container(decoded, X, are_means=True)
 
     def _read_to_fit(
         self, X: ArrayLike, y: ArrayLike | None, *, reset: bool
     ) -> tuple[RawTable, RawTable | None]:
-        given = read_table(self, X, reset=reset, min_samples=2, advice=ADVICE)
+        given = read_given(self, X, reset=reset, min_samples=2)
         seen = None if reset else self.schema_.layout
         raw = read_target(y, type(self).__name__, seen)
         check_consistent_length(given.numbers, raw.numbers)
@@ -472,25 +478,13 @@ likelihood_, objective_, background_
         )
 
     def _read(self, X: ArrayLike, y: ArrayLike) -> Array:
-        check_is_fitted(self)
         given = self._coded(X)
         raw = read_target(y, type(self).__name__, self.schema_.layout)
         return given.beside(self.schema_.encode(raw))
 
-    def _without_targets(self, X: ArrayLike) -> Array:
-        """Return rows [missing y, coded x]."""
-        check_is_fitted(self)
-        given = self._coded(X)
-        return given.beside(
-            np.full((len(given.table), len(self.schema_.names)), np.nan)
-        )
-
     def _coded(self, X: ArrayLike) -> Given:
-        raw = read_table(self, X, reset=False, advice=ADVICE)
-        return self.columns_.given.code(raw)
-
-    def _given_in_model_units(self, X: ArrayLike) -> Array:
-        return self.columns_.given.to_model(self._coded(X).table)
+        check_is_fitted(self)
+        return self.columns_.given.code(read_given(self, X, reset=False))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -13,9 +13,7 @@ from skvae.diagnostics import Diagnosis
 from skvae.evidence import Bounds, Evidence, Proposal
 from skvae.fitting.callbacks import with_callbacks
 from skvae.queries.joint import JointQueries
-from skvae.scoring.health import FitRecord, diagnose_density
 from skvae.tables.checks import check_latents
-from skvae.tables.names import column_names
 from skvae.tables.output import asked_container
 from skvae.tables.raw import RawTable, read_table
 from skvae.typing import Array, RandomState
@@ -418,11 +416,7 @@ Proposal or None, default=None
             Prints as a table.
         """
         check_is_fitted(self)
-        rows = None if X is None else self._read(X)
-        fit = FitRecord(
-            column_names(self), self.n_components_, self.history_, self.best_iter_
-        )
-        return diagnose_density(self._reader(), rows, self._budget(), fit)
+        return self._diagnose(None if X is None else self._read(X))
 
     def sample(
         self,

@@ -415,7 +415,7 @@ def test_targets_of_every_container(name: str, small: Array) -> None:
     drawn = density.sample(small, 2)
     flat = len(np.shape(y)) == 1
     assert drawn.shape == ((80,) if flat else (80, 1))
-    assert_array_equal(drawn.ravel(), expected.sample(small, 2))
+    assert_array_equal(np.ravel(drawn), expected.sample(small, 2))
     means = density.decode(small, density.encode(small, y))
     assert means.shape == ((40,) if flat else (40, 1))
 
@@ -582,9 +582,30 @@ def test_y_has_to_be_what_fit_has_seen(small: Array) -> None:
     density = ConditionalVAEDensity(**FAST).fit(small, frame)
     with pytest.raises(ValueError, match="y has 1 columns, but fit has seen 2"):
         density.score(small, WHOLE)
-    with pytest.raises(ValueError, match=r"of y .*'b' is in the place of 'a'"):
-        density.score(small, frame[["b", "a"]])
     assert density.score(small, frame) == density.score(small, small)
+
+
+@pytest.mark.parametrize("library", [pd, pl])
+def test_columns_of_y_are_matched_by_name(library: Any, small: Array) -> None:
+    frame = library.DataFrame({"a": small[:, 0], "b": 7 + small[:, 1]})
+    settings = {**FAST, "random_state": 0}
+    density = ConditionalVAEDensity(**settings).fit(small, frame)
+    other = pd.DataFrame({"b": 7 + small[:, 1], "a": small[:, 0]})
+    turned = other if library is pd else pl.from_pandas(other)
+    assert_array_equal(
+        density.score_samples(small, turned), density.score_samples(small, frame)
+    )
+    again = clone(density).partial_fit(small, frame).partial_fit(small, turned)
+    expected = clone(density).partial_fit(small, frame).partial_fit(small, frame)
+    assert again.history_[1]["bound"] == expected.history_[1]["bound"]
+    for wrong, message in (
+        (other.drop(columns="a"), r"of fit, in any order, but it lacks 'a'\."),
+        (other.assign(c=1.0), "but it has 'c', which fit has not seen"),
+        (other.rename(columns={"b": "c"}), "it lacks 'b' and has 'c', which fit"),
+        (other[["a", "a", "b"]], "several columns called 'a', so that names do not"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            density.score_samples(small, wrong)
 
 
 def test_density_is_not_there_before_fit(small: Array) -> None:
@@ -752,3 +773,108 @@ def test_training_record_is_in_the_units_of_y(table: Array) -> None:
         assert a["evidence"] == pytest.approx(
             b["evidence"] + shift, abs=1e-3, nan_ok=True
         )
+
+
+# partial_fit
+
+
+def test_partial_fit_trains_one_epoch_a_call() -> None:
+    X, y, _ = waves(400, 3)
+    settings = {"batch_size": 32, "dropout": 0.0, "weight_decay": 0.0}
+    density = ConditionalVAEDensity(learning_rate=0.02, **settings, **QUICK)
+    assert density.partial_fit(X[:200], y[:200]) is density
+    coding, first = density.columns_, density.score(X, y)
+    for part in 10 * [slice(None, 200), slice(200, None)]:
+        density.partial_fit(X[part], y[part])
+    assert density.columns_ is coding
+    assert density.n_iter_ == len(density.history_) == 21
+    assert {record["learning_rate"] for record in density.history_[1:]} == {0.02}
+    assert density.score(X, y) > first + 0.1
+
+
+def test_partial_fit_goes_on_from_a_fit_and_fit_starts_anew(table: Array) -> None:
+    X, y = table[:, :1], table[:, 1:]
+    density = ConditionalVAEDensity(**QUICK).fit(X, y)
+    before = density.score_samples(X, y)
+    density.partial_fit(X, y)
+    assert density.n_iter_ == QUICK["max_iter"] + 1
+    assert not np.array_equal(density.score_samples(X, y), before)
+    assert_array_equal(density.fit(X, y).score_samples(X, y), before)
+
+
+def test_partial_fit_counts_rows_by_their_weights(table: Array) -> None:
+    X, y = table[:, :1], table[:, 1:]
+    weight = np.random.default_rng(0).integers(0, 3, len(X))
+    weighted = ConditionalVAEDensity(**QUICK).partial_fit(X, y, sample_weight=weight)
+    repeated = ConditionalVAEDensity(**QUICK).partial_fit(
+        np.repeat(X, weight, axis=0), np.repeat(y, weight, axis=0)
+    )
+    assert_array_equal(weighted.score_samples(X, y), repeated.score_samples(X, y))
+
+
+def test_partial_fit_goes_on_with_the_columns_of_the_first_batch(small: Array) -> None:
+    X = pd.DataFrame({"a": WHOLE, "b": FRUIT})
+    y = pd.DataFrame(small, columns=["c", "d"])
+    density = ConditionalVAEDensity(**FAST).partial_fit(X, y)
+    before = dict(vars(density))
+    for batch, message in (
+        ((X[["a"]], y), "feature names should match"),
+        ((X.assign(b="kiwi"), y), "column 'b' has 'kiwi' in row 0, a category that"),
+        ((X, small[:, :1]), "y has 1 columns, but fit has seen 2"),
+        ((X, y[["c"]]), "y should have the columns 'c', 'd' .*lacks 'd'"),
+        ((X, y.assign(d="x")), "'x' in column 'd' of y"),
+        ((X, None), "requires y to be passed"),
+        ((X[:7], y), "inconsistent numbers of samples"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            density.partial_fit(*batch)
+    assert vars(density) == before
+    assert density.partial_fit(X[:5], y[:5]).n_iter_ == 2
+
+
+# diagnose
+
+
+def test_diagnosis_is_about_the_targets(wave: ConditionalVAEDensity) -> None:
+    X, y, _ = waves(120, 4)
+    report = wave.diagnose(X, y)
+    assert (report.n_rows, report.n_features, report.n_components) == (120, 1, 1)
+    assert report.feature_names == ("y0",)
+    assert not report.drawn_from_model
+    assert report.log_density == pytest.approx(wave.score(X, y), abs=0.05)
+    # The mean of log p(y | z, x) is an ELBO and its KL, in the units of the targets.
+    elbo = report.log_likelihood - report.kl
+    assert elbo == pytest.approx(report.bound[0], abs=0.05)
+    assert len(report.reconstruction_error) == len(report.floor_share) == 1
+    shifted = wave.diagnose(X + 2, y)
+    assert shifted.log_density < report.log_density - 1
+    far = wave.diagnose(X[:20], y[:20] + 1e6)
+    assert far.background_share == 1
+    assert "The background takes 100%" in " ".join(far.warnings)
+
+
+def test_diagnosis_draws_targets_where_there_are_none(
+    wave: ConditionalVAEDensity,
+) -> None:
+    X, y, _ = waves(120, 5)
+    report = wave.diagnose(X)
+    assert report.drawn_from_model
+    assert report.n_rows == 120
+    # Rows of the model's own are as probable as it says, and follow X.
+    assert report.log_density == pytest.approx(wave.score(X, y), abs=0.15)
+    assert report == wave.diagnose(X)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        wave.diagnose(X, y[:3])
+    with pytest.raises(NotFittedError):
+        ConditionalVAEDensity().diagnose(X, y)
+
+
+def test_diagnosis_takes_categories_and_gaps(small: Array) -> None:
+    X = pd.DataFrame({"a": [np.nan, *WHOLE[1:]], "b": FRUIT})
+    y = pd.DataFrame({"fruit": FRUIT[::-1], "size": small[:, 0]})
+    density = ConditionalVAEDensity(likelihood="auto", **FAST).fit(X, y)
+    report = density.diagnose(X, y)
+    assert report.feature_names == ("fruit", "size")
+    assert np.isfinite(report.reconstruction_error).all()
+    assert len(report.floor_share) == 2
+    assert density.diagnose(X).n_rows == 40

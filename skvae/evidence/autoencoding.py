@@ -50,8 +50,8 @@ def autoencode_rows(
     ----------
     model : VAE
         The density.
-    x : Tensor of shape (B, D)
-        Rows, in model units.
+    x : Tensor of shape (B, columns)
+        Rows, in model units; given columns follow those that have a density.
     noise : RowNoise
         The rows' noise.
     factor : float
@@ -79,7 +79,7 @@ def _autoencode_block(
     raw = model.raw(x, encoder.mean[None])
     share = model.likelihood.floor_share(raw, factor)
     if share is None:
-        share = torch.full_like(x, torch.nan)[None]
+        share = torch.full_like(x[:, : model.n_features], torch.nan)[None]
     return Autoencoding(
         mean=mean,
         variance=(moment - mean.square()).clamp(min=0),

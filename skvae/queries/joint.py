@@ -33,7 +33,8 @@ class JointQueries:
     # What a density has besides.
     _read: Callable[[ArrayLike], Array]
     _reader: Callable[[], RowReader]
-    _evidence: Callable[..., Evidence]
+    _evidence_of: Callable[..., Evidence]
+    _log_density: Callable[[Array], Array]
     _draw: Callable[..., Any]
 
     def impute(
@@ -241,13 +242,6 @@ of them
         check_is_fitted(self)
         check_positive_int(n_samples, "n_samples")
         return self._read(self._draw(n_samples, random_state))
-
-    def _evidence_of(self, rows: Array, **options: Any) -> Evidence:
-        defaults = ("tol", "max_samples", "proposal", "random_state")
-        return self._evidence(rows, **{**dict.fromkeys(defaults), **options})
-
-    def _log_density(self, rows: Array) -> Array:
-        return self._evidence_of(rows).log_density
 
     def _log_densities(self, rows: Array) -> Array:
         """Return log-densities without bias, for a mean over them."""

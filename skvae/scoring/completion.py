@@ -162,7 +162,7 @@ class _Completer:
         enough: float,
     ) -> tuple[Array, ...]:
         """Answer a question about rows; see `RowReader.ask`, and `evidence`."""
-        empty = np.isnan(self._split(rows)[0]).all(1)
+        empty = np.isnan(self._split(rows)[0]).all(axis=1)
         noise, closed_form = RowNoise(row_hash(rows, seed)), self._closed_form(rows)
 
         def of_block(block: Tensor) -> tuple[Tensor, ...]:
@@ -171,14 +171,20 @@ class _Completer:
             draws, completed = self._draws(some, noise[block], n_draws, enough)
             return question(
                 ConditionalRows(
-                    *(self.model, self.columns, self.companion),
-                    *(index, some, torch.from_numpy(some), draws),
-                    closed_form[block],
-                    completed,
+                    model=self.model,
+                    columns=self.columns,
+                    companion=self.companion,
+                    numbers=index,
+                    table=some,
+                    x=torch.from_numpy(some),
+                    draws=draws,
+                    closed_form=closed_form[block],
+                    completed=completed,
                 )
             )
 
-        answers, masks = [], [mask for mask in (~empty, empty) if mask.any()]
+        masks: list[Mask] = [mask for mask in (~empty, empty) if mask.any()]
+        answers = []
         for mask in masks:
             numbers = torch.from_numpy(np.flatnonzero(mask))
             parts = in_threads(of_block, equal_blocks(numbers, FEW, FEW))
@@ -382,7 +388,7 @@ class CompletingReader(RowReader):
     def _gaps(self, rows: Array) -> tuple[Mask, Mask]:
         """Return which rows have a missing cell, and which have no observed one."""
         missing = np.isnan(rows[:, : self.model.n_features])
-        return missing.any(1), missing.all(1)
+        return np.any(missing, axis=1), np.all(missing, axis=1)
 
     @property
     def _completer(self) -> _Completer:

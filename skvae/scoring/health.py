@@ -14,6 +14,7 @@ from skvae.evidence.autoencoding import Autoencoding, autoencode_rows
 from skvae.model.features import Support
 from skvae.scoring.reader import RowReader
 from skvae.scoring.torch_state import reading_state
+from skvae.tables.given import Given
 from skvae.typing import Array
 
 __all__ = ["FitRecord", "diagnose_density"]
@@ -61,7 +62,11 @@ class FitRecord:
 
 @reading_state()
 def diagnose_density(
-    reader: RowReader, rows: Array | None, budget: Budget, fit: FitRecord
+    reader: RowReader,
+    rows: Array | None,
+    budget: Budget,
+    fit: FitRecord,
+    given: Given | None = None,
 ) -> Diagnosis:
     """Check a fitted density on rows, or on rows of its own where there are none.
 
@@ -69,26 +74,28 @@ def diagnose_density(
     ----------
     reader : RowReader
         The fitted model.
-    rows : ndarray of shape (n, D) or None
-        Checked rows.
+    rows : ndarray of shape (n, columns) or None
+        Checked rows; None draws them.
     budget : Budget
         What may be spent on the log-density of a row.
     fit : FitRecord
         How the model was fitted.
+    given : Given, default=None
+        What rows are drawn given, one for each; None where nothing is given.
     """
     drawn = rows is None
-    given = reader.draw(N_DRAWN, seed_from(SEED)) if rows is None else rows
-    rows = _subset(given, MAX_ROWS)
+    checked = _drawn_rows(reader, given) if rows is None else rows
+    rows = _subset(checked, MAX_ROWS)
     stages = reader.stages(budget, fit.n_components, None)
     evidence = reader.evidence(rows, stages, SEED)
     log_density = evidence.log_density
     mean, error = _mean_and_error(log_density)
     training_bound, validation_evidence = _best_epoch(fit)
     diagnosis = Diagnosis(
-        n_rows=len(given),
+        n_rows=len(checked),
         n_rows_used=len(rows),
         drawn_from_model=drawn,
-        n_features=rows.shape[1],
+        n_features=reader.model.n_features,
         n_components=fit.n_components,
         feature_names=fit.feature_names,
         log_density=mean,
@@ -111,6 +118,13 @@ def diagnose_density(
         validation_gap=training_bound - validation_evidence,
     )
     return replace(diagnosis, warnings=tuple(_advice(diagnosis, fit.history)))
+
+
+def _drawn_rows(reader: RowReader, given: Given | None) -> Array:
+    seed = seed_from(SEED)
+    if given is None:
+        return reader.draw(N_DRAWN, seed)
+    return given.beside(reader.draw(len(given.table), seed, given.in_model_units()))
 
 
 def _subset(rows: Array, most: int) -> Array:
@@ -140,7 +154,7 @@ def _latents_and_columns(
     """Check encoder and decoder on the rows that are the latent part's, if any are."""
     latent = evidence.background_share <= 0.5
     rows = rows[latent] if latent.any() else rows
-    columns = reader.columns
+    columns, n_features = reader.columns, reader.model.n_features
     u, log_jacobian = columns.to_model(rows)
     noise = RowNoise(row_hash(rows, SEED))
     coded = autoencode_rows(reader.model, reader.tensor(u), noise, NEAR_FLOOR)
@@ -159,7 +173,11 @@ def _latents_and_columns(
         "reconstruction_error": tuple(
             _reconstruction_error(kind.support, *cells)
             for kind, *cells in zip(
-                columns.kinds, rows.T, reconstruction.T, columns.scale, strict=True
+                columns.kinds[:n_features],
+                rows.T[:n_features],
+                reconstruction.T,
+                columns.scale,
+                strict=True,
             )
         ),
         "floor_share": tuple(check.floor_share.mean(0).tolist()),

@@ -7,19 +7,28 @@ do. What differs is who decides which columns hold categories: the parameter
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import check_consistent_length
 
 from skvae.model.features import ColumnKind, Support
 from skvae.tables.columns import ColumnMap, RowMap
+from skvae.tables.labels import is_series
 from skvae.tables.missing import check_observed_columns, columns_with_gaps
-from skvae.tables.raw import RawTable
+from skvae.tables.names import KnowsColumns
+from skvae.tables.raw import RawTable, read_table
 from skvae.tables.scaling import location_and_scale, standardise
 from skvae.tables.schema import TableSchema, fit_schema
 from skvae.typing import Array
 
-__all__ = ["ADVICE", "ConditionalColumns", "Given", "GivenColumns", "fit_given"]
+__all__ = [
+    "ConditionalColumns",
+    "Given",
+    "GivenColumns",
+    "fit_given",
+    "read_given",
+]
 
 KINDS = ("auto", "numeric", "categorical")
 ADVICE = "Use given_kind='categorical' for text and categories."
@@ -137,6 +146,37 @@ class Given:
         """Return rows [y, coded x]; raise if there are not as many of x as of y."""
         check_consistent_length(table, self.table)
         return np.concatenate([table, self.table], 1)
+
+    def beside_missing(self, n_targets: int) -> Array:
+        """Return rows [y, coded x] in which all targets are missing."""
+        return self.beside(np.full((len(self.table), n_targets), np.nan))
+
+    def in_model_units(self) -> Array:
+        """Return the rows as networks read them, of shape (n, G)."""
+        return self.columns.to_model(self.table)
+
+
+def read_given(
+    estimator: KnowsColumns, X: Any, *, reset: bool, min_samples: int = 1
+) -> RawTable:
+    """Return X with its columns of labels apart; raise if X is no table.
+
+    Parameters
+    ----------
+    estimator, reset, min_samples
+        As for `read_table`.
+    X : array-like of shape (n_samples, n_features) or Series of shape (n_samples,)
+        What the user gave. A Series of pandas or polars is one column if it has a
+        name; other tables without a second axis are an error, as scikit-learn has it.
+    """
+    if is_series(X):
+        if X.name in (None, ""):
+            raise ValueError(
+                "Expected a 2-dimensional container, but X is a Series without a name: "
+                "name it, or pass a data frame with one column."
+            )
+        X = X.to_frame()
+    return read_table(estimator, X, reset=reset, min_samples=min_samples, advice=ADVICE)
 
 
 def fit_given(

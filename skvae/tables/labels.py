@@ -27,6 +27,7 @@ __all__ = [
     "is_categorical",
     "is_frame",
     "is_missing",
+    "is_series",
     "listed",
     "missing_cells",
     "with_none",
@@ -46,6 +47,11 @@ MISSING_TYPES = ("NoneType", "NAType", "NaTType")
 def is_frame(table: Any) -> bool:
     """Whether a table is a data frame, of pandas or polars."""
     return hasattr(table, "columns") and hasattr(table, "dtypes")
+
+
+def is_series(table: Any) -> bool:
+    """Whether a table is a single column of pandas or polars."""
+    return hasattr(table, "name") and hasattr(table, "to_frame")
 
 
 def frame_columns(frame: Any) -> list[Any]:

@@ -15,9 +15,22 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import get_config
 
-from skvae.tables.labels import as_array, is_frame, missing_cells, with_none
+from skvae.tables.labels import (
+    as_array,
+    is_frame,
+    is_series,
+    missing_cells,
+    with_none,
+)
 
-__all__ = ["Layout", "asked_container", "frame_of", "layout_of"]
+__all__ = [
+    "Layout",
+    "asked_container",
+    "frame_of",
+    "is_whole",
+    "layout_of",
+    "with_index_of",
+]
 
 # A dtype without its library's peculiarities, as "int64", "uint8" or "float32".
 NUMBER = re.compile(r"(u?int|float)(8|16|32|64)")
@@ -65,7 +78,7 @@ class Layout:
 
 def layout_of(table: Any) -> Layout:
     """Return the layout of what a user gave."""
-    if not is_frame(table) and not hasattr(table, "name"):
+    if not is_frame(table) and not is_series(table):
         array = as_array(table)
         return Layout(
             array.shape[1] if array.ndim > 1 else 1,
@@ -84,13 +97,47 @@ def layout_of(table: Any) -> Layout:
     )
 
 
-def asked_container(estimator: Any) -> str:
+def is_whole(dtype: str) -> bool:
+    """Whether a dtype, of any library, is one of integers."""
+    number = NUMBER.fullmatch(dtype.lower().partition("[")[0])
+    return bool(number and number[1] != "float")
+
+
+def asked_container(estimator: Any, otherwise: str | None = None) -> str:
     """Return "default", "pandas" or "polars", as `set_output` has been told.
 
     Where it has not, scikit-learn's global setting ``transform_output`` decides.
+
+    Parameters
+    ----------
+    estimator : estimator
+        What has `set_output`.
+    otherwise : {"pandas", "polars"} or None, default=None
+        What to return where neither asks for a data frame; None is "default".
     """
     own = getattr(estimator, "_sklearn_output_config", {})
-    return own.get("transform", get_config()["transform_output"])
+    if "transform" in own:
+        return own["transform"]
+    asked = get_config()["transform_output"]
+    return otherwise if otherwise and asked == "default" else asked
+
+
+def with_index_of(table: Any, X: Any, n_repeats: int = 1) -> Any:
+    """Return a table with the index of X, where both are of pandas.
+
+    Parameters
+    ----------
+    table : ndarray, Series or DataFrame of shape (n * n_repeats,) or \
+(n * n_repeats, D)
+        Rows, those of one row of X after one another.
+    X : array-like of shape (n,) or (n, n_features)
+        What the user gave.
+    n_repeats : int, default=1
+        Number of rows for each row of X.
+    """
+    if hasattr(table, "iloc") and hasattr(X, "iloc"):
+        table.index = X.index if n_repeats == 1 else X.index.repeat(n_repeats)
+    return table
 
 
 def frame_of(

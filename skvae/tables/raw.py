@@ -30,6 +30,7 @@ from skvae.tables.labels import (
     frame_columns,
     holds_labels,
     is_frame,
+    listed,
     missing_cells,
     with_none,
 )
@@ -294,7 +295,8 @@ def read_target(y: Any, owner: str, seen: Layout | None = None) -> RawTable:
     owner : str
         The class of the estimator, for messages.
     seen : Layout, default=None
-        What `fit` has seen, which y is compared with.
+        What `fit` has seen, which y is compared with. Columns of a data frame are
+        matched by their names.
     """
     if y is None:
         raise ValueError(f"{owner} requires y to be passed, but the target y is None.")
@@ -302,6 +304,10 @@ def read_target(y: Any, owner: str, seen: Layout | None = None) -> RawTable:
         raise TypeError("y is sparse; pass y.toarray().")
     check_mask(y, "y")
     layout = layout_of(y)
+    order = None if seen is None else _fitted_order(layout, seen)
+    if order is not None:
+        y = (y.iloc if hasattr(y, "iloc") else y)[:, order]
+        layout = layout_of(y)
     cells = _columns_of_target(y)
     columns = TableColumns(
         owner,
@@ -310,8 +316,10 @@ def read_target(y: Any, owner: str, seen: Layout | None = None) -> RawTable:
         table="y",
         one_dimensional=layout.one_dimensional,
     )
-    if seen is not None:
-        _check_seen(columns, layout, seen)
+    if seen is not None and len(cells) != seen.n_columns:
+        raise ValueError(
+            f"y has {len(cells)} columns, but fit has seen {seen.n_columns}."
+        )
     found = _labels_among(cells, columns)
     numbers = np.zeros((len(cells[0]), len(cells)))
     for j, column in enumerate(cells):
@@ -356,16 +364,30 @@ def _numbers(column: Any, label: str) -> Array:
         return values.astype(np.float64)
 
 
-def _check_seen(columns: TableColumns, layout: Layout, seen: Layout) -> None:
-    """Raise a ValueError unless y has the columns that it had in `fit`."""
-    n_seen = seen.n_columns
-    if columns.n_columns != n_seen:
+def _fitted_order(layout: Layout, seen: Layout) -> list[int] | None:
+    """Return where the columns of `fit` are in y, by name; None if in their places.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, is new, or is not the only one of its name.
+    """
+    names, fitted = layout.names, seen.names
+    if names is None or fitted is None or names == fitted:
+        return None
+    missing = [name for name in fitted if name not in names]
+    new = [name for name in names if name not in fitted]
+    if missing or new:
+        wrong = [f"lacks {listed(missing)}"] * bool(missing)
+        wrong += [f"has {listed(new)}, which fit has not seen"] * bool(new)
         raise ValueError(
-            f"y has {columns.n_columns} columns, but fit has seen {n_seen}."
+            f"y should have the columns {listed(fitted)} of fit, in any order, but it "
+            f"{' and '.join(wrong)}."
         )
-    for name, fitted in zip(layout.names or (), seen.names or (), strict=False):
-        if name != fitted:
-            raise ValueError(
-                f"The columns of y should have the names and the order that they had "
-                f"in fit, but {name!r} is in the place of {fitted!r}."
-            )
+    twice = [name for name in names if names.count(name) > 1 or fitted.count(name) > 1]
+    if twice:
+        raise ValueError(
+            f"y has several columns called {twice[0]!r}, so that names do not tell "
+            f"them apart: pass as many, and in the same order, as in fit."
+        )
+    return [names.index(name) for name in fitted]

@@ -26,7 +26,7 @@ from skvae.tables.labels import (
     missing_cells,
 )
 from skvae.tables.names import TableColumns
-from skvae.tables.output import Layout, frame_of
+from skvae.tables.output import Layout, frame_of, is_whole
 from skvae.tables.raw import RawTable
 from skvae.tables.scaling import observed_cells
 from skvae.typing import Array, Mask
@@ -96,6 +96,15 @@ class TableSchema:
         """
         kinds = zip(self.kinds, gaps.tolist(), strict=True)
         return replace(self, kinds=tuple(replace(k, has_gaps=gap) for k, gap in kinds))
+
+    def of_means(self) -> "TableSchema":
+        """Return the schema of a table of means: of whole numbers, they are floats."""
+        numbers = zip(self.layout.dtypes, self.kinds, strict=bool(self.layout.dtypes))
+        dtypes = (
+            "float64" if kind.support == "real" and is_whole(dtype) else dtype
+            for dtype, kind in numbers
+        )
+        return replace(self, layout=replace(self.layout, dtypes=tuple(dtypes)))
 
     def encode(self, raw: RawTable, used: Mask | None = None) -> Array:
         """Return numbers and codes; raise for values that a column cannot have.

@@ -1,4 +1,4 @@
-"""Rows with missing cells where the model's columns are sums over those of the table."""
+"""Rows with missing cells, where the model's columns are sums of the table's."""
 
 import numpy as np
 import pytest
