@@ -22,7 +22,10 @@ from skvae.model.cell_noise import CellNoise
 
 __all__ = ["PosteriorDraws", "ask_posteriors"]
 
+AT_ONCE = 512  # rows whose draws are kept
 MANY, FEW = 16, 4  # rows of a block
+# Of an effective sample size that is enough: with so much, no modes are searched for.
+SEARCHED_BELOW = 0.25
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,10 @@ class PosteriorDraws:
     z: Tensor
     log_w: Tensor
     noise: RowNoise
+
+    def of_rows(self, rows: Tensor) -> "PosteriorDraws":
+        """Return the draws of some rows."""
+        return PosteriorDraws(self.z[:, rows], self.log_w[:, rows], self.noise[rows])
 
     @cached_property
     def log_evidence(self) -> Tensor:
@@ -105,7 +112,7 @@ def ask_posteriors(
         Number of draws of each row.
     enough : float
         Effective sample size of the draws, as a share of their number, below which a
-        better proposal is tried.
+        better proposal is tried, and with a quarter of which no modes are searched for.
 
     Returns
     -------
@@ -120,26 +127,26 @@ def ask_posteriors(
     empty = x[:, : model.n_features].isnan().all(1)
     answers = []
     for chosen, tried in ((~empty, proposals), (empty, [PriorProposal()])):
-        rows = chosen.nonzero().squeeze(1)
-        if not len(rows):
-            continue
+        for rows in chosen.nonzero().squeeze(1).split(AT_ONCE):
+            if not len(rows):
+                continue
+            draws = _draws(model, x[rows], noise[rows], tried, n_draws, enough)
 
-        def of_block(
-            block: Tensor, tried: Sequence[Proposal] = tried
-        ) -> tuple[Tensor, ...]:
-            draws = _draws_of_block(
-                model, x[block], noise[block], tried, n_draws, enough
-            )
-            return question(block, draws)
+            def of_block(
+                block: Tensor, rows: Tensor = rows, draws: PosteriorDraws = draws
+            ) -> tuple[Tensor, ...]:
+                return question(rows[block], draws.of_rows(block))
 
-        parts = in_threads(of_block, equal_blocks(rows, MANY, FEW))
-        joined = (torch.cat(part)[: len(rows)] for part in zip(*parts, strict=True))
-        answers.append((rows, *joined))
+            every = torch.arange(len(rows), device=x.device)
+            parts = in_threads(of_block, equal_blocks(every, MANY, FEW))
+            joined = (torch.cat(part)[: len(rows)] for part in zip(*parts, strict=True))
+            answers.append((rows, *joined))
     rows, *answer = (torch.cat(part) for part in zip(*answers, strict=True))
     return tuple(part[rows.argsort()] for part in answer)
 
 
-def _draws_of_block(
+@torch.no_grad()
+def _draws(
     model: VAE,
     x: Tensor,
     noise: RowNoise,
@@ -154,15 +161,22 @@ def _draws_of_block(
     z = x.new_empty(n_draws, len(x), n_latents)
     log_w = torch.empty(n_draws, len(x), dtype=torch.float64, device=x.device)
     for number, proposal in enumerate(proposals):
-        for rows in equal_blocks(waiting, MANY, FEW):
+
+        def of_block(
+            rows: Tensor, number: int = number, proposal: Proposal = proposal
+        ) -> tuple[Tensor, PosteriorDraws]:
             stream = noise[rows].stream(number)
             distribution = proposal.prepare(model, x[rows], stream.stream(1))
             points = stream.stream(2).points(distribution.noise_dim, 0, n_draws, like=x)
             draw = model.draw_from(distribution, x[rows], points, stream.cells())
-            z[:, rows], log_w[:, rows] = draw.z, draw.log_w.double()
-            key[rows.cpu().numpy()] = stream.key
+            return rows, PosteriorDraws(draw.z, draw.log_w.double(), stream)
+
+        for rows, found in in_threads(of_block, equal_blocks(waiting, MANY, FEW)):
+            z[:, rows], log_w[:, rows] = found.z, found.log_w
+            key[rows.cpu().numpy()] = found.noise.key
         size = summarise(log_w[:, waiting]).effective_sample_size
-        waiting = waiting[size < enough * n_draws]
+        wanted = enough * n_draws * (SEARCHED_BELOW if number else 1.0)
+        waiting = waiting[size < wanted]
         if not len(waiting):
             break
     return PosteriorDraws(z, log_w, RowNoise(key))

@@ -241,8 +241,9 @@ class StudentTCells(CellDistribution):
 
     def quantile(self, q: Tensor) -> Tensor:
         """Return the quantiles."""
-        df = self.df.double().cpu().numpy()[:, None]
-        standard = torch.from_numpy(special.stdtrit(df, q.double().cpu().numpy()))
+        df, which = self.df.double().cpu().unique(return_inverse=True)
+        of_each = special.stdtrit(df.numpy()[:, None], q.double().cpu().numpy())
+        standard = torch.from_numpy(of_each)[which]
         return self.location[:, None].double() + self.scale[:, None] * standard
 
     def mean(self) -> Tensor:

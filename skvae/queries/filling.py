@@ -20,7 +20,9 @@ from skvae.typing import Array, Index
 
 __all__ = ["draw_cells", "expected_cells"]
 
-N_DRAWS, ENOUGH = 256, 0.125  # of the latents of each row, as `RowReader.ask` has it
+# Of the latents of each row, as `RowReader.ask` has them. Means over fewer are as close
+# to the truth.
+N_DRAWS, N_DRAWS_OF_MEANS, ENOUGH = 256, 128, 0.125
 AT_ONCE = 256  # rows
 # Of a row's density: a companion with less has no say in what is expected.
 MINDED_SHARE = 0.1
@@ -52,7 +54,7 @@ def expected_cells(reader: RowReader, table: Array, seed: int) -> Array:
     rows = np.flatnonzero(missing.any(1))
     if not len(rows):
         return filled
-    answers = reader.ask(table[rows], seed, _centres, N_DRAWS, ENOUGH)
+    answers = reader.ask(table[rows], seed, _centres, N_DRAWS_OF_MEANS, ENOUGH)
     share, centres = answers[0], answers[1:]
     for column in np.flatnonzero(missing.any(0)).tolist():
         of_column = missing[rows, column]
