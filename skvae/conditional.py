@@ -387,11 +387,8 @@ likelihood_, objective_, background_
         names = self.schema_.names
         asked = range(len(names)) if columns is None else columns
         chosen = column_numbers(names, asked, "columns")
-
-        usual = dict.fromkeys(("tol", "max_samples", "proposal", "random_state"))
         return ConditionalDistribution(
-            *(self._reader(), rows, chosen, self.schema_),
-            lambda rows: self._evidence(rows, **usual).log_density,
+            self._reader(), rows, chosen, self.schema_, self._log_densities
         )
 
     def predict(self, X: ArrayLike) -> Any:
