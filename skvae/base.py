@@ -1,7 +1,7 @@
 """What VAEDensity and ConditionalVAEDensity have in common."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from typing import Any, TypeVar
 
@@ -14,7 +14,6 @@ from skvae.arguments.checks import check_number, check_positive_int
 from skvae.arguments.devices import check_device
 from skvae.arguments.seeds import seed_from
 from skvae.arguments.staging import staged_fit
-from skvae.arguments.warnings import warn_caller
 from skvae.diagnostics import Diagnosis
 from skvae.evidence import MEAN_TOL, Bounds, Budget, Evidence, Proposal
 from skvae.fitting.callbacks import CallbackSupportMixin, FitCallbacks
@@ -38,7 +37,7 @@ from skvae.scoring.completion import CompletingReader
 from skvae.scoring.health import FitRecord, diagnose_density
 from skvae.scoring.progress import RowProgress
 from skvae.scoring.reader import RowReader
-from skvae.scoring.score import mean_log_density
+from skvae.scoring.score import mean_log_density, warn_of_unreliable
 from skvae.tables.checks import check_sample_weight
 from skvae.tables.columns import merge_duplicates
 from skvae.tables.companion import CompanionDensity
@@ -311,6 +310,7 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
         random_state: int | None,
         threshold: float | None = None,
         n_first: int | None = None,
+        warns: bool = True,
     ) -> Evidence:
         """Return the evidence of rows of numbers; warn of those that are unreliable."""
         budget = self._budget(tol, max_samples)
@@ -327,14 +327,8 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
         name, enabled = type(self).__name__, bool(self.verbose)
         with closing(RowProgress(name, len(rows), enabled=enabled)) as progress:
             evidence = reader.evidence(rows, stages, seed, threshold, progress)
-        n_unreliable = int(evidence.unreliable.sum())
-        if n_unreliable:
-            warn_caller(
-                f"The log-density of {n_unreliable} of {len(evidence.unreliable)} rows "
-                f"is best read as a lower bound: their importance weights have too "
-                f"heavy a tail (see `unreliable` and `pareto_k` of `evidence`). A "
-                f"larger max_evidence_samples may help."
-            )
+        if warns:
+            warn_of_unreliable(evidence.unreliable)
         return evidence
 
     def _evidence_of(self, rows: Array, **options: Any) -> Evidence:
@@ -342,9 +336,34 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
         defaults = ("tol", "max_samples", "proposal", "random_state")
         return self._evidence(rows, **{**dict.fromkeys(defaults), **options})
 
-    def _log_density(self, rows: Array) -> Array:
-        """Return the log-density of the observed cells of rows of numbers."""
-        return self._evidence_of(rows).log_density
+    def _log_densities(
+        self, tables: Iterable[Array], *, for_means: bool = False
+    ) -> list[Array]:
+        """Return log-densities of several tables; one warning is for all of them.
+
+        Parameters
+        ----------
+        tables : iterable of ndarray of shape (n, columns)
+            Tables of numbers, in which the same rows have other cells.
+        for_means : bool, default=False
+            Whether only means are asked for: a coarser tolerance then, and no bias.
+        """
+        log_densities, unreliable = [], []
+        for rows in tables:
+            evidence = self._evidence(
+                rows,
+                tol=MEAN_TOL if for_means else None,
+                max_samples=None,
+                proposal=None,
+                random_state=None,
+                warns=False,
+            )
+            unreliable.append(evidence.unreliable)
+            log_densities.append(
+                evidence.unbiased() if for_means else evidence.log_density
+            )
+        warn_of_unreliable(*unreliable)
+        return log_densities
 
     def _mean_log_density(self, rows: Array, sample_weight: ArrayLike | None) -> float:
         """Return the mean log-density of rows of numbers.

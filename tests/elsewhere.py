@@ -12,11 +12,15 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed.tensor  # which torch imports lazily, and needs its Generator
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 ELSEWHERE = torch.device("meta")
 MOVES = ("aten.copy_.default", "aten._to_copy.default")
+SELECTS = ("aten.index.Tensor", "aten.index_put.default", "aten.index_put_.default")
+Generator = torch.Generator
+GENERATORS: list[Generator] = []  # those that are elsewhere
 
 
 class Elsewhere(torch.Tensor):
@@ -63,6 +67,25 @@ class PretendMode(TorchDispatchMode):
         return run(function, args, kwargs or {})
 
 
+class GeneratorMode(TorchFunctionMode):
+    """Raises if random numbers are of another device than their generator.
+
+    Operations below this level get another object for the same generator.
+    """
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        out = function(*args, **kwargs)
+        for value in (*args, *kwargs.values()):
+            if isinstance(value, Generator) and isinstance(out, torch.Tensor):
+                away = any(value is generator for generator in GENERATORS)
+                if away != (out.device == ELSEWHERE):
+                    raise RuntimeError(f"{function} mixes devices with its generator")
+        return out
+
+
 def run(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     name = str(function)
     given = tree_leaves((args, kwargs))
@@ -72,15 +95,17 @@ def run(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         kwargs = {**kwargs, "device": torch.device("cpu")}
     away = [isinstance(tensor, Elsewhere) for tensor in tensors]
     if any(away) and not all(away) and name not in MOVES:
-        # As on CUDA: numbers of the CPU may take part, and its indices may select.
+        # As on CUDA: numbers of the CPU may take part, and its indices may select from
+        # what is elsewhere, but not the other way round.
+        indices = tree_leaves(args[1]) if name in SELECTS and away[0] else []
         for tensor in tensors:
             if not isinstance(tensor, Elsewhere) and tensor.dim():
-                if not name.startswith("aten.index"):
+                if not any(tensor is index for index in indices):
                     raise RuntimeError(f"{name} mixes devices: {tuple(tensor.shape)}")
+    goes_away = any(away) if device is None else torch.device(device) == ELSEWHERE
     out = function(*tree_map(_inside, args), **tree_map(_inside, kwargs))
     if name == "aten.copy_.default":
         return args[0]
-    goes_away = any(away) if device is None else torch.device(device) == ELSEWHERE
 
     def outside(value: Any) -> Any:
         if not isinstance(value, torch.Tensor):
@@ -101,7 +126,6 @@ def _inside(value: Any) -> Any:
 def pretended_device() -> Iterator[torch.device]:
     """Let tensors move to the pretended device, and generators be on it."""
     to, tolist, new = torch.Tensor.to, torch.Tensor.tolist, torch.tensor
-    generator = torch.Generator
 
     def moved(self: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         device, dtype = kwargs.get("device"), kwargs.get("dtype")
@@ -125,11 +149,18 @@ def pretended_device() -> Iterator[torch.device]:
     def new_tensor(self: torch.Tensor, data: Any, **kwargs: Any) -> torch.Tensor:
         return tensor(data, **{"dtype": self.dtype, "device": self.device, **kwargs})
 
-    with pytest.MonkeyPatch.context() as patch, PretendMode():
+    def generator(device: Any = "cpu") -> Generator:
+        made = Generator("cpu")
+        if torch.device(device) == ELSEWHERE:
+            GENERATORS.append(made)
+        return made
+
+    with pytest.MonkeyPatch.context() as patch, PretendMode(), GeneratorMode():
         patch.setattr(torch, "tensor", tensor)
         patch.setattr(torch.Tensor, "new_tensor", new_tensor)
         patch.setattr(torch.Tensor, "to", moved)
         patch.setattr(torch.Tensor, "cpu", _inside)
         patch.setattr(torch.Tensor, "tolist", lambda self: tolist(_inside(self)))
-        patch.setattr(torch, "Generator", lambda device="cpu": generator("cpu"))
+        patch.setattr(torch, "Generator", generator)
         yield ELSEWHERE
+        GENERATORS.clear()

@@ -22,7 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from skvae import DensityOutlierDetector, VAEDensity
+from skvae import DensityOutlierDetector, MixedLikelihood, VAEDensity
 from skvae.detection.explain import explain_rows
 from tests.conftest import QUICK
 
@@ -641,3 +641,99 @@ def test_columns_of_text_are_explained() -> None:
     assert explanation.usual[0, 0] == "loud"
     assert explanation.given_others[0, 0] < 0
     assert "calm" in repr(explanation)
+
+
+# Rows (z + 2, 10 z, z > 0 as text): given two cells, the third is known quite well.
+ASKED = ("surprise", "expected", "tail")
+
+
+def dependent(seed: int, n: int) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    z = rng.normal(size=n)
+    near, far = z + 0.2 * rng.normal(size=(2, n))
+    kind = np.where(z > 0, "high", "low")
+    return pd.DataFrame({"near": near + 2, "far": 10 * far, "kind": kind})
+
+
+@pytest.fixture(scope="module")
+def of_dependent() -> DensityOutlierDetector:
+    likelihood = MixedLikelihood({2: "categorical"})
+    settings = {**QUICK, "max_iter": 40, "likelihood": likelihood}
+    density = VAEDensity(**settings, unknown_category="other")
+    return DensityOutlierDetector(density, random_state=0).fit(dependent(0, 300))
+
+
+def test_a_wrong_cell_has_the_largest_surprise(
+    of_dependent: DensityOutlierDetector,
+) -> None:
+    wrong = pd.DataFrame(
+        [[2 - 1.5, 15.0, "high"], [2 + 1.5, -15.0, "high"], [2 - 1.5, -15.0, "high"]],
+        columns=["near", "far", "kind"],
+    )
+    explanation = of_dependent.explain(wrong, n_background=2, surprise=True)
+    assert explanation.surprise is not None
+    assert explanation.expected is not None
+    assert explanation.tail is not None
+    assert explanation.surprise.argmax(1).tolist() == [0, 1, 2]
+    assert explanation.tail.argmin(1).tolist() == [0, 1, 2]
+    assert (np.diag(explanation.tail) < 0.1).all()
+    near, far, kind = np.diag(explanation.expected)
+    assert abs(near - (2 + 1.5)) < 0.5
+    assert abs(far - 15) < 5
+    assert kind == "low"
+
+
+def test_surprise_of_an_explanation_is_that_of_the_density(
+    of_dependent: DensityOutlierDetector,
+) -> None:
+    rows = dependent(1, 3)
+    rows.loc[0, "far"] = np.nan
+    rows.loc[1, "kind"] = None
+    rows.loc[2, "kind"] = "unheard of"
+    explanation = of_dependent.explain(rows, n_background=2, surprise=True)
+    expected = of_dependent.density_.surprise(rows)
+    for name in ASKED:
+        assert_array_equal(getattr(explanation, name), getattr(expected, name))
+    missing = rows.isna().to_numpy()
+    assert_array_equal(np.isnan(explanation.surprise), missing)
+    assert_array_equal(np.isnan(explanation.tail), missing)
+    assert not pd.isna(explanation.expected).any()
+    # A category that was not fitted is rare, but not impossible.
+    assert 0 < explanation.tail[2, 2] < 0.05
+    tidy = explanation.to_frame()
+    assert tidy.columns[-3:].tolist() == list(ASKED)
+    assert_array_equal(tidy["surprise"], explanation.surprise.ravel())
+    head, *lines = repr(explanation).splitlines()
+    assert head.split()[-3:] == list(ASKED)
+    assert {len(line) for line in lines} == {len(head)}
+    for container in ("pandas", "polars"):
+        of_dependent.density_.set_output(transform=container)
+        again = of_dependent.explain(rows[1:2], n_background=2, surprise=True)
+        of_dependent.density_.set_output(transform="default")
+        assert_array_equal(again.surprise, explanation.surprise[1:2])
+        assert_array_equal(again.expected, explanation.expected[1:2])
+
+
+def test_surprise_is_there_only_if_asked_for(
+    of_dependent: DensityOutlierDetector,
+) -> None:
+    explanation = of_dependent.explain(dependent(1, 2), n_background=2)
+    assert all(getattr(explanation, name) is None for name in ASKED)
+    assert not set(ASKED) & set(explanation.to_frame().columns)
+    assert "surprise" not in repr(explanation)
+
+
+def test_surprise_of_a_density_that_has_none_is_an_error() -> None:
+    rows = np.random.default_rng(0).normal(size=(60, 2))
+    detector = DensityOutlierDetector(GaussianMixture()).fit(rows)
+    with pytest.raises(ValueError, match="with surprise, as VAEDensity"):
+        detector.explain(rows[:1], surprise=True)
+    scaled = make_pipeline(StandardScaler(), VAEDensity(**FAST))
+    detector = DensityOutlierDetector(scaled, random_state=0).fit(rows)
+    with pytest.raises(ValueError, match="transformers before VAEDensity"):
+        detector.explain(rows[:1], surprise=True)
+    plain = make_pipeline("passthrough", VAEDensity(**FAST))
+    detector = DensityOutlierDetector(plain, random_state=0).fit(rows)
+    found = detector.explain(rows[:1], n_background=2, surprise=True)
+    expected = detector.density_[-1].surprise(rows[:1])
+    assert_array_equal(found.surprise, expected.surprise)

@@ -7,16 +7,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skvae.members.pipelines import changes_rows, last_step, rows_of_last_step
 from skvae.members.rows import in_container_of, take_rows
 from skvae.tables.frames import pandas_for_frames
-from skvae.typing import Array, Table
+from skvae.tables.labels import frame_columns, is_frame
+from skvae.typing import Array, Density, Table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Explanation", "explain_rows"]
+__all__ = ["Explanation", "cell_surprise", "explain_rows"]
 
 MAX_LINES = 40  # of the printed table
+OF_CELLS = ("surprise", "expected", "tail")
+
+# In this order, each of shape (n, D).
+CellAnswers = tuple[Array, NDArray[Any], Array]
 
 
 @dataclass(frozen=True, repr=False)
@@ -45,6 +51,18 @@ class Explanation:
         values that fit each other, such as the height and the weight of a giant.
     usual : ndarray of shape (n, D)
         Of the B values of column j in ordinary rows, the one that fits the row best.
+    surprise : ndarray of shape (n, D) or None
+        −log p(cell | the other observed cells of the row), nats; NaN where the cell is
+        missing. Where a single cell is wrong, that cell alone is improbable given the
+        others. In a real column it is the logarithm of a density, which does depend on
+        the unit of the column: compare cells of the same column by it, and those of
+        different columns by `tail`. As the next two, None unless it was asked for.
+    expected : ndarray of shape (n, D) or None
+        What the density expects in the place of each cell, given the others: the mean
+        of a real column, the most probable category, the median of a count.
+    tail : ndarray of shape (n, D) or None
+        Probability, given the others, of a value at least as far out as the cell's;
+        NaN where the cell is missing.
     """
 
     feature_names: tuple[str, ...]
@@ -53,6 +71,9 @@ class Explanation:
     given_others: Array
     alone: Array
     usual: NDArray[Any]
+    surprise: Array | None = None
+    expected: NDArray[Any] | None = None
+    tail: Array | None = None
 
     def to_frame(self) -> "pd.DataFrame":
         """Return a pandas DataFrame, one line for each row and column.
@@ -60,7 +81,8 @@ class Explanation:
         Returns
         -------
         frame : pandas.DataFrame
-            Columns "row", "column", "value", "usual", "given_others" and "alone".
+            Columns "row", "column", "value", "usual", "given_others" and "alone"; if
+            they were asked for, also "surprise", "expected" and "tail".
         """
         n_rows, n_columns = self.given_others.shape
         return pandas_for_frames().DataFrame(
@@ -71,6 +93,7 @@ class Explanation:
                 "usual": self.usual.ravel(),
                 "given_others": self.given_others.ravel(),
                 "alone": self.alone.ravel(),
+                **{name: cells.ravel() for name, cells in self._asked().items()},
             }
         )
 
@@ -78,17 +101,27 @@ class Explanation:
         """Return a table of the strangest columns."""
         width = max(6, *(len(name) for name in self.feature_names))
         head = f"{'row':>5}  {'column':<{width}}"
-        lines = [f"{head}  {'value':>12}  {'usual':>12}  {'given others':>12}  alone"]
+        asked = self._asked()
+        lines = [
+            f"{head}  {'value':>12}  {'usual':>12}  {'given others':>12}  {'alone':>8}"
+            + "".join(f"  {name:>10}" for name in asked)
+        ]
         worst = np.minimum(self.given_others, self.alone)
         for i, j in _first_lines(worst):
             lines.append(
                 f"{i:>5}  {self.feature_names[j]:<{width}}  "
                 f"{_cell(self.value[i, j]):>12}  {_cell(self.usual[i, j]):>12}  "
-                f"{self.given_others[i, j]:>12.2f}  {self.alone[i, j]:.2f}"
+                f"{self.given_others[i, j]:>12.2f}  {self.alone[i, j]:>8.2f}"
+                + "".join(f"  {_cell(cells[i, j], 3):>10}" for cells in asked.values())
             )
         if len(lines) <= worst.size:
             lines.append(f"... {worst.size} lines in all, by to_frame()")
         return "\n".join(lines)
+
+    def _asked(self) -> dict[str, NDArray[Any]]:
+        """Return what is there only if it was asked for."""
+        cells = {name: getattr(self, name) for name in OF_CELLS}
+        return {name: value for name, value in cells.items() if value is not None}
 
 
 def explain_rows(
@@ -97,6 +130,7 @@ def explain_rows(
     rows: Table,
     background: Table,
     feature_names: tuple[str, ...],
+    of_cells: Callable[[Table], CellAnswers] | None = None,
 ) -> Explanation:
     """Score rows with each column, in turn, replaced by that of background rows.
 
@@ -113,6 +147,8 @@ def explain_rows(
         Ordinary rows.
     feature_names : tuple of str
         Names of the columns.
+    of_cells : callable, default=None
+        Surprise, expected value and tail probability of each cell of a table.
 
     Returns
     -------
@@ -144,9 +180,54 @@ def explain_rows(
             alone[:, j] = np.where(planted_median == level, 0.0, planted_median - level)
         value[:, j] = _column(rows, j)
         usual[:, j] = _column(background, j)[filled.argmax(1)]
-    return Explanation(
-        feature_names, score, _as_floats(value), given_others, alone, _as_floats(usual)
-    )
+    value, usual = _as_floats(value), _as_floats(usual)
+    asked = () if of_cells is None else of_cells(rows)
+    return Explanation(feature_names, score, value, given_others, alone, usual, *asked)
+
+
+def cell_surprise(density: Density) -> Callable[[Table], CellAnswers]:
+    """Return what gives surprise, expected value and tail probability of each cell.
+
+    Parameters
+    ----------
+    density : estimator
+        Fitted; also a pipeline or a search around a density. Transformers must not
+        change the cells: those that surprise would be others.
+
+    Returns
+    -------
+    of_cells : callable
+        Maps n rows to three arrays of shape (n, D).
+
+    Raises
+    ------
+    ValueError
+        If the density has no method `surprise`, or reads other cells.
+    """
+    inner = last_step(density)
+    if not callable(getattr(inner, "surprise", None)):
+        raise ValueError(
+            f"surprise=True needs a density with surprise, as VAEDensity has; "
+            f"{inner!r} has none."
+        )
+    if changes_rows(density):
+        raise ValueError(
+            f"surprise=True needs a density of the cells as they are; transformers "
+            f"before {inner!r} change them."
+        )
+
+    def of_cells(rows: Table) -> CellAnswers:
+        found = inner.surprise(rows_of_last_step(density, rows))
+        expected = found.expected
+        if is_frame(expected):
+            # NumPy would make one dtype of the columns.
+            columns = frame_columns(expected)
+            expected = np.empty(found.surprise.shape, dtype=object)
+            for j, column in enumerate(columns):
+                expected[:, j] = np.asarray(column)
+        return found.surprise, _as_floats(expected), found.tail
+
+    return of_cells
 
 
 def _exchanged(table: Any, other: Any, j: int) -> Any:
@@ -184,5 +265,7 @@ def _first_lines(worst: Array) -> list[tuple[int, int]]:
     return lines[:MAX_LINES]
 
 
-def _cell(value: object) -> str:
-    return f"{value:.5g}" if isinstance(value, (float, np.floating)) else str(value)
+def _cell(value: object, digits: int = 5) -> str:
+    return (
+        f"{value:.{digits}g}" if isinstance(value, (float, np.floating)) else str(value)
+    )

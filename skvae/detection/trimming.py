@@ -3,18 +3,79 @@
 import numpy as np
 import torch
 
+from skvae.arguments.warnings import warn_caller
+from skvae.members.rows import take_rows
 from skvae.model.backgrounds import StudentTBackground
 from skvae.model.backgrounds.student_t import StudentTBackgroundModule
 from skvae.model.features import ColumnKind
 from skvae.model.threads import one_thread
 from skvae.tables.columns import MIN_FLOOR, fit_columns
 from skvae.tables.labels import as_codes, check_cells, distinct_values
-from skvae.tables.raw import RawTable
-from skvae.typing import Array, Mask
+from skvae.tables.names import KnowsColumns
+from skvae.tables.raw import RawTable, read_table
+from skvae.typing import Array, Index, Mask, Table
 
-__all__ = ["numbers_and_codes", "typical_rows"]
+__all__ = ["numbers_and_codes", "rows_to_fit", "typical_rows"]
 
 ROUNDING = 1e-9  # of a share
+
+
+def rows_to_fit(
+    estimator: KnowsColumns,
+    table: Table,
+    rows: Index,
+    weight: Array,
+    share: float,
+    asked_by: float | str | None = None,
+    *,
+    every_category: bool,
+) -> Index:
+    """Return the rows of a table that are left when the strangest are trimmed.
+
+    Parameters
+    ----------
+    estimator : KnowsColumns
+        The detector that was given the table.
+    table : data frame, array or sparse matrix
+        What it was given.
+    rows : ndarray of int
+        Numbers of the rows to choose from.
+    weight : ndarray of shape (n,)
+        Weights of all rows of the table, positive for these.
+    share, every_category
+        As for `typical_rows`.
+    asked_by : float, "auto" or None, default=None
+        The `contamination` that asks for trimming. A table that cannot be trimmed is
+        then left as it is, with a warning. None if the user asks for this share.
+
+    Raises
+    ------
+    ValueError
+        If the user asks for a share, and the table cannot be trimmed.
+    """
+    if not share:
+        return rows
+    try:
+        used = take_rows(table, rows)
+        raw = read_table(estimator, used, reset=False, allow_missing=False)
+        numbers, codes = numbers_and_codes(raw)
+    except (TypeError, ValueError) as error:
+        if asked_by is None:
+            raise ValueError(
+                f"trim_fraction={share:g} needs a table of finite numbers and labels: "
+                f"{error}"
+            ) from error
+        warn_caller(
+            f"The density is fitted to all training rows, outliers included: "
+            f"contamination={asked_by} asks for trimming, which needs a table of "
+            f"finite numbers and labels. {error} With trim_fraction=0 there is no "
+            f"trimming, and no warning."
+        )
+        return rows
+    typical = typical_rows(
+        numbers, weight[rows], share, codes, every_category=every_category
+    )
+    return rows[typical]
 
 
 def numbers_and_codes(raw: RawTable) -> tuple[Array, Array]:

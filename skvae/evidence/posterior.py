@@ -1,7 +1,7 @@
 """Weighted draws from p(z | x), by which questions about missing cells are answered."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -64,6 +64,10 @@ class PosteriorDraws:
         """Log of the weights that sum to one over the draws of a row, (K, B)."""
         return self.log_w.log_softmax(0)
 
+    def cpu(self) -> "PosteriorDraws":
+        """Return the draws on the CPU."""
+        return replace(self, z=self.z.cpu(), log_w=self.log_w.cpu())
+
     def cells(self) -> CellNoise:
         """Return what missing cells are drawn by, the same ones as for the weights."""
         return self.noise.cells()
@@ -107,7 +111,7 @@ def ask_posteriors(
         The rows' noise.
     question : callable
         Maps the numbers of some rows and their draws to tensors with a first axis of
-        rows. It is called in several threads.
+        rows, on the CPU. It is called in several threads.
     n_draws : int
         Number of draws of each row.
     enough : float
@@ -140,7 +144,7 @@ def ask_posteriors(
             every = torch.arange(len(rows), device=x.device)
             parts = in_threads(of_block, equal_blocks(every, MANY, FEW))
             joined = (torch.cat(part)[: len(rows)] for part in zip(*parts, strict=True))
-            answers.append((rows, *joined))
+            answers.append((rows.cpu(), *joined))
     rows, *answer = (torch.cat(part) for part in zip(*answers, strict=True))
     return tuple(part[rows.argsort()] for part in answer)
 

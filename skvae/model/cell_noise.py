@@ -1,5 +1,6 @@
 """What missing cells are drawn by."""
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -49,17 +50,27 @@ class GeneratorPerRow:
     make : callable
         Returns the generators of all rows of the block. It is called when the first
         cell is drawn: most blocks have no missing cells.
+
+    Notes
+    -----
+    The generators are on the CPU, and so are the draws, whatever the device of the
+    parameters: a row gets the same ones on every device.
     """
 
     make: Callable[[], Sequence[torch.Generator]]
     _generators: Sequence[torch.Generator] = ()
+    _here: LikelihoodModule | None = None
 
     def draw(self, likelihood: LikelihoodModule, raw: Tensor, rows: Tensor) -> Tensor:
         """Draw row by row."""
         if not self._generators:
             self._generators = self.make()
+        if self._here is None:
+            here = raw.is_cpu
+            self._here = likelihood if here else copy.deepcopy(likelihood).cpu()
+        of_rows = raw.cpu()
         drawn = [
-            likelihood.sample(raw[:, place], self._generators[row])
+            self._here.sample(of_rows[:, place], self._generators[row])
             for place, row in enumerate(rows.tolist())
         ]
-        return torch.stack(drawn, 1)
+        return torch.stack(drawn, 1).to(raw.device)

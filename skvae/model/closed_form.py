@@ -1,6 +1,7 @@
 """The mixture of the latent part of a density with its closed-form part."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -75,11 +76,11 @@ class ClosedFormPart:
 
     def __getitem__(self, rows: Tensor | slice) -> "ClosedFormPart":
         """Return the part for some of the rows."""
-        if self.log_odds is None:
-            return self
-        columns = self.log_odds, self.background_log_odds, self.own_log_odds
-        total, background, own = (None if c is None else c[rows] for c in columns)
-        return ClosedFormPart(total, self.log_weight, background, own)
+        return self._each(lambda column: column[rows])
+
+    def cpu(self) -> "ClosedFormPart":
+        """Return the part on the CPU."""
+        return self._each(lambda column: column.cpu())
 
     def mix(self, log_p: Tensor) -> Tensor:
         """Return log p(x), given log p_latent(x) or a bound on it, shape (..., B)."""
@@ -166,3 +167,9 @@ class ClosedFormPart:
         if self.own_log_odds is None:
             return torch.zeros_like(log_p, dtype=torch.bool)
         return (self.own_log_odds - log_p).sigmoid() > share
+
+    def _each(self, function: Callable[[Tensor], Tensor]) -> "ClosedFormPart":
+        """Return the part with a function of each of its tensors in their place."""
+        columns = self.log_odds, self.background_log_odds, self.own_log_odds
+        total, background, own = (None if c is None else function(c) for c in columns)
+        return ClosedFormPart(total, self.log_weight, background, own)

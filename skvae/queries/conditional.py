@@ -21,7 +21,7 @@ from skvae.typing import Array
 
 __all__ = ["ConditionalDistribution"]
 
-LogDensity = Callable[[Array], Array]
+LogDensities = Callable[[list[Array]], list[Array]]
 
 
 class ConditionalDistribution:
@@ -49,8 +49,8 @@ class ConditionalDistribution:
         Which columns are asked for.
     schema : TableSchema
         What the columns hold.
-    log_density : callable
-        Returns log p of the observed cells of rows.
+    log_densities : callable
+        Returns log p of the observed cells of rows, for each of several tables.
 
     References
     ----------
@@ -64,10 +64,10 @@ class ConditionalDistribution:
         table: Array,
         columns: list[int],
         schema: TableSchema,
-        log_density: LogDensity,
+        log_densities: LogDensities,
     ) -> None:
         self._reader, self._table, self._columns = reader, table, columns
-        self._schema, self._log_density = schema, log_density
+        self._schema, self._log_densities = schema, log_densities
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -252,7 +252,8 @@ class ConditionalDistribution:
             )
         together = self._table.copy()
         together[:, self._columns] = numbers
-        return self._log_density(together) - self._log_density(self._table)
+        of_all, of_others = self._log_densities([together, self._table])
+        return of_all - of_others
 
     def sample(self, n_samples: int = 1, random_state: int | None = None) -> Any:
         """Draw the columns, those of a row together.

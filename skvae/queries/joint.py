@@ -1,5 +1,6 @@
 """Questions that a joint density answers about its columns."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skvae.arguments.checks import check_positive_int
 from skvae.arguments.seeds import seed_of_draws
-from skvae.evidence import MEAN_TOL, Evidence
+from skvae.evidence import Evidence
 from skvae.queries.columns import column_numbers
 from skvae.queries.conditional import ConditionalDistribution
 from skvae.queries.filling import draw_cells, expected_cells
@@ -34,7 +35,7 @@ class JointQueries:
     _read: Callable[[ArrayLike], Array]
     _reader: Callable[[], RowReader]
     _evidence_of: Callable[..., Evidence]
-    _log_density: Callable[[Array], Array]
+    _log_densities: Callable[..., list[Array]]
     _draw: Callable[..., Any]
 
     def impute(
@@ -110,7 +111,7 @@ of them
         chosen = column_numbers(self.schema_.names, columns, "columns")
         rows[:, chosen] = np.nan
         return ConditionalDistribution(
-            self._reader(), rows, chosen, self.schema_, self._log_density
+            self._reader(), rows, chosen, self.schema_, self._log_densities
         )
 
     def marginal(self, columns: str | int | Sequence[str | int]) -> MarginalDensity:
@@ -169,7 +170,9 @@ of them
         entropy : MeanEstimate
             −E log p(x) and its standard error; nats, in the units of the columns.
         """
-        return _mean(-self._log_densities(self._drawn(n_samples, random_state)))
+        drawn = self._drawn(n_samples, random_state)
+        (log_p,) = self._log_densities([drawn], for_means=True)
+        return _mean(-log_p)
 
     def mutual_information(
         self,
@@ -204,9 +207,8 @@ of them
                 f"columns_a and columns_b have {names[min(set(a) & set(b))]!r} both."
             )
         drawn = self._drawn(n_samples, random_state)
-        together, of_a, of_b = (
-            self._log_densities(_only(drawn, chosen)) for chosen in ([*a, *b], a, b)
-        )
+        parts = (_only(drawn, chosen) for chosen in ([*a, *b], a, b))
+        together, of_a, of_b = self._log_densities(parts, for_means=True)
         return _mean(together - of_a - of_b)
 
     def dependence(
@@ -229,12 +231,13 @@ of them
         check_is_fitted(self)
         drawn = self._drawn(n_samples, random_state)
         n_columns = drawn.shape[1]
-        alone = [self._log_densities(_only(drawn, [j])) for j in range(n_columns)]
+        pairs = list(itertools.combinations(range(n_columns), 2))
+        chosen = [*([j] for j in range(n_columns)), *map(list, pairs)]
+        parts = (_only(drawn, columns) for columns in chosen)
+        found = self._log_densities(parts, for_means=True)
         table = np.full((n_columns, n_columns), np.nan)
-        for i in range(n_columns):
-            for j in range(i):
-                both = self._log_densities(_only(drawn, [i, j]))
-                table[i, j] = table[j, i] = float(np.mean(both - alone[i] - alone[j]))
+        for (i, j), both in zip(pairs, found[n_columns:], strict=True):
+            table[i, j] = table[j, i] = float(np.mean(both - found[j] - found[i]))
         return table
 
     def _drawn(self, n_samples: int, random_state: RandomState) -> Array:
@@ -242,10 +245,6 @@ of them
         check_is_fitted(self)
         check_positive_int(n_samples, "n_samples")
         return self._read(self._draw(n_samples, random_state))
-
-    def _log_densities(self, rows: Array) -> Array:
-        """Return log-densities without bias, for a mean over them."""
-        return self._evidence_of(rows, tol=MEAN_TOL).unbiased()
 
 
 def _only(rows: Array, columns: list[int]) -> Array:

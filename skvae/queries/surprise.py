@@ -56,7 +56,10 @@ def _tail(cell: CellDistribution, t: Tensor, log_p: Tensor) -> Tensor:
     log_mass = cell.log_mass()
     if log_mass is not None:
         as_rare = log_mass <= log_p[:, None] + SAME
-        return log_mass.exp().where(as_rare, 0.0).sum(1)
+        # A category that `fit` has not seen is none of these values.
+        unseen = t[:, 0] >= log_mass.shape[1]
+        own = log_p.exp().where(unseen, 0.0)
+        return log_mass.exp().where(as_rare, 0.0).sum(1) + own
     below = cell.cdf(t)
     # A count may equal t.
     above = 1 - (cell.cdf(t - 1) if cell.is_whole else below)

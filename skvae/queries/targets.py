@@ -25,7 +25,7 @@ class TargetQueries:
     # What a density has besides.
     _coded: Callable[[ArrayLike], Given]
     _reader: Callable[[], RowReader]
-    _log_density: Callable[[Array], Array]
+    _log_densities: Callable[..., list[Array]]
 
     def conditional(
         self, X: ArrayLike, columns: str | int | Sequence[str | int] | None = None
@@ -50,7 +50,7 @@ class TargetQueries:
         asked = range(len(names)) if columns is None else columns
         chosen = column_numbers(names, asked, "columns")
         return ConditionalDistribution(
-            self._reader(), rows, chosen, self.schema_, self._log_density
+            self._reader(), rows, chosen, self.schema_, self._log_densities
         )
 
     def predict(self, X: ArrayLike) -> Any:

@@ -169,6 +169,7 @@ class _Completer:
             index = block.numpy()
             some = rows[index]
             draws, completed = self._draws(some, noise[block], n_draws, enough)
+            draws = draws.cpu()
             return question(
                 ConditionalRows(
                     model=self.model,
@@ -297,7 +298,7 @@ class _Completer:
                 own = noise[row : row + 1].stream(4 + draw).generators()
                 empty = torch.full_like(u[draw, row : row + 1], torch.nan)
                 u[draw, row] = model.background.complete(empty, own)[0]
-        table = self.columns.to_table(u.flatten(0, 1).cpu().numpy())
+        table = self.columns.to_table(u.flatten(0, 1).double().cpu().numpy())
         log_w = torch.zeros(n_draws, len(rows), dtype=torch.float64)
         drawn = torch.from_numpy(table).view(n_draws, len(rows), -1)
         return PosteriorDraws(z, log_w, noise), drawn

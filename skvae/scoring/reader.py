@@ -308,9 +308,9 @@ class RowReader:
                 if len(index):
                     of_some = block[index], begin + index
                     answer = self._ask(model, *of_some, question, n_draws, enough)
-                    answers.append((index, *answer))
+                    answers.append((index.cpu(), *answer))
             index, *joined = (torch.cat(part) for part in zip(*answers, strict=True))
-            parts.append([part[index.argsort()].cpu().numpy() for part in joined])
+            parts.append([part[index.argsort()].numpy() for part in joined])
             begin += len(block.x)
         return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
 
@@ -323,20 +323,25 @@ class RowReader:
         n_draws: int,
         enough: float,
     ) -> tuple[Tensor, ...]:
-        """Answer a question about the rows of a block, by a model of some precision."""
+        """Answer a question about the rows of a block, by a model of some precision.
+
+        The device draws the latents. The question is asked on the CPU, where the units
+        of the table, the companion and the generators of missing cells are.
+        """
         x = block.x.to(next(model.parameters()).dtype)
+        here = model if x.is_cpu else copy.deepcopy(model).cpu()
 
         def of_some(some: Tensor, draws: PosteriorDraws) -> tuple[Tensor, ...]:
             return question(
                 ConditionalRows(
-                    model,
+                    here,
                     self.columns,
                     self.companion,
                     numbers[some].cpu().numpy(),
                     block.table[some.cpu().numpy()],
-                    x[some],
-                    draws,
-                    block.closed_form[some],
+                    x[some].cpu(),
+                    draws.cpu(),
+                    block.closed_form[some].cpu(),
                 )
             )
 
