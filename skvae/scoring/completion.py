@@ -162,7 +162,7 @@ class _Completer:
         enough: float,
     ) -> tuple[Array, ...]:
         """Answer a question about rows; see `RowReader.ask`, and `evidence`."""
-        empty = np.isnan(self._split(rows)[0]).all(axis=1)
+        empty = np.all(np.isnan(self._split(rows)[0]), axis=1)
         noise, closed_form = RowNoise(row_hash(rows, seed)), self._closed_form(rows)
 
         def of_block(block: Tensor) -> tuple[Tensor, ...]:
