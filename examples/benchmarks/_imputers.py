@@ -87,7 +87,7 @@ def fill_by_miwae(train: Array, judged: Array, truth: Array) -> Filled:
         "posterior": "diagonal",
         "decoder": "mlp",
         "likelihood": "student_t",
-        "objective": IWAE(n_samples=20),
+        "objective": IWAE(n_samples=20, first_part=0),
         "background": None,
         "companion": None,
         "hidden_layer_sizes": (128, 128, 128),

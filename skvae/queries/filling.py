@@ -20,15 +20,20 @@ from skvae.typing import Array, Index
 
 __all__ = ["draw_cells", "expected_cells"]
 
-# Of the latents of each row, as `RowReader.ask` has them. Means over fewer are as close
-# to the truth.
-N_DRAWS, N_DRAWS_OF_MEANS, ENOUGH = 256, 128, 0.125
+# How many latents of each row, and how many of them have to count: where a table is
+# filled in by draws, and where by means, of which more would be no closer to the truth.
+DRAWS, DRAWS_OF_MEANS = (256, 0.125), (128, 0.25)
 AT_ONCE = 256  # rows
 # Of a row's density: a companion with less has no say in what is expected.
 MINDED_SHARE = 0.1
 
 
-def expected_cells(reader: RowReader, table: Array, seed: int) -> Array:
+def expected_cells(
+    reader: RowReader,
+    table: Array,
+    seed: int,
+    draws: tuple[int, float] = DRAWS_OF_MEANS,
+) -> Array:
     """Return rows whose missing cells are what is expected of them.
 
     That is the mean of a real column, the most probable of finitely many values, and
@@ -42,6 +47,8 @@ def expected_cells(reader: RowReader, table: Array, seed: int) -> Array:
         Rows, in the units of the input; missing cells are NaN.
     seed : int
         Each has draws of its own.
+    draws : tuple of int and float, default=(128, 0.25)
+        `n_draws` and `enough` of `RowReader.ask`.
 
     Returns
     -------
@@ -54,7 +61,7 @@ def expected_cells(reader: RowReader, table: Array, seed: int) -> Array:
     rows = np.flatnonzero(missing.any(1))
     if not len(rows):
         return filled
-    answers = reader.ask(table[rows], seed, _centres, N_DRAWS_OF_MEANS, ENOUGH)
+    answers = reader.ask(table[rows], seed, _centres, *draws)
     share, centres = answers[0], answers[1:]
     for column in np.flatnonzero(missing.any(0)).tolist():
         of_column = missing[rows, column]
@@ -96,7 +103,7 @@ def draw_cells(reader: RowReader, table: Array, n_draws: int, seed: int) -> Arra
 
         seeds = seeds_of_repetitions(table[rows], seed)
         drawn, is_companions, own_seed = reader.ask(
-            table[rows], seeds, question, N_DRAWS, ENOUGH
+            table[rows], seeds, question, *DRAWS
         )
         place, draw = np.nonzero(is_companions)
         if len(place):
