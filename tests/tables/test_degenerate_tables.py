@@ -115,16 +115,15 @@ def assert_finite_everywhere(density: VAEDensity, table: np.ndarray) -> None:
     """
     extremes = np.r_[table.argmin(0), table.argmax(0)]
     rows = table[np.union1d(extremes, np.arange(len(table))[:30])]
-    evidence = density.evidence(rows)
-    assert np.isfinite(evidence.log_density).all()
-    assert np.isfinite(evidence.standard_error).all()
-    assert (evidence.effective_sample_size >= 1).all()
     spread = np.maximum(density.columns_.scale, np.abs(table).max(0) * 1e-16)
     distances = np.array([10, 1e6, 1e12, -10, -1e6, -1e12])[:, None, None]
     with np.errstate(over="ignore"):
         far = (table[:4] + distances * spread).reshape(-1, table.shape[1])
     far = np.clip(far, -np.finfo(float).max, np.finfo(float).max)
-    assert np.isfinite(density.score_samples(far)).all()
+    evidence = density.evidence(np.r_[rows, far])
+    assert np.isfinite(evidence.log_density).all()
+    assert np.isfinite(evidence.standard_error[: len(rows)]).all()
+    assert (evidence.effective_sample_size[: len(rows)] >= 1).all()
     latents = density.transform(table)
     assert np.isfinite(latents).all()
     assert np.isfinite(density.inverse_transform(latents)).all()
@@ -197,7 +196,7 @@ def test_binary_tables_with_constant_columns_score_in_finite_numbers() -> None:
     assert set(np.unique(density.sample(100))) <= {0.0, 1.0}
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, database=None)
+@settings(max_examples=16, deadline=None, derandomize=True, database=None)
 @given(
     names=st.lists(st.sampled_from(sorted(columns())), min_size=1, max_size=5),
     n_rows=st.integers(2, N_ROWS),
@@ -211,7 +210,7 @@ def test_any_mixture_of_degenerate_columns_gives_finite_numbers(
     assert_finite_everywhere(density, table)
 
 
-@settings(max_examples=20, deadline=None, derandomize=True, database=None)
+@settings(max_examples=14, deadline=None, derandomize=True, database=None)
 @given(
     data=st.data(),
     n_rows=st.integers(2, 12),
@@ -237,7 +236,7 @@ def in_plain_units(table: np.ndarray) -> dict[str, Evidence]:
     }
 
 
-@settings(max_examples=12, deadline=None, derandomize=True, database=None)
+@settings(max_examples=8, deadline=None, derandomize=True, database=None)
 @given(
     exponents=st.lists(st.integers(-40, 40), min_size=3, max_size=3),
     setting=st.sampled_from(sorted(SETTINGS)),
