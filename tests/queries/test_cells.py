@@ -178,10 +178,7 @@ def test_intervals_of_targets_hold() -> None:
     given = rng.normal(size=(1100, 2))
     target = given[:, 0] ** 2 + (0.2 + 0.3 * (given[:, 1] > 0)) * rng.normal(size=1100)
     density = ConditionalVAEDensity(
-        decoder=AutoregressiveDecoder((32, 32)),
-        max_iter=40,
-        hidden_layer_sizes=(32, 32),
-        random_state=0,
+        max_iter=40, hidden_layer_sizes=(32, 32), random_state=0
     ).fit(given[:800], target[:800])
     conditional = density.conditional(given[800:])
     low, high = conditional.interval(0.9).T
