@@ -283,6 +283,7 @@ def test_new_prior_needs_one_file_and_one_export(new_prior: str) -> None:
     density = VAEDensity(
         prior=new_prior,
         hidden_layer_sizes=(4,),
+        companion=None,
         marginal_transform=None,
         max_iter=2,
         n_importance_samples=4,

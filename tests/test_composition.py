@@ -75,7 +75,6 @@ def test_grid_search_over_nested_component_parameters(table: np.ndarray) -> None
             "objective__n_samples": [2],
         },
         cv=2,
-        n_jobs=2,
         error_score="raise",
     ).fit(table)
     scores = search.cv_results_["mean_test_score"]

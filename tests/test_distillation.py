@@ -37,7 +37,7 @@ def mixture(rows: np.ndarray) -> FrozenEstimator:
 @pytest.fixture(scope="module")
 def distilled(mixture: FrozenEstimator, rows: np.ndarray) -> DistilledDensity:
     return DistilledDensity(
-        mixture, student=STUDENT, n_samples=4000, random_state=0
+        mixture, student=STUDENT, n_samples=2000, random_state=0
     ).fit(rows)
 
 
@@ -46,7 +46,7 @@ def test_auto_takes_the_share_that_held_out_rows_prefer(
 ) -> None:
     others = [
         DistilledDensity(
-            mixture, student=STUDENT, n_samples=4000, row_share=share, random_state=0
+            mixture, student=STUDENT, n_samples=2000, row_share=share, random_state=0
         ).fit(rows)
         for share in (0.03, 0.3)
     ]
@@ -180,7 +180,7 @@ def test_same_seed_same_student_and_pickles_keep_it(
     mixture: FrozenEstimator, rows: np.ndarray, distilled: DistilledDensity
 ) -> None:
     again = DistilledDensity(
-        mixture, student=STUDENT, n_samples=4000, random_state=0
+        mixture, student=STUDENT, n_samples=2000, random_state=0
     ).fit(rows)
     assert again.gap_ == distilled.gap_
     opened = pickle.loads(pickle.dumps(distilled))

@@ -442,6 +442,8 @@ def test_repeats_with_other_seeds_agree_within_their_errors() -> None:
     angle = rng.uniform(0, 2 * np.pi, 300)
     table = np.c_[np.cos(angle), np.sin(angle)] + 0.1 * rng.normal(size=(300, 2))
     density = VAEDensity(
+        decoder="mlp",
+        companion=None,
         hidden_layer_sizes=(16,),
         marginal_transform=None,
         max_iter=20,

@@ -261,8 +261,8 @@ def test_training_that_is_never_finite_keeps_the_start_and_is_reported(
 
 
 @pytest.mark.parametrize("early_stopping", [True, False])
-@pytest.mark.parametrize("learning_rate", [1e3, 1e6, 1e300])
-@pytest.mark.parametrize("max_iter", [1, 3, 10])
+@pytest.mark.parametrize("learning_rate", [1e3, 1e300])
+@pytest.mark.parametrize("max_iter", [1, 10])
 def test_a_far_too_large_learning_rate_leaves_a_finite_density(
     max_iter: int, learning_rate: float, early_stopping: bool, ring: np.ndarray
 ) -> None:

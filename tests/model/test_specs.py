@@ -36,6 +36,7 @@ every_variant = pytest.mark.parametrize("variant", VARIANTS)
 every_family = pytest.mark.parametrize("family", FAMILIES)
 
 TINY = {
+    "companion": None,
     "n_components": 2,
     "hidden_layer_sizes": (4,),
     "marginal_transform": None,

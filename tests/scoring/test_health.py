@@ -173,6 +173,7 @@ def test_collapse_of_independent_columns() -> None:
         posterior="diagonal",
         objective="elbo",
         likelihood=GaussianLikelihood(scale=1.5),
+        companion=None,
         hidden_layer_sizes=(8,),
         marginal_transform=None,
         early_stopping=False,
@@ -207,6 +208,8 @@ def test_column_with_repeated_values_is_named() -> None:
         }
     )
     density = VAEDensity(
+        decoder="mlp",
+        companion=None,
         hidden_layer_sizes=(16,),
         marginal_transform=None,
         max_iter=150,

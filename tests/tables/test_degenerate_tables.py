@@ -115,16 +115,15 @@ def assert_finite_everywhere(density: VAEDensity, table: np.ndarray) -> None:
     """
     extremes = np.r_[table.argmin(0), table.argmax(0)]
     rows = table[np.union1d(extremes, np.arange(len(table))[:30])]
-    evidence = density.evidence(rows)
-    assert np.isfinite(evidence.log_density).all()
-    assert np.isfinite(evidence.standard_error).all()
-    assert (evidence.effective_sample_size >= 1).all()
     spread = np.maximum(density.columns_.scale, np.abs(table).max(0) * 1e-16)
     distances = np.array([10, 1e6, 1e12, -10, -1e6, -1e12])[:, None, None]
     with np.errstate(over="ignore"):
         far = (table[:4] + distances * spread).reshape(-1, table.shape[1])
     far = np.clip(far, -np.finfo(float).max, np.finfo(float).max)
-    assert np.isfinite(density.score_samples(far)).all()
+    evidence = density.evidence(np.r_[rows, far])
+    assert np.isfinite(evidence.log_density).all()
+    assert np.isfinite(evidence.standard_error[: len(rows)]).all()
+    assert (evidence.effective_sample_size[: len(rows)] >= 1).all()
     latents = density.transform(table)
     assert np.isfinite(latents).all()
     assert np.isfinite(density.inverse_transform(latents)).all()
@@ -197,7 +196,7 @@ def test_binary_tables_with_constant_columns_score_in_finite_numbers() -> None:
     assert set(np.unique(density.sample(100))) <= {0.0, 1.0}
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, database=None)
+@settings(max_examples=16, deadline=None, derandomize=True, database=None)
 @given(
     names=st.lists(st.sampled_from(sorted(columns())), min_size=1, max_size=5),
     n_rows=st.integers(2, N_ROWS),
@@ -211,7 +210,7 @@ def test_any_mixture_of_degenerate_columns_gives_finite_numbers(
     assert_finite_everywhere(density, table)
 
 
-@settings(max_examples=20, deadline=None, derandomize=True, database=None)
+@settings(max_examples=14, deadline=None, derandomize=True, database=None)
 @given(
     data=st.data(),
     n_rows=st.integers(2, 12),
@@ -226,6 +225,16 @@ def test_any_finite_numbers_give_finite_numbers(
     table = np.array(rows)
     density = fit(table, max_iter=1)
     assert_finite_everywhere(density, table)
+
+
+@pytest.fixture(scope="module")
+def table() -> np.ndarray:
+    """Return three correlated columns with rows far out, which ask for a search."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(200, 2))
+    noise = 0.3 * rng.normal(size=(200, 3))
+    columns = np.c_[z[:, 0], z[:, 1] + 0.5 * z[:, 0] ** 2, z.sum(1)] + noise
+    return columns * [1.0, 2.0, 10.0] + [0.0, -3.0, 100.0]
 
 
 @pytest.fixture(scope="module")

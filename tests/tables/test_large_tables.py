@@ -33,6 +33,7 @@ def quick(**settings):
     return VAEDensity(
         **{
             "decoder": "mlp",
+            "companion": None,
             "max_iter": 2,
             "random_state": 0,
             "hidden_layer_sizes": (32,),

@@ -31,6 +31,7 @@ def fitted(ring: Array) -> MakeRing:
         if n_components not in densities:
             densities[n_components] = VAEDensity(
                 n_components,
+                companion=None,
                 hidden_layer_sizes=(24, 24),
                 marginal_transform=None,
                 max_iter=40,

@@ -107,6 +107,7 @@ def test_fitted_linear_model_is_as_good_as_factor_analysis(
         prior="normal",
         decoder=MLPDecoder(hidden_layer_sizes=()),
         likelihood=GaussianLikelihood("column"),
+        companion=None,
         marginal_transform=None,
         hidden_layer_sizes=(16,),
         max_iter=100,

@@ -16,6 +16,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:The log-density of")
 SETTINGS = {
     # Decoders that read columns have tests of their own.
     "decoder": "mlp",
+    # So have companions.
+    "companion": None,
     "evidence_tol": 0.3,
     "hidden_layer_sizes": (16, 16),
     "max_iter": 30,
