@@ -235,7 +235,7 @@ def test_draws_of_a_row_do_not_depend_on_its_company(
 @pytest.mark.parametrize("density", [VAEDensity(**QUICK), GaussianMixture(2)])
 def test_equal_rows_get_draws_of_their_own(density: Any, gaps: np.ndarray) -> None:
     imputer = DensityImputer(density, sample_posterior=True, random_state=0).fit(gaps)
-    row = np.array([[0.4, np.nan, 100.0]])
+    row = np.array([[0.3, np.nan, 100.0]])
     drawn = imputer.transform(np.tile(row, (50, 1)))[:, 1]
     assert len(np.unique(drawn)) == 50
     assert drawn[0] == imputer.transform(row)[0, 1]

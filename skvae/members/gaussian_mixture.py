@@ -8,7 +8,7 @@ and one Cholesky factor of each covariance, with the columns of o first, has it 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from warnings import catch_warnings, simplefilter
 
@@ -30,6 +30,7 @@ __all__ = ["ImputingMixture", "covariances_of"]
 # Completions that a mixture is fitted to, one round after the other. The last ones are
 # several at a time, so that a fit does not go by the luck of one draw of each cell.
 ROUNDS = (1,) * 10 + (5,) * 3
+ROWS_AT_ONCE = 32
 
 
 def covariances_of(mixture: GaussianMixture) -> Array:
@@ -175,6 +176,15 @@ class _Part:
     location: Array
     tril: Array
 
+    def __getitem__(self, rows: slice) -> "_Part":
+        """Return some of the rows."""
+        return replace(
+            self,
+            numbers=self.numbers[rows],
+            share=self.share[rows],
+            location=self.location[rows],
+        )
+
     def mean(self) -> Array:
         """Return the conditional means, (b, n)."""
         return np.einsum("bk,bkn->bn", self.share, self.location)
@@ -204,7 +214,12 @@ def _parts(mixture: GaussianMixture, rows: Array) -> Iterator[_Part]:
     patterns, which = np.unique(missing[incomplete], axis=0, return_inverse=True)
     for number, pattern in enumerate(patterns):
         numbers = incomplete[which.reshape(-1) == number]
-        yield _part(mixture, covariances, rows, numbers, pattern)
+        # The last bits of what is computed for a row depend on how many there are.
+        for begin in range(0, len(numbers), ROWS_AT_ONCE):
+            some = numbers[begin : begin + ROWS_AT_ONCE]
+            filled = np.pad(some, (0, ROWS_AT_ONCE - len(some)), mode="edge")
+            part = _part(mixture, covariances, rows, filled, pattern)
+            yield part[: len(some)]
 
 
 def _part(
