@@ -36,6 +36,7 @@ from skvae.evidence.sampling import (
 from skvae.model import VAE, ClosedFormPart
 
 __all__ = [
+    "SURELY_BELOW",
     "RowEvidence",
     "Stage",
     "closed_form_of",
@@ -49,6 +50,7 @@ __all__ = [
 DOUBTFUL_SHARE = 0.1
 PRIOR_SHARE = 0.1  # of the draws for a single latent, in the first stage
 COARSE_GRID = 512  # points
+SURELY_BELOW = math.log(1000)  # nats, below a threshold
 # If the latent part has a smaller share of a row, no search for its modes is made: it
 # lies thirty nats below the background.
 HOPELESS_SHARE = math.exp(-30)
@@ -230,7 +232,11 @@ def estimate_evidence(
             sampler = stage.proposal.sampler(model, x[part], noise[part])
             halves = sampler.halves(stage.budget)
             index = torch.cat([part, part + n_rows])
+            own = None if threshold is None else threshold[part]
             following = _following(halves, closed_form[part], number, len(stages))
+            below = _surely_below(halves, closed_form[part], own)
+            if number:  # a proposal that was searched for
+                following[below] = len(stages)
             waiting = is_waiting[index] & (following == len(stages))
             settled = settle(
                 halves,
@@ -238,8 +244,10 @@ def estimate_evidence(
                 stage.budget,
                 closed_form[part],
                 last=number == len(stages) - 1,
-                threshold=None if threshold is None else threshold[part],
+                threshold=own,
             )
+            if number:
+                settled |= below
             following = torch.where(waiting & ~settled, number + 1, following)
             return _Staged(index, halves.estimate, following)
 
@@ -321,6 +329,20 @@ def _following(
         doubtful &= share >= HOPELESS_SHARE
     elsewhere = max(number + 1, n_stages - 1) if number else 1
     return torch.where(doubtful, elsewhere, n_stages)
+
+
+def _surely_below(
+    halves: Halves, closed_form: ClosedFormPart, threshold: Tensor | None
+) -> Tensor:
+    """Return which halves (2B,) are so far below a threshold that no search is made.
+
+    What a search finds in rows that were searched before adds tenths of a nat, and a
+    thousandfold would be needed.
+    """
+    log_density = of_other_half(halves)
+    if threshold is None:
+        return torch.zeros_like(log_density, dtype=torch.bool).flatten()
+    return (closed_form.mix(log_density) < threshold - SURELY_BELOW).flatten()
 
 
 def _finish(

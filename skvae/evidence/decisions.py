@@ -6,7 +6,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from skvae.evidence.adaptive import RowEvidence, Stage, estimate_evidence
+from skvae.evidence.adaptive import (
+    SURELY_BELOW,
+    RowEvidence,
+    Stage,
+    estimate_evidence,
+)
 from skvae.evidence.noise import RowNoise
 from skvae.evidence.proposals import EncoderProposal
 from skvae.evidence.sampling import Budget
@@ -37,7 +42,8 @@ def estimate_sides(
 
     Rows for which a few draws from the encoder say so are above the threshold. All
     others are read as usual, but for the tolerance: a fifth of the distance from the
-    threshold is enough.
+    threshold is enough. Rows that are a thousandfold below it by a proposal that was
+    fitted to them are below: for them, no other modes are searched for.
 
     Parameters
     ----------
@@ -60,4 +66,6 @@ def estimate_sides(
         )
         for name, values in vars(others).items():
             getattr(screened, name)[rows] = values
+        below = screened.log_density < threshold - SURELY_BELOW
+        screened.unreliable[below] = False
     return screened
