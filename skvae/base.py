@@ -111,7 +111,7 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
         posterior: str | PosteriorSpec = "full",
         decoder: str | DecoderSpec = "auto",
         likelihood: str | LikelihoodSpec = "mixture",
-        objective: str | ObjectiveSpec = "iwae",
+        objective: str | ObjectiveSpec = "auto",
         background: str | BackgroundSpec | None = "auto",
         companion: str | CompanionSpec | None = "auto",
         hidden_layer_sizes: tuple[int, ...] | str = "auto",

@@ -127,7 +127,7 @@ likelihood_, objective_, background_
         posterior: str | PosteriorSpec = "full",
         decoder: str | DecoderSpec = "auto",
         likelihood: str | LikelihoodSpec = "mixture",
-        objective: str | ObjectiveSpec = "iwae",
+        objective: str | ObjectiveSpec = "auto",
         background: str | BackgroundSpec | None = "auto",
         hidden_layer_sizes: tuple[int, ...] | str = "auto",
         n_importance_samples: int = 64,

@@ -60,8 +60,9 @@ LikelihoodSpec, default="mixture"
         different one a category of its own; they give log-masses. "auto" is
         `MixedLikelihood`, which chooses for every column: a log-density with respect
         to lengths of the continuous columns and counts of the others.
-    objective : {"dreg", "elbo", "iwae", "stl"} or ObjectiveSpec, default="iwae"
-        Bound on the log-density that training maximises.
+    objective : {"auto", "dreg", "elbo", "iwae", "stl"} or ObjectiveSpec, default="auto"
+        Bound on the log-density that training maximises. "auto" is `IWAE()`, with more
+        draws from the first step on where cells are missing.
     background : {"auto", "student_t", "independent", "mixed"}, BackgroundSpec or \
 None, default="auto"
         Broad closed-form density that takes the rows that no latent explains, with a

@@ -20,11 +20,12 @@ from skvae.model.likelihoods import LikelihoodSpec, MixedLikelihood
 from skvae.model.posteriors import LadderPosterior, PosteriorSpec
 from skvae.model.priors import LadderPrior, PriorSpec
 from skvae.model.spec import resolve
-from skvae.training.objectives import ObjectiveSpec
+from skvae.training.objectives import IWAE, ObjectiveSpec
 
 __all__ = [
     "Specs",
     "has_real",
+    "is_auto",
     "other_decoders",
     "posterior_scale",
     "resolve_specs",
@@ -34,6 +35,9 @@ __all__ = [
 # With very many columns an autoregressive decoder learns too slowly, and a companion
 # takes long to fit.
 MANY_COLUMNS = 256
+# Draws of the objective where cells are missing: the fewer are observed, the broader are
+# the posteriors.
+DRAWS_WITH_GAPS = 12
 
 
 @dataclass(frozen=True)
@@ -65,29 +69,34 @@ def resolve_specs(parameters: Parameters) -> Specs:
         posterior=posterior,
         decoder=(
             MLPDecoder()
-            if _is_auto(parameters.decoder)
+            if is_auto(parameters.decoder)
             else resolve(parameters.decoder, DecoderSpec, also="'auto', ")
         ),
         likelihood=(
             MixedLikelihood()
-            if _is_auto(parameters.likelihood)
+            if is_auto(parameters.likelihood)
             else resolve(parameters.likelihood, LikelihoodSpec, also="'auto', ")
         ),
-        objective=resolve(parameters.objective, ObjectiveSpec),
+        objective=(
+            IWAE()
+            if is_auto(parameters.objective)
+            else resolve(parameters.objective, ObjectiveSpec, also="'auto', ")
+        ),
         background=(
             None
-            if parameters.background is None or _is_auto(parameters.background)
+            if parameters.background is None or is_auto(parameters.background)
             else resolve(parameters.background, BackgroundSpec, also="'auto', None, ")
         ),
         companion=(
             None
-            if parameters.companion is None or _is_auto(parameters.companion)
+            if parameters.companion is None or is_auto(parameters.companion)
             else resolve(parameters.companion, CompanionSpec, also="'auto', None, ")
         ),
     )
 
 
-def _is_auto(value: object) -> bool:
+def is_auto(value: object) -> bool:
+    """Whether a parameter leaves the choice to the fit."""
     return isinstance(value, str) and value == "auto"
 
 
@@ -109,15 +118,17 @@ def specs_for_columns(
     n_real = supports.count("real")
     decoder, background = specs.decoder, specs.background
     reads_columns = not n_real and len(kinds) <= MANY_COLUMNS and not has_gaps(kinds)
-    if _is_auto(parameters.decoder) and reads_columns:
+    if is_auto(parameters.decoder) and reads_columns:
         decoder = AutoregressiveDecoder()
-    if _is_auto(parameters.background):
+    if is_auto(parameters.background):
         if n_real == len(supports):
             background = StudentTBackground()
         else:
             background = MixedBackground() if n_real else IndependentBackground()
-    companion = specs.companion
-    if _is_auto(parameters.companion) and len(kinds) <= MANY_COLUMNS:
+    objective, companion = specs.objective, specs.companion
+    if is_auto(parameters.objective) and has_gaps(kinds):
+        objective = IWAE(n_samples=DRAWS_WITH_GAPS, first_part=0)
+    if is_auto(parameters.companion) and len(kinds) <= MANY_COLUMNS:
         if n_real == len(supports):
             companion = GaussianMixtureCompanion()
         elif set(supports) <= set(TreeCompanion.supports):
@@ -130,7 +141,13 @@ def specs_for_columns(
                     f"{' or '.join(spec.supports)} columns, but the likelihood takes "
                     f"column {j} as {support}. Use 'auto' or None."
                 )
-    return replace(specs, decoder=decoder, background=background, companion=companion)
+    return replace(
+        specs,
+        decoder=decoder,
+        objective=objective,
+        background=background,
+        companion=companion,
+    )
 
 
 def has_real(kinds: tuple[ColumnKind, ...]) -> bool:
@@ -166,7 +183,7 @@ def other_decoders(
     few_rows_layers : tuple of int or None
         Where rows per column are few, widths of an autoregressive decoder.
     """
-    free = _is_auto(parameters.decoder) and _is_auto(parameters.n_components)
+    free = is_auto(parameters.decoder) and is_auto(parameters.n_components)
     if not free or len(kinds) > MANY_COLUMNS or has_gaps(kinds):
         return ()
     if not has_real(kinds):

@@ -10,7 +10,7 @@ from skvae.arguments.devices import check_device
 from skvae.arguments.seeds import seed_from
 from skvae.arguments.warnings import warn_caller
 from skvae.fitting.callbacks import FitCallbacks
-from skvae.fitting.components import Specs, resolve_specs
+from skvae.fitting.components import Specs, is_auto, resolve_specs
 from skvae.fitting.job import FitJob, resumed_job
 from skvae.fitting.parameters import Parameters
 from skvae.fitting.plan import WeightedRows, plan_fit
@@ -51,7 +51,7 @@ class FitResult:
 
 
 def specs_to_fit(parameters: Parameters, previous: FittedState | None) -> Specs:
-    """Return the components; those of the previous fit, but for the objective.
+    """Return the components; of a previous fit its own, but for another objective.
 
     Parameters
     ----------
@@ -77,6 +77,8 @@ def specs_to_fit(parameters: Parameters, previous: FittedState | None) -> Specs:
             f"n_components={parameters.n_components} differs from the fitted model's "
             f"{shown}; a warm start cannot change it."
         )
+    if is_auto(parameters.objective):
+        return previous.specs
     return replace(previous.specs, objective=specs.objective)
 
 

@@ -170,6 +170,8 @@ class ClosedFormPart:
 
     def _each(self, function: Callable[[Tensor], Tensor]) -> "ClosedFormPart":
         """Return the part with a function of each of its tensors in their place."""
+        if self.log_odds is None:
+            return self
         columns = self.log_odds, self.background_log_odds, self.own_log_odds
         total, background, own = (None if c is None else function(c) for c in columns)
         return ClosedFormPart(total, self.log_weight, background, own)
