@@ -35,8 +35,8 @@ __all__ = [
 # With very many columns an autoregressive decoder learns too slowly, and a companion
 # takes long to fit.
 MANY_COLUMNS = 256
-# Draws of the objective where cells are missing: the fewer are observed, the broader are
-# the posteriors.
+# Draws of the objective where cells are missing: the fewer cells are observed, the
+# broader are the posteriors.
 DRAWS_WITH_GAPS = 12
 
 
