@@ -22,7 +22,7 @@ __all__ = ["draw_cells", "expected_cells"]
 
 # How many latents of each row, and how many of them have to count: where a table is
 # filled in by draws, and where by means, of which more would be no closer to the truth.
-DRAWS, DRAWS_OF_MEANS = (256, 0.125), (128, 0.25)
+DRAWS, DRAWS_OF_MEANS = (256, 0.125), (128, 0.5)
 AT_ONCE = 256  # rows
 # Of a row's density: a companion with less has no say in what is expected.
 MINDED_SHARE = 0.1
@@ -47,7 +47,7 @@ def expected_cells(
         Rows, in the units of the input; missing cells are NaN.
     seed : int
         Each has draws of its own.
-    draws : tuple of int and float, default=(128, 0.25)
+    draws : tuple of int and float, default=(128, 0.5)
         `n_draws` and `enough` of `RowReader.ask`.
 
     Returns
