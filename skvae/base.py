@@ -350,14 +350,8 @@ class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
         """
         log_densities, unreliable = [], []
         for rows in tables:
-            evidence = self._evidence(
-                rows,
-                tol=MEAN_TOL if for_means else None,
-                max_samples=None,
-                proposal=None,
-                random_state=None,
-                warns=False,
-            )
+            tol = MEAN_TOL if for_means else None
+            evidence = self._evidence_of(rows, tol=tol, warns=False)
             unreliable.append(evidence.unreliable)
             log_densities.append(
                 evidence.unbiased() if for_means else evidence.log_density
