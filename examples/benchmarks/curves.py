@@ -162,7 +162,7 @@ def draw(name: str, measured: list[Point], folder: Path) -> None:
     colours = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
     families = list(dict.fromkeys(point.family for point in measured))
     figure, (left, right) = plt.subplots(
-        1, 2, figsize=(10, 4), layout="constrained", width_ratios=(1, 1)
+        1, 2, figsize=(11, 4), layout="constrained", width_ratios=(1, 1)
     )
     for family, colour, marker in zip(families, colours, "osD^vP", strict=False):
         mine = [point for point in measured if point.family == family]
@@ -191,7 +191,8 @@ def draw(name: str, measured: list[Point], folder: Path) -> None:
     right.set(xscale="log", xlabel="score, rows a second (numbers: errors, rms nats)")
     for axes in (left, right):
         axes.grid(alpha=0.3)
-    left.legend(fontsize=8)
+    shown = left.get_legend_handles_labels()
+    figure.legend(*shown, fontsize=8, loc="outside right center")
     figure.suptitle(f"{name}: what a second buys (one core)")
     figure.savefig(folder / f"speed_{name}.png", dpi=110)
     plt.close(figure)
