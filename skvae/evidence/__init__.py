@@ -8,7 +8,7 @@ from skvae.evidence.adaptive import (
     estimate_by,
     estimate_evidence,
 )
-from skvae.evidence.blocks import equal_blocks, filled_rows, in_threads
+from skvae.evidence.blocks import equal_blocks, filled_rows, joined_blocks
 from skvae.evidence.bounds import bounds_by_groups, importance_bounds
 from skvae.evidence.decisions import estimate_sides
 from skvae.evidence.noise import RowNoise, row_hash, seeds_of_repetitions
@@ -50,7 +50,7 @@ __all__ = [
     "estimate_sides",
     "filled_rows",
     "importance_bounds",
-    "in_threads",
+    "joined_blocks",
     "row_hash",
     "seeds_of_repetitions",
 ]

@@ -36,7 +36,7 @@ from skvae.evidence.sampling import (
 from skvae.model import VAE, ClosedFormPart
 
 __all__ = [
-    "SURELY_BELOW",
+    "SURELY",
     "RowEvidence",
     "Stage",
     "closed_form_of",
@@ -50,7 +50,7 @@ __all__ = [
 DOUBTFUL_SHARE = 0.1
 PRIOR_SHARE = 0.1  # of the draws for a single latent, in the first stage
 COARSE_GRID = 512  # points
-SURELY_BELOW = math.log(1000)  # nats, below a threshold
+SURELY = math.log(1000)  # nats, off a threshold
 # If the latent part has a smaller share of a row, no search for its modes is made: it
 # lies thirty nats below the background.
 HOPELESS_SHARE = math.exp(-30)
@@ -234,9 +234,8 @@ def estimate_evidence(
             index = torch.cat([part, part + n_rows])
             own = None if threshold is None else threshold[part]
             following = _following(halves, closed_form[part], number, len(stages))
-            below = _surely_below(halves, closed_form[part], own)
-            if number:  # a proposal that was searched for
-                following[below] = len(stages)
+            below = _surely_below(halves, closed_form[part], own, number)
+            following[below] = len(stages)
             waiting = is_waiting[index] & (following == len(stages))
             settled = settle(
                 halves,
@@ -246,8 +245,7 @@ def estimate_evidence(
                 last=number == len(stages) - 1,
                 threshold=own,
             )
-            if number:
-                settled |= below
+            settled |= below
             following = torch.where(waiting & ~settled, number + 1, following)
             return _Staged(index, halves.estimate, following)
 
@@ -332,17 +330,17 @@ def _following(
 
 
 def _surely_below(
-    halves: Halves, closed_form: ClosedFormPart, threshold: Tensor | None
+    halves: Halves, closed_form: ClosedFormPart, threshold: Tensor | None, number: int
 ) -> Tensor:
     """Return which halves (2B,) are so far below a threshold that no search is made.
 
-    What a search finds in rows that were searched before adds tenths of a nat, and a
-    thousandfold would be needed.
+    What a search finds in rows that were searched before, as after the first stage,
+    adds tenths of a nat, and a thousandfold would be needed.
     """
     log_density = of_other_half(halves)
-    if threshold is None:
+    if threshold is None or not number:
         return torch.zeros_like(log_density, dtype=torch.bool).flatten()
-    return (closed_form.mix(log_density) < threshold - SURELY_BELOW).flatten()
+    return (closed_form.mix(log_density) < threshold - SURELY).flatten()
 
 
 def _finish(

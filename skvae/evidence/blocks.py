@@ -14,6 +14,7 @@ __all__ = [
     "equal_blocks",
     "filled_rows",
     "in_threads",
+    "joined_blocks",
 ]
 
 # Rows × draws. On a CPU, the activations of so many stay in its cache; a GPU needs more
@@ -93,6 +94,27 @@ def in_threads(
     apply = torch.no_grad()(function)
     with one_thread() as n_threads:
         return map_in_threads(apply, blocks, n_threads if blocks[0].is_cpu else 1)
+
+
+def joined_blocks(
+    function: Callable[[Tensor], tuple[Tensor, ...]], rows: Tensor, many: int, few: int
+) -> tuple[Tensor, ...]:
+    """Apply a function to blocks of rows, a thread each, and join its tensors.
+
+    Parameters
+    ----------
+    function : callable
+        Takes the row numbers of a block, and returns tensors with a first axis of rows.
+    rows, many, few
+        As for `equal_blocks`.
+
+    Returns
+    -------
+    joined : tuple of Tensor
+        Their first axis is that of `rows`.
+    """
+    parts = in_threads(function, equal_blocks(rows, many, few))
+    return tuple(torch.cat(part)[: len(rows)] for part in zip(*parts, strict=True))
 
 
 def concatenate(parts: Sequence[Result]) -> Result:

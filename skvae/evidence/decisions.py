@@ -6,12 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from skvae.evidence.adaptive import (
-    SURELY_BELOW,
-    RowEvidence,
-    Stage,
-    estimate_evidence,
-)
+from skvae.evidence.adaptive import SURELY, RowEvidence, Stage, estimate_evidence
 from skvae.evidence.noise import RowNoise
 from skvae.evidence.proposals import EncoderProposal
 from skvae.evidence.sampling import Budget
@@ -19,7 +14,6 @@ from skvae.model import VAE, ClosedFormPart
 
 __all__ = ["estimate_sides"]
 
-SURELY_ABOVE = math.log(1000)  # nats
 FEW_DRAWS = 16
 
 
@@ -57,7 +51,7 @@ def estimate_sides(
         return estimate_evidence(model, x, noise, stages, closed_form)
     first = [Stage(EncoderProposal(), budget)]
     screened = estimate_evidence(model, x, noise, first, closed_form)
-    sure = screened.log_density >= threshold + SURELY_ABOVE
+    sure = screened.log_density >= threshold + SURELY
     screened.unreliable[sure] = False
     rows = (~sure).nonzero().squeeze(1)
     if len(rows):
@@ -66,6 +60,6 @@ def estimate_sides(
         )
         for name, values in vars(others).items():
             getattr(screened, name)[rows] = values
-        below = screened.log_density < threshold - SURELY_BELOW
+        below = screened.log_density < threshold - SURELY
         screened.unreliable[below] = False
     return screened

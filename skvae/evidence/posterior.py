@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from skvae.evidence.blocks import equal_blocks, in_threads
+from skvae.evidence.blocks import equal_blocks, in_threads, joined_blocks
 from skvae.evidence.importance import summarise
 from skvae.evidence.noise import RowNoise
 from skvae.evidence.proposals import (
@@ -142,8 +142,7 @@ def ask_posteriors(
                 return question(rows[block], draws.of_rows(block))
 
             every = torch.arange(len(rows), device=x.device)
-            parts = in_threads(of_block, equal_blocks(every, MANY, FEW))
-            joined = (torch.cat(part)[: len(rows)] for part in zip(*parts, strict=True))
+            joined = joined_blocks(of_block, every, MANY, FEW)
             answers.append((rows.cpu(), *joined))
     rows, *answer = (torch.cat(part) for part in zip(*answers, strict=True))
     return tuple(part[rows.argsort()] for part in answer)

@@ -60,6 +60,8 @@ class ImputingMixture:
 
     mixture: GaussianMixture
 
+    # Arrays of NumPy are fitted to, for which no start of a mixture is excluded.
+    @config_context(array_api_dispatch=False)
     def fit(self, X: Table, y: Any = None) -> "ImputingMixture":
         """Fit the mixture to the observed cells of rows.
 
@@ -84,11 +86,6 @@ class ImputingMixture:
         G. Celeux and J. Diebolt, 1985. The SEM algorithm: a probabilistic teacher
         algorithm derived from the EM algorithm for the mixture problem.
         """
-        # Arrays of NumPy are fitted to, for which no start of a mixture is excluded.
-        with config_context(array_api_dispatch=False):
-            return self._fit(X)
-
-    def _fit(self, X: Table) -> "ImputingMixture":
         rows = _numbers(X)
         missing = np.isnan(rows)
         if not missing.any():

@@ -15,7 +15,7 @@ from skvae.model.cells import CellDistribution
 from skvae.queries.cells import cell_of
 from skvae.queries.filling import draw_cells, expected_cells
 from skvae.scoring.conditionals import ConditionalRows
-from skvae.scoring.reader import DRAWS_OF_ANSWERS, ENOUGH, RowReader
+from skvae.scoring.reader import RowReader
 from skvae.tables.schema import TableSchema
 from skvae.typing import Array
 
@@ -280,8 +280,7 @@ class ConditionalDistribution:
 
     @cached_property
     def _expected(self) -> Array:
-        draws = DRAWS_OF_ANSWERS, ENOUGH
-        filled = expected_cells(self._reader, self._table, 0, draws)
+        filled = expected_cells(self._reader, self._table)
         decoded = np.asarray(self._schema.decode(filled)).reshape(len(self), -1)
         return decoded[:, self._columns]
 

@@ -18,7 +18,7 @@ from skvae.scoring.conditionals import ConditionalRows
 from skvae.scoring.reader import RowReader
 from skvae.typing import Array, Index
 
-__all__ = ["draw_cells", "expected_cells"]
+__all__ = ["DRAWS_OF_MEANS", "draw_cells", "expected_cells"]
 
 # How many latents of each row, and how many of them have to count: where a table is
 # filled in by draws, and where by means, of which more would be no closer to the truth.
@@ -29,10 +29,7 @@ MINDED_SHARE = 0.1
 
 
 def expected_cells(
-    reader: RowReader,
-    table: Array,
-    seed: int,
-    draws: tuple[int, float] = DRAWS_OF_MEANS,
+    reader: RowReader, table: Array, draws: tuple[int, float] | tuple[()] = ()
 ) -> Array:
     """Return rows whose missing cells are what is expected of them.
 
@@ -45,10 +42,8 @@ def expected_cells(
         The fitted model.
     table : ndarray of shape (n, columns)
         Rows, in the units of the input; missing cells are NaN.
-    seed : int
-        Each has draws of its own.
-    draws : tuple of int and float, default=(128, 0.5)
-        `n_draws` and `enough` of `RowReader.ask`.
+    draws : tuple of int and float, default=()
+        `n_draws` and `enough` of `RowReader.ask`, if not its own.
 
     Returns
     -------
@@ -61,7 +56,7 @@ def expected_cells(
     rows = np.flatnonzero(missing.any(1))
     if not len(rows):
         return filled
-    answers = reader.ask(table[rows], seed, _centres, *draws)
+    answers = reader.ask(table[rows], 0, _centres, *draws)
     share, centres = answers[0], answers[1:]
     for column in np.flatnonzero(missing.any(0)).tolist():
         of_column = missing[rows, column]
@@ -82,10 +77,12 @@ def draw_cells(reader: RowReader, table: Array, n_draws: int, seed: int) -> Arra
 
     Parameters
     ----------
-    reader, table, seed
+    reader, table
         As for `expected_cells`.
     n_draws : int
         How often each row is filled in.
+    seed : int
+        Each has draws of its own.
 
     Returns
     -------
@@ -198,7 +195,7 @@ def _drawn(rows: ConditionalRows, n_draws: int) -> tuple[Tensor, Tensor, Tensor]
         filled = rows.to_table(model.fill_in(rows.x, z, cells))
     else:
         filled = rows.to_table(rows.filled.take_along_dim(index, 0))
-    uniform = draws.noise.stream(4).uniform(0, n_draws, 1)[..., 0].to(draws.z.device)
+    uniform = draws.noise.stream(4).uniform(0, n_draws, 1)[..., 0]
     part = (uniform > rows.shares().cumsum(0)[:, None]).sum(0).clamp(max=2)
     streams = [draws.noise.stream(6 + draw) for draw in range(n_draws)]
     for draw, (of_rows, noise) in enumerate(zip(part, streams, strict=True)):

@@ -13,7 +13,7 @@ from skvae.arguments.seeds import seed_of_draws
 from skvae.evidence import Evidence
 from skvae.queries.columns import column_numbers
 from skvae.queries.conditional import ConditionalDistribution
-from skvae.queries.filling import draw_cells, expected_cells
+from skvae.queries.filling import DRAWS_OF_MEANS, draw_cells, expected_cells
 from skvae.queries.marginal import MarginalDensity
 from skvae.queries.records import MeanEstimate, Surprise
 from skvae.queries.surprise import surprise_of_cells
@@ -83,7 +83,7 @@ of them
         rows = self._read(X)
         missing = np.isnan(rows)
         if n_draws is None:
-            filled = expected_cells(self._reader(), rows, 0)
+            filled = expected_cells(self._reader(), rows, DRAWS_OF_MEANS)
             return fill_table(X, filled, missing, self.schema_)
         check_positive_int(n_draws, "n_draws")
         drawn = draw_cells(self._reader(), rows, n_draws, seed_of_draws(random_state))

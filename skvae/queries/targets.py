@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from skvae.queries.columns import column_numbers
 from skvae.queries.conditional import ConditionalDistribution
 from skvae.queries.filling import expected_cells
-from skvae.scoring.reader import DRAWS_OF_ANSWERS, ENOUGH, RowReader
+from skvae.scoring.reader import RowReader
 from skvae.tables.given import Given
 from skvae.tables.output import asked_container, with_index_of
 from skvae.tables.schema import TableSchema
@@ -69,8 +69,7 @@ class TargetQueries:
             container is that of `sample`; means of integers are floats.
         """
         rows = self._coded(X).beside_missing(len(self.schema_.names))
-        draws = DRAWS_OF_ANSWERS, ENOUGH
-        expected = expected_cells(self._reader(), rows, 0, draws)
+        expected = expected_cells(self._reader(), rows)
         return self._in_container(expected, X, are_means=True)
 
     def _in_container(

@@ -20,11 +20,11 @@ from skvae.evidence import (
     bounds_by_groups,
     equal_blocks,
     estimate_by,
-    in_threads,
+    joined_blocks,
     row_hash,
 )
 from skvae.model import VAE, ClosedFormPart
-from skvae.model.guess import GaussianGuess
+from skvae.model.guess import GaussianGuess, GuessOfRows
 from skvae.scoring.conditionals import ConditionalRows
 from skvae.scoring.progress import RowProgress
 from skvae.scoring.reader import DRAWS_OF_ANSWERS, ENOUGH, RowReader, Stages
@@ -188,9 +188,7 @@ class _Completer:
         answers = []
         for mask in masks:
             numbers = torch.from_numpy(np.flatnonzero(mask))
-            parts = in_threads(of_block, equal_blocks(numbers, FEW, FEW))
-            joined = (torch.cat(part) for part in zip(*parts, strict=True))
-            answers.append([part[: len(numbers)] for part in joined])
+            answers.append(joined_blocks(of_block, numbers, FEW, FEW))
         order = _order(masks)
         return tuple(
             torch.cat(part).numpy()[order] for part in zip(*answers, strict=True)
@@ -201,30 +199,40 @@ class _Completer:
         center, scale = self._location_and_scale
         modelled, given = self._split(rows)
         standard = torch.from_numpy((modelled - center) / scale)
-        blocks = equal_blocks(torch.arange(len(rows)), FEW, FEW)
-        mean = in_threads(lambda some: self._guess.of(standard[some]).mean(), blocks)
-        filled = center + scale * torch.cat(mean)[: len(rows)].numpy()
+        (mean,) = joined_blocks(
+            lambda some: (self._guess.of(standard[some]).mean(),),
+            *(torch.arange(len(rows)), FEW, FEW),
+        )
+        filled = center + scale * mean.numpy()
         filled = np.where(np.isnan(modelled), filled, modelled)
         return np.concatenate([filled, given], 1)
 
     def draw(self, rows: Array, noise: RowNoise, begin: int, end: int) -> _Completed:
         """Return completions number `begin` to `end` of rows (B, D)."""
+        center, scale = self._location_and_scale
+        modelled, _ = self._split(rows)
+        guess = self._guess.of(torch.from_numpy((modelled - center) / scale))
         parts = []
         for first in range(begin, end, DRAWS_AT_ONCE):
             last = min(first + DRAWS_AT_ONCE, end)
-            parts.append(self._draw_some(rows, noise, first, last))
+            parts.append(self._draw_some(rows, guess, noise, first, last))
         columns = zip(*(vars(part).values() for part in parts), strict=True)
         return _Completed(*(torch.cat(column) for column in columns))
 
     def _draw_some(
-        self, rows: Array, noise: RowNoise, begin: int, end: int
+        self,
+        rows: Array,
+        guess: GuessOfRows,
+        noise: RowNoise,
+        begin: int,
+        end: int,
     ) -> _Completed:
         n_draws, n_rows = end - begin, len(rows)
         modelled, given = self._split(rows)
         center, scale = self._location_and_scale
-        standard = torch.from_numpy((modelled - center) / scale)
-        points = noise.stream(1).points(1 + len(center), begin, end, like=standard)
-        drawn, log_q = self._guess.of(standard).draw(points)
+        like = guess.log_joint
+        points = noise.stream(1).points(1 + len(center), begin, end, like=like)
+        drawn, log_q = guess.draw(points)
         missing = np.isnan(modelled)
         table = np.where(missing, center + scale * drawn.numpy(), modelled)
         x, log_jacobian = self._to_model(table, given)
@@ -248,13 +256,10 @@ class _Completer:
         Also their log |det du/dx|, (K × B,).
         """
         beside = np.broadcast_to(given, (len(table), *given.shape))
-        rows = np.concatenate([table, beside], 2).reshape(-1, self._n_columns(given))
-        u, log_jacobian = self.columns.to_model(rows)
+        rows = np.concatenate([table, beside], 2)
+        u, log_jacobian = self.columns.to_model(rows.reshape(-1, rows.shape[2]))
         device = next(self.model.parameters()).device
         return torch.from_numpy(u).to(device), torch.from_numpy(log_jacobian)
-
-    def _n_columns(self, given: Array) -> int:
-        return self.model.n_features + given.shape[1]
 
     def _draws(
         self, rows: Array, noise: RowNoise, n_draws: int, enough: float
@@ -278,7 +283,7 @@ class _Completer:
             table[:, place] = more.table[chosen, 0]
             draws.z[:, place] = more.z[chosen, 0]
             draws.log_w[:, place] = every.log_evidence[0]
-        return PosteriorDraws(draws.z, draws.log_w, noise), table
+        return draws, table
 
     def _generated(
         self, rows: Array, noise: RowNoise, n_draws: int

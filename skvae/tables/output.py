@@ -231,7 +231,7 @@ def _pandas_series(
     if name in CATEGORIES and categories is not None:
         kind = pandas.CategoricalDtype(list(categories), ordered=ordered)
         return pandas.Series(values.tolist(), dtype=kind)
-    if (number and number[1] != "float") or name in TRUTH:
+    if is_whole(dtype) or name in TRUTH:
         cells = _as_integers(values, name) if number else _as_truth(values)
         missing = missing_cells(values)
         if not missing.any():
@@ -257,7 +257,7 @@ def _polars_series(
 ) -> Any:
     name = dtype.lower().partition("[")[0]
     number = NUMBER.fullmatch(name)
-    whole = number and number[1] != "float"
+    whole = is_whole(dtype)
     if whole or name in TRUTH:
         cells = _as_integers(values, name) if whole else _as_truth(values)
         full = polars.Series(cells)
