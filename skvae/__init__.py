@@ -1,6 +1,7 @@
 """Densities of tables by variational autoencoders, at home in scikit-learn."""
 
 from skvae.classification import DensityClassifier
+from skvae.committee import OutlierCommittee
 from skvae.comparison import DensityComparison, compare_densities
 from skvae.conditional import ConditionalVAEDensity
 from skvae.density import VAEDensity
@@ -108,6 +109,7 @@ __all__ = [
     "NegativeBinomialLikelihood",
     "NormalPrior",
     "ObjectiveSpec",
+    "OutlierCommittee",
     "PoissonLikelihood",
     "PosteriorSpec",
     "PriorProposal",

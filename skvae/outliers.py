@@ -1,6 +1,5 @@
 """DensityOutlierDetector: rows of low density are outliers, below a threshold."""
 
-from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from skvae.arguments.checks import (
 )
 from skvae.arguments.seeds import generator_from
 from skvae.arguments.staging import staged_fit
-from skvae.density import VAEDensity
+from skvae.committee import OutlierCommittee
 from skvae.detection.decisions import ThresholdMixin
 from skvae.detection.explain import Explanation, cell_surprise, explain_rows
 from skvae.detection.thresholds import ReferenceScores
@@ -35,45 +34,14 @@ from skvae.members.member import (
 )
 from skvae.members.pipelines import last_step, rows_of_last_step
 from skvae.members.rows import check_member_table, in_container_of, take_rows
-from skvae.model.likelihoods import LikelihoodSpec, MixedLikelihood
 from skvae.tables.checks import check_sample_weight
 from skvae.tables.names import column_names
-from skvae.tables.raw import read_table
 from skvae.typing import Array, Density, Index, Mask, RandomState, Table
 
 __all__ = ["DensityOutlierDetector"]
 
 REFERENCES = ("training", "held_out", "model")
 MAX_BACKGROUND_ROWS = 256
-
-
-def density_for_ranking(n_columns: int = 0, labels: Collection[int] = ()) -> VAEDensity:
-    """Return the default density of a detector, not fitted; its Notes say why.
-
-    Parameters
-    ----------
-    n_columns : int, default=0
-        Number of columns of the table; it matters only if there are labels.
-    labels : collection of int, default=()
-        The columns that hold text, categories or truth values. All other columns are
-        real, as they are in a table of numbers alone: whole numbers, too, because a
-        detector has to score values that `fit` has not seen.
-    """
-    likelihood: str | LikelihoodSpec = "mixture"
-    if labels:
-        likelihood = MixedLikelihood(
-            {j: "categorical" if j in labels else "mixture" for j in range(n_columns)}
-        )
-    return VAEDensity(
-        decoder="mlp",
-        likelihood=likelihood,
-        companion=None,
-        marginal_transform=None,
-        smoothing="auto",
-        unknown_category="other",
-        evidence_tol=0.3,
-        max_evidence_samples=1024,
-    )
 
 
 def _has_evidence(detector: "DensityOutlierDetector") -> bool:
@@ -274,7 +242,7 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
             weighted = sample_weight is not None
             weight = check_sample_weight(sample_weight, n_rows)
             rows = np.flatnonzero(weight > 0)
-            density = staged._new_density(table, rows)
+            density = clone(staged._density())
             argument = weight_argument(density) if weighted else None
             random = generator_from(self.random_state)
             if self.random_state is not None:
@@ -402,14 +370,7 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
         return explain_rows(score, loosely, rows, background, names, of_cells)
 
     def _density(self) -> Density:
-        return density_for_ranking() if self.density is None else self.density
-
-    def _new_density(self, table: Table, rows: Index) -> Density:
-        """Return the density to fit to rows of a table, not fitted."""
-        if self.density is not None:
-            return clone(self.density)
-        raw = read_table(self, take_rows(table, rows), reset=False)
-        return density_for_ranking(self.n_features_in_, raw.labels)
+        return OutlierCommittee() if self.density is None else self.density
 
     def _check_parameters(self) -> None:
         check_density(self._density(), "density")

@@ -29,6 +29,7 @@ from skvae import (
     GaussianMixtureCompanion,
     MixtureLikelihood,
     MixturePrior,
+    OutlierCommittee,
     StackedDensity,
     VAEDensity,
 )
@@ -109,6 +110,7 @@ CLASSIFIERS = [
 DETECTORS = [
     DensityOutlierDetector(KernelDensity()),
     DensityOutlierDetector(VAEDensity(**FAST)),
+    DensityOutlierDetector(OutlierCommittee(max_iter=1)),
     DensityOutlierDetector(make_pipeline("passthrough", KernelDensity())),
 ]
 KERNELS = [("narrow", KernelDensity(bandwidth=0.3)), ("wide", KernelDensity())]

@@ -343,7 +343,7 @@ def test_scores_that_are_no_numbers_are_an_error(normal_rows: Array) -> None:
 def test_unfitted_detector_says_so() -> None:
     for method in ("predict", "p_values", "explain", "fit_threshold", "is_uncertain"):
         with pytest.raises(NotFittedError):
-            getattr(DensityOutlierDetector(), method)(np.zeros((2, 2)))
+            getattr(DensityOutlierDetector(VAEDensity()), method)(np.zeros((2, 2)))
 
 
 @pytest.mark.parametrize("reference", ["training", "held_out", "model"])

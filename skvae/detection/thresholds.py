@@ -117,6 +117,12 @@ class ReferenceScores:
         below = self.mass[np.searchsorted(self.score, score, side="right")]
         return (1 + below) / (1 + self.total)
 
+    def middle_ranks(self, score: Array) -> Array:
+        """Return ranks between 0 and 1; of equal scores, those in the middle."""
+        before = self.mass[np.searchsorted(self.score, score, side="left")]
+        upto = self.mass[np.searchsorted(self.score, score, side="right")]
+        return np.asarray(((before + upto) / 2 + 0.5) / (self.total + 1))
+
     def _after(self, mass: float) -> float:
         """Return the smallest score with which the weights so far exceed a mass."""
         k = np.searchsorted(self.mass[1:], mass + ROUNDING * self.total, side="right")

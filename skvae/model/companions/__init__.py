@@ -6,6 +6,7 @@ from skvae.model.companions._base import (
     CompanionSpec,
     CompanionTable,
 )
+from skvae.model.companions._mixtures import GaussianMixture, GaussianMixtureFit
 from skvae.model.companions._pool import CompanionPool
 from skvae.model.companions.gaussian_mixture import GaussianMixtureCompanion
 from skvae.model.companions.tree import TreeCompanion
@@ -16,6 +17,8 @@ __all__ = [
     "CompanionPool",
     "CompanionSpec",
     "CompanionTable",
+    "GaussianMixture",
     "GaussianMixtureCompanion",
+    "GaussianMixtureFit",
     "TreeCompanion",
 ]

@@ -61,6 +61,19 @@ class GaussianMixture(Companion):
 
     by_pattern = True
 
+    def convolved(self, noise: float) -> "GaussianMixture":
+        """Return the density of its rows after adding normal noise to every cell.
+
+        Parameters
+        ----------
+        noise : float
+            Standard deviation of the noise.
+        """
+        identity = torch.eye(self.tril.shape[-1]).to(self.tril)
+        covariance = self.tril @ self.tril.mT + noise**2 * identity
+        tril = torch.linalg.cholesky(covariance)
+        return GaussianMixture(self.log_weight, self.mean, tril)
+
     def complete_scorer(self) -> BlockScorer:
         """Return the log-density of the mixture."""
 
@@ -181,7 +194,7 @@ class GaussianMixtureFit(CompanionFit):
         plural = "s" if self.n_modes > 1 else ""
         return f"{self.n_modes} mode{plural}{shrunk}"
 
-    def fit(self, x: Tensor, weights: Tensor) -> Sequence[Companion]:
+    def fit(self, x: Tensor, weights: Tensor) -> Sequence[GaussianMixture]:
         """Run expectation–maximisation for all weightings at the same time.
 
         All of them start at the same clusters. Where cells are missing, each weighting

@@ -1,0 +1,297 @@
+"""Views of a table: scores of rows in several units of the columns, at several scales.
+
+A detector that looks at rows in one way misses what is usual in that way. Each view
+here gives rows a score, the higher the more usual; `TailProbability` makes the scores
+of different views comparable.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.special import ndtri
+
+from skvae.detection.thresholds import ReferenceScores
+from skvae.members.evidence import loose_scores
+from skvae.model.companions import GaussianMixture, GaussianMixtureFit
+from skvae.model.threads import one_thread
+from skvae.tables.columns import merge_duplicates
+from skvae.typing import Array, Density, Table
+
+__all__ = [
+    "DensityView",
+    "MixtureView",
+    "RankUnits",
+    "StandardUnits",
+    "TailProbability",
+    "TailView",
+    "View",
+]
+
+TAIL = 0.25  # share of the reference scores from which the tail is extrapolated
+FARTHEST = 1e8  # standard deviations
+ROUNDING = 1e-9  # of a mean
+MIXTURE_FLOOR = 0.03  # standard deviation that is added to every mode's
+MOST_ROWS = 5000  # that a mixture is fitted to
+LEAST_ROWS_PER_MODE = 10
+MOST_WORK = 1e9  # rows × modes × columns²
+
+
+@dataclass(frozen=True)
+class StandardUnits:
+    """Columns of mean zero and standard deviation one.
+
+    Attributes
+    ----------
+    centre, scale : ndarray of shape (D,)
+        Means and standard deviations. A constant column is scaled by its value, or by
+        one.
+    """
+
+    centre: Array
+    scale: Array
+
+    @classmethod
+    def fit(cls, rows: Array, weight: Array) -> "StandardUnits":
+        """Return the units of rows (n, D) with weights (n,); NaN is missing."""
+        observed = ~np.isnan(rows)
+        of_cell = observed * weight[:, None]
+        total = of_cell.sum(0)
+        share = of_cell / np.where(total > 0, total, 1.0)
+        cells = np.where(observed, rows, 0.0)
+        centre = (share * cells).sum(0)
+        scale = np.sqrt((share * np.square(cells - centre)).sum(0))
+        largest = np.abs(centre)
+        of_constant = np.where(largest > 0, largest, 1.0)
+        return cls(centre, np.where(scale > ROUNDING * largest, scale, of_constant))
+
+    def __call__(self, rows: Array) -> Array:
+        """Return rows (n, D) in these units; what is farther than 1e8 is put there."""
+        standard = (rows - self.centre) / self.scale
+        return np.clip(standard, -FARTHEST, FARTHEST)
+
+
+@dataclass(frozen=True)
+class RankUnits:
+    r"""Columns as scores of their ranks: all have one shape, whatever they had before.
+
+    A cell becomes q(u), with the quantile function q of a symmetric distribution and
+    the cell's middle rank u in its column. Beyond the range of the column, its distance
+    to the range is added, in standard deviations of the column.
+
+    Attributes
+    ----------
+    columns : tuple of ReferenceScores
+        The ranks of each column.
+    quantile : callable
+        q.
+    standard : StandardUnits
+        Of the rows that were ranked.
+    of_scores : StandardUnits
+        Makes the scores those of mean zero and standard deviation one.
+    """
+
+    columns: tuple[ReferenceScores, ...]
+    quantile: Callable[[Array], Array]
+    standard: StandardUnits
+    of_scores: StandardUnits
+
+    @classmethod
+    def normal(cls, rows: Array, weight: Array) -> "RankUnits":
+        """Return normal scores: q is the normal distribution's quantile function."""
+        return cls._fit(rows, weight, ndtri)
+
+    @classmethod
+    def laplace(cls, rows: Array, weight: Array) -> "RankUnits":
+        """Return Laplace scores: the log-probability of the tail, with a sign."""
+        return cls._fit(rows, weight, _laplace_quantile)
+
+    @classmethod
+    def _fit(
+        cls, rows: Array, weight: Array, quantile: Callable[[Array], Array]
+    ) -> "RankUnits":
+        columns = []
+        for cells in rows.T:
+            observed = ~np.isnan(cells)
+            columns.append(
+                ReferenceScores.of(cells[observed], weight[observed], repeated=True)
+                if observed.any()
+                else ReferenceScores.of(np.zeros(1))
+            )
+        zero, one = np.zeros(rows.shape[1]), np.ones(rows.shape[1])
+        standard = StandardUnits.fit(rows, weight)
+        units = cls(tuple(columns), quantile, standard, StandardUnits(zero, one))
+        scores = StandardUnits.fit(units(rows), weight)
+        return cls(tuple(columns), quantile, standard, scores)
+
+    def __call__(self, rows: Array) -> Array:
+        """Return rows (n, D) in these units."""
+        scores = np.empty(rows.shape)
+        for j, (column, cells) in enumerate(zip(self.columns, rows.T, strict=True)):
+            least, largest = column.score[0], column.score[-1]
+            beyond = cells - np.clip(cells, least, largest)
+            scores[:, j] = (
+                self.quantile(column.middle_ranks(cells))
+                + beyond / self.standard.scale[j]
+            )
+        return self.of_scores(np.where(np.isnan(rows), np.nan, scores))
+
+
+def _laplace_quantile(rank: Array) -> Array:
+    tail = np.minimum(rank, 1 - rank)
+    return np.asarray(-np.sign(rank - 0.5) * np.log(2 * tail))
+
+
+class View(ABC):
+    """A way to look at rows."""
+
+    @abstractmethod
+    def score(self, table: Table, numbers: Array) -> Array:
+        """Return how usual rows look, shape (n,); the lower, the stranger.
+
+        Parameters
+        ----------
+        table : array or data frame
+            n rows.
+        numbers : ndarray of shape (n, D)
+            Their columns of numbers.
+        """
+
+
+@dataclass(frozen=True)
+class DensityView(View):
+    """Log-densities of rows, read with a few draws.
+
+    Attributes
+    ----------
+    density : estimator
+        Fitted.
+    units : RankUnits or None
+        The units in which the density takes the columns of numbers; None if it takes
+        the table as it is.
+    """
+
+    density: Density
+    units: RankUnits | None = None
+
+    def score(self, table: Table, numbers: Array) -> Array:
+        """Return log-densities, in these units."""
+        rows = table if self.units is None else self.units(numbers)
+        return loose_scores(self.density, rows, "the committee")
+
+
+@dataclass(frozen=True)
+class MixtureView(View):
+    """Log-densities under a mixture of Gaussians, which may be seen through noise.
+
+    Attributes
+    ----------
+    units : StandardUnits
+        Of the mixture.
+    mixture : GaussianMixture
+        In these units.
+    """
+
+    units: StandardUnits
+    mixture: GaussianMixture
+
+    @classmethod
+    @one_thread()
+    def fit(
+        cls, numbers: Array, weight: Array, n_modes: int, noise: float = 0.0
+    ) -> "MixtureView":
+        """Fit a mixture with full covariances, and convolve it with noise.
+
+        Parameters
+        ----------
+        numbers : ndarray of shape (n, D)
+            Rows in random order. Of many, only the first ones are used.
+        weight : ndarray of shape (n,)
+            Their weights.
+        n_modes : int
+            Number of Gaussians, if the rows are enough for as many.
+        noise : float, default=0.0
+            Standard deviation of the noise, in those of the columns. It asks whether
+            there are any rows near a row, however thin the table is there.
+        """
+        units = StandardUnits.fit(numbers, weight)
+        rows, of_rows = merge_duplicates(units(numbers[:MOST_ROWS]), weight[:MOST_ROWS])
+        n_rows, n_columns = rows.shape
+        most = min(n_rows // LEAST_ROWS_PER_MODE, MOST_WORK // (n_rows * n_columns**2))
+        floor = torch.full((n_columns,), MIXTURE_FLOOR, dtype=torch.float64)
+        how = GaussianMixtureFit(max(1, min(n_modes, int(most))), floor)
+        (mixture,) = how.fit(torch.from_numpy(rows), torch.from_numpy(of_rows)[None])
+        return cls(units, mixture.convolved(noise) if noise else mixture)
+
+    @one_thread()
+    def score(self, table: Table, numbers: Array) -> Array:
+        """Return log-densities, in these units."""
+        log_p = self.mixture.log_prob(torch.from_numpy(self.units(numbers)))
+        return np.asarray(log_p.numpy())
+
+
+@dataclass(frozen=True)
+class TailView(View):
+    """How far out the cells of a row are, each in its own column.
+
+    The score is −Σ s², with the Laplace scores s of the cells. It is too stiff to learn
+    outliers among the training rows, even if they are many and alike.
+
+    Attributes
+    ----------
+    units : RankUnits
+        Laplace scores.
+    """
+
+    units: RankUnits
+
+    def score(self, table: Table, numbers: Array) -> Array:
+        """Return minus the sum of squared Laplace scores."""
+        return -np.nansum(np.square(self.units(numbers)), axis=1)
+
+
+@dataclass(frozen=True)
+class TailProbability:
+    r"""The probability of scores as low as a row's, as reference scores have it.
+
+    .. math:: \log P(S \le s) = \log \tfrac14 - (t - s) / m \quad (s < t)
+
+    The lowest quarter of the reference scores is below t, and is t − m on average.
+    Above t, the probability is that of the ranks.
+
+    Attributes
+    ----------
+    reference : ReferenceScores
+        Scores of rows that the view was not fitted to.
+    edge, scale : float
+        t and m.
+    """
+
+    reference: ReferenceScores
+    edge: float
+    scale: float
+
+    @classmethod
+    def fit(cls, score: Array, weight: Array) -> "TailProbability":
+        """Return what these scores (n,), with weights (n,), say of others."""
+        reference = ReferenceScores.of(score, weight, repeated=True)
+        edge = reference.quantile(TAIL)
+        mass = np.diff(reference.mass)
+        below = reference.score < edge
+        scale = 0.0
+        if below.any():
+            excess = edge - reference.score[below]
+            scale = float(np.average(excess, weights=mass[below]))
+        # Without a spread of scores, anything else is far away.
+        return cls(reference, edge, scale if scale > 0 else 1.0)
+
+    def log_prob(self, score: Array) -> Array:
+        """Return log P(S ≤ s) of scores (n,), at most zero."""
+        known = self.reference.score
+        last = np.append(known[1:] != known[:-1], True)  # of equal scores
+        rank = self.reference.mass[1:][last] / self.reference.total
+        bulk = np.log(np.interp(score, known[last], rank))
+        tail = np.log(TAIL) - (self.edge - score) / self.scale
+        return np.where(score < self.edge, tail, np.maximum(bulk, np.log(TAIL)))
