@@ -7,6 +7,7 @@ from skvae.conditional import ConditionalVAEDensity
 from skvae.density import VAEDensity
 from skvae.diagnostics import Diagnosis
 from skvae.distillation import DistilledDensity
+from skvae.drift import DriftAlarm
 from skvae.evidence import (
     Bounds,
     DefensiveProposal,
@@ -89,6 +90,7 @@ __all__ = [
     "Diagnosis",
     "DiagonalPosterior",
     "DistilledDensity",
+    "DriftAlarm",
     "EncoderProposal",
     "Evidence",
     "FlowPosterior",

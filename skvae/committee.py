@@ -39,6 +39,8 @@ __all__ = ["OutlierCommittee"]
 # Training of the two densities: more steps do not rank outliers better.
 N_STEPS, LEAST_EPOCHS, LAYERS = 600, 3, (64, 64, 64)
 FEW_MODES, MANY_MODES, NOISE = 5, 20, 0.3
+# So many mixtures of each kind, each fitted to such a part of the rows.
+N_STIFF, N_CONVOLVED, PART, MOST_ROWS = 5, 3, 0.6, 5000
 # Of few rows, more are held out: 25, but not more than a third.
 FEW_HELD_OUT, MOST_HELD_OUT, LARGEST_SHARE = 25, 1000, 1 / 3
 LEAST_DISTINCT = 6  # rows, below which none are held out
@@ -61,9 +63,11 @@ class OutlierCommittee(BaseEstimator):
     - "density": a `VAEDensity` of the table;
     - "normal_scores": a `VAEDensity` of the columns' normal scores, in whose units no
       column has gaps, spikes or heavy tails;
-    - "few_modes": a mixture of 5 Gaussians, stiff, and sure of what it sees;
-    - "convolved": a mixture of 20 Gaussians, convolved with noise of 0.3 standard
-      deviations of each column: is there any row nearby?
+    - "few_modes": mixtures of 5 Gaussians, fitted to five parts of the rows: stiff, and
+      sure of what they see;
+    - "convolved": mixtures of 20 Gaussians, fitted to three parts of the rows, and
+      convolved with noise of 0.3 standard deviations of each column: is there any row
+      nearby?
     - "tails": how far out the cells are, each in its own column. It cannot learn
       outliers among the training rows.
 
@@ -322,15 +326,18 @@ class OutlierCommittee(BaseEstimator):
         # whether they are repeated or weighted changes units and mixtures.
         of_rows = np.ones(len(in_order)) if weight is None else weight[in_order]
         rows, of_rows = merge_duplicates(numbers[in_order], of_rows)
-        order = np.argsort(row_hash(rows, seed), kind="stable")
-        rows, of_rows = rows[order], of_rows[order]
-        normal = RankUnits.normal(rows, of_rows)
+        weighted = rows, of_rows
+        normal = RankUnits.normal(*weighted)
         of_scores = fit_to(densities[1], normal(rows), of_rows)
         self.views_ |= {
             "normal_scores": DensityView(of_scores, normal),
-            "few_modes": MixtureView.fit(rows, of_rows, FEW_MODES),
-            "convolved": MixtureView.fit(rows, of_rows, MANY_MODES, NOISE),
-            "tails": TailView(RankUnits.laplace(rows, of_rows)),
+            "few_modes": MixtureView.fit(
+                *weighted, _parts(rows, N_STIFF, seed), FEW_MODES, alike=True
+            ),
+            "convolved": MixtureView.fit(
+                *weighted, _parts(rows, N_CONVOLVED, seed), MANY_MODES, noise=NOISE
+            ),
+            "tails": TailView(RankUnits.laplace(*weighted)),
         }
 
     def _density(self, likelihood: str | LikelihoodSpec, n_rows: int) -> VAEDensity:
@@ -365,6 +372,13 @@ class OutlierCommittee(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
+
+
+def _parts(rows: Array, n_parts: int, seed: int) -> list[Index]:
+    """Return random parts of distinct rows, by what is in them."""
+    n_rows = min(math.ceil(PART * len(rows)), MOST_ROWS)
+    keys = [row_hash(rows, seed + 1 + i) for i in range(n_parts)]
+    return [np.sort(np.argsort(key, kind="stable")[:n_rows]) for key in keys]
 
 
 def _two_valued(numbers: Array, labels: Collection[int]) -> list[int]:

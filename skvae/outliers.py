@@ -64,9 +64,9 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
     Parameters
     ----------
     density : estimator, default=None
-        Density to clone and fit. None is a `VAEDensity` with settings that suit the
-        ranking of rows, and that reads data frames with text and categories; see
-        Notes.
+        Density to clone and fit. None is an `OutlierCommittee`, which ranks rows better
+        than any single density, and reads missing cells and data frames with text and
+        categories; see Notes.
     contamination : float or "auto", default="auto"
         Share of the reference rows to put below the threshold, in (0, 0.5]. "auto" is
         0.01. With reference "held_out", n held-out rows allow no rate below 1/(n + 1):
@@ -111,6 +111,9 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
         chosen for.
     reference_scores_ : ndarray of shape (n_reference,)
         Scores of the reference rows, ascending.
+    reference_is_unseen_ : bool
+        Whether the reference rows are real rows that the density was not fitted to;
+        p-values are valid then.
     support_ : ndarray of bool of shape (n_samples,)
         Which rows the density was fitted to.
     false_positive_rate_, true_positive_rate_ : float
@@ -128,16 +131,11 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
 
     Notes
     -----
-    *The default density* is ``VAEDensity(decoder="mlp", companion=None,
-    marginal_transform=None, smoothing="auto", unknown_category="other",
-    evidence_tol=0.3, max_evidence_samples=1024)``. Outliers differ from inliers by more
-    than fine detail. Detail that is finer than the number of rows can support, such as
-    a spike on a repeated value, only disturbs the order of the rows: hence smoothing,
-    plain margins, and no companion. The order does not need precise log-densities
-    either: hence the larger tolerance. If columns hold text, categories or truth
-    values, the likelihood is a `MixedLikelihood` that takes them as categories and all
-    numbers as real. A category that the training rows do not have is rare; it is no
-    error.
+    *The default* is `OutlierCommittee()`: five views of a row, of which the strangest
+    counts. Its scores are no log-densities but log-probabilities of scores as low,
+    nats, and have no `evidence`: name a density if you want that. It also holds out a
+    part of the rows that it is given. A category that the training rows do not have is
+    rare; it is no error.
 
     *Outliers in the training rows.* A flexible density learns outliers that are alike
     as one more cluster. If there may be outliers among the training rows, set
@@ -275,6 +273,7 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
             staged._choose_threshold(
                 reference, self.contamination, exact=self.reference == "held_out"
             )
+            staged.reference_is_unseen_ = self.reference == "held_out"
         return self
 
     def score_samples(self, X: ArrayLike) -> Array:
@@ -288,7 +287,8 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
         Returns
         -------
         scores : ndarray of shape (n_samples,)
-            What the `score_samples` of the density returns, nats.
+            What the `score_samples` of the density returns, nats; by default the
+            log-probability of a score as low (see `OutlierCommittee`).
         """
         check_is_fitted(self)
         return self._score(check_member_table(self, X, reset=False))

@@ -1,4 +1,4 @@
-"""Data sets of the outlier benchmark, in the published semi-supervised protocol."""
+"""Data sets of the outlier benchmark, in the two published protocols."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,18 +58,59 @@ def load_anomalies(name: str, folder: Path, contaminate: float, seed: int) -> An
     V. Livernoche, V. Jain, Y. Hezaveh and S. Ravanbakhsh, 2024. On diffusion modeling
     for anomaly detection.
     """
-    with np.load(folder / f"{name}.npz") as arrays:
-        table, odd = arrays["X"].astype(np.float64), arrays["y"] == 1
     rng = np.random.default_rng(seed)
-    if len(table) > MOST_ROWS:
-        chosen = np.sort(rng.choice(len(table), MOST_ROWS, replace=False))
-        table, odd = table[chosen], odd[chosen]
+    table, odd = _read(name, folder, rng)
     normal, anomalies = np.flatnonzero(~odd), rng.permutation(np.flatnonzero(odd))
     train, others = np.split(normal, [(len(normal) + 1) // 2])
     n_mixed_in = round(contaminate / (1 - contaminate) * len(train))
     n_mixed_in = min(n_mixed_in, len(anomalies) // 2)
     train = np.concatenate([train, anomalies[:n_mixed_in]])
     test = np.concatenate([others, np.sort(anomalies[n_mixed_in:])])
+    return _standardised(table, odd, train, test)
+
+
+def load_bootstrap(name: str, folder: Path, seed: int) -> Anomalies:
+    """Load one set, to be judged without knowing which rows are normal.
+
+    The training rows are a bootstrap sample of all rows, anomalies included; the test
+    rows are all rows.
+
+    Parameters
+    ----------
+    name, folder
+        As for `load_anomalies`.
+    seed : int
+        Seed of the sample.
+
+    Returns
+    -------
+    Anomalies
+    """
+    rng = np.random.default_rng(seed)
+    table, odd = _read(name, folder, rng)
+    train = rng.integers(len(table), size=len(table))
+    return _standardised(table, odd, train, np.arange(len(table)))
+
+
+def _read(
+    name: str, folder: Path, rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the rows of a set, and which are anomalies; of many, random 50,000."""
+    with np.load(folder / f"{name}.npz") as arrays:
+        table, odd = arrays["X"].astype(np.float64), arrays["y"] == 1
+    if len(table) > MOST_ROWS:
+        chosen = np.sort(rng.choice(len(table), MOST_ROWS, replace=False))
+        table, odd = table[chosen], odd[chosen]
+    return table, odd
+
+
+def _standardised(
+    table: NDArray[np.float64],
+    odd: NDArray[np.bool_],
+    train: NDArray[np.int64],
+    test: NDArray[np.int64],
+) -> Anomalies:
+    """Return training and test rows in the units of the training rows."""
     scaler = StandardScaler().fit(table[train])
     return Anomalies(
         scaler.transform(table[train]), scaler.transform(table[test]), odd[test]

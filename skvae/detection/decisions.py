@@ -151,6 +151,7 @@ class ThresholdMixin:
             rate = float(false_positive_rate)
         self._set_threshold(reference, reference.conformal_threshold(rate), rate)
         self.false_positive_rate_ = reference.share_below(self.offset_)
+        self.reference_is_unseen_ = True
         found = scores[~inlier] < self.offset_
         self.true_positive_rate_ = float(found.mean()) if len(found) else np.nan
         return self

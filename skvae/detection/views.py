@@ -6,7 +6,7 @@ of different views comparable.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +17,7 @@ from skvae.detection.thresholds import ReferenceScores
 from skvae.members.evidence import loose_scores
 from skvae.model.companions import GaussianMixture, GaussianMixtureFit
 from skvae.model.threads import one_thread
-from skvae.tables.columns import merge_duplicates
-from skvae.typing import Array, Density, Table
+from skvae.typing import Array, Density, Index, Table
 
 __all__ = [
     "DensityView",
@@ -34,7 +33,6 @@ TAIL = 0.25  # share of the reference scores from which the tail is extrapolated
 FARTHEST = 1e8  # standard deviations
 ROUNDING = 1e-9  # of a mean
 MIXTURE_FLOOR = 0.03  # standard deviation that is added to every mode's
-MOST_ROWS = 5000  # that a mixture is fitted to
 LEAST_ROWS_PER_MODE = 10
 MOST_WORK = 1e9  # rows × modes × columns²
 
@@ -184,7 +182,7 @@ class DensityView(View):
 
 @dataclass(frozen=True)
 class MixtureView(View):
-    """Log-densities under a mixture of Gaussians, which may be seen through noise.
+    """Log-densities under mixtures of Gaussians, which may be seen through noise.
 
     Attributes
     ----------
@@ -200,29 +198,55 @@ class MixtureView(View):
     @classmethod
     @one_thread()
     def fit(
-        cls, numbers: Array, weight: Array, n_modes: int, noise: float = 0.0
+        cls,
+        numbers: Array,
+        weight: Array,
+        parts: Sequence[Index],
+        n_modes: int,
+        *,
+        noise: float = 0.0,
+        alike: bool = False,
     ) -> "MixtureView":
-        """Fit a mixture with full covariances, and convolve it with noise.
+        """Fit mixtures with full covariances to parts of the rows, and mix them.
 
         Parameters
         ----------
         numbers : ndarray of shape (n, D)
-            Rows in random order. Of many, only the first ones are used.
+            Rows.
         weight : ndarray of shape (n,)
             Their weights.
+        parts : sequence of ndarray of int
+            Which rows each mixture is fitted to. Fits to different rows make different
+            mistakes (bagging).
         n_modes : int
-            Number of Gaussians, if the rows are enough for as many.
+            Number of Gaussians of a mixture, if the rows are enough for as many.
         noise : float, default=0.0
-            Standard deviation of the noise, in those of the columns. It asks whether
-            there are any rows near a row, however thin the table is there.
+            Standard deviation, in those of the columns, of noise that the density is
+            convolved with. It asks whether there are any rows near a row, however thin
+            the table is there.
+        alike : bool, default=False
+            Whether the covariances of a mixture are drawn to their mean, as if each
+            mode had seen D + 2 more rows.
+
+        References
+        ----------
+        L. Breiman, 1996. Bagging predictors.
         """
         units = StandardUnits.fit(numbers, weight)
-        rows, of_rows = merge_duplicates(units(numbers[:MOST_ROWS]), weight[:MOST_ROWS])
-        n_rows, n_columns = rows.shape
-        most = min(n_rows // LEAST_ROWS_PER_MODE, MOST_WORK // (n_rows * n_columns**2))
+        rows = torch.from_numpy(units(numbers))
+        n_columns = rows.shape[1]
         floor = torch.full((n_columns,), MIXTURE_FLOOR, dtype=torch.float64)
-        how = GaussianMixtureFit(max(1, min(n_modes, int(most))), floor)
-        (mixture,) = how.fit(torch.from_numpy(rows), torch.from_numpy(of_rows)[None])
+        prior_rows = n_columns + 2.0 if alike else 0.0
+        mixtures: list[GaussianMixture] = []
+        for part in parts:
+            most = min(
+                len(part) // LEAST_ROWS_PER_MODE,
+                MOST_WORK // (len(part) * n_columns**2),
+            )
+            modes = max(1, min(n_modes, int(most)))
+            how = GaussianMixtureFit(modes, floor, prior_rows, pooled=True)
+            mixtures += how.fit(rows[part], torch.from_numpy(weight[part])[None])
+        mixture = GaussianMixture.joined(mixtures)
         return cls(units, mixture.convolved(noise) if noise else mixture)
 
     @one_thread()

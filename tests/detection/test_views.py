@@ -76,8 +76,9 @@ def test_units_of_weights_are_those_of_repeated_rows() -> None:
 def test_mixture_of_one_mode_is_the_normal_distribution_seen_through_noise() -> None:
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(500, 2)) @ [[2.0, 1.0], [0.0, 0.3]] + [5, -1]
-    view = MixtureView.fit(rows, np.ones(500), 1, noise=0.5)
+    view = MixtureView.fit(rows, np.ones(500), [np.arange(500)], 1, noise=0.5)
     standard = (rows - rows.mean(0)) / rows.std(0)
+    # With one mode, drawing covariances to their mean changes nothing.
     covariance = np.cov(standard.T, bias=True) + (0.5**2 + 0.03**2) * np.eye(2)
     new = rng.normal(size=(40, 2)) * 3
     expected = stats.multivariate_normal(np.zeros(2), covariance).logpdf(
@@ -90,7 +91,7 @@ def test_noise_makes_the_density_that_of_noisy_rows() -> None:
     """A Kolmogorov–Smirnov test with a false-alarm rate of 1e-4."""
     rng = np.random.default_rng(0)
     rows = np.r_[rng.normal(size=(300, 2)), rng.normal(5, 0.2, size=(300, 2))]
-    sharp = MixtureView.fit(rows, np.ones(600), 5).mixture
+    sharp = MixtureView.fit(rows, np.ones(600), [np.arange(600)], 5).mixture
     generator = torch.Generator().manual_seed(0)
     noisy = sharp.sample(4000, generator)
     noisy = noisy + 0.3 * torch.empty_like(noisy).normal_(generator=generator)
@@ -102,8 +103,18 @@ def test_noise_makes_the_density_that_of_noisy_rows() -> None:
 
 def test_few_rows_have_few_modes() -> None:
     rows = skewed(35)
-    view = MixtureView.fit(rows, np.ones(35), 20)
+    view = MixtureView.fit(rows, np.ones(35), [np.arange(35)], 20)
     assert len(view.mixture.log_weight) <= 3
+
+
+def test_mixtures_of_parts_have_equal_shares() -> None:
+    rows, weight = skewed(300), np.ones(300)
+    parts = [np.arange(100), np.arange(100, 300)]
+    both = MixtureView.fit(rows, weight, parts, 3)
+    alone = [MixtureView.fit(rows, weight, [part], 3) for part in parts]
+    first, second = (view.score(rows, rows) for view in alone)
+    expected = np.logaddexp(first, second) - np.log(2)
+    assert_allclose(both.score(rows, rows), expected, rtol=1e-9)
 
 
 def test_tail_view_sums_squared_scores_of_observed_cells() -> None:

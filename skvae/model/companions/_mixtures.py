@@ -61,6 +61,15 @@ class GaussianMixture(Companion):
 
     by_pattern = True
 
+    @classmethod
+    def joined(cls, parts: Sequence["GaussianMixture"]) -> "GaussianMixture":
+        """Return the mixture of mixtures in equal shares."""
+        log_weight = torch.cat([part.log_weight for part in parts])
+        means, trils = [part.mean for part in parts], [part.tril for part in parts]
+        return cls(
+            log_weight - math.log(len(parts)), torch.cat(means), torch.cat(trils)
+        )
+
     def convolved(self, noise: float) -> "GaussianMixture":
         """Return the density of its rows after adding normal noise to every cell.
 
