@@ -607,6 +607,25 @@ def test_columns_with_equal_names_are_explained() -> None:
     assert_array_equal(of_frame.value, rows[:3])
 
 
+@pytest.mark.parametrize("container", [np.asarray, pd.DataFrame, pl.DataFrame])
+def test_explanations_do_not_depend_on_how_many_rows_are_scored_at_once(
+    container: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = np.random.default_rng(0).normal(size=(30, 4))
+    table = container(rows)
+
+    def score(table: Any) -> Array:
+        return -((np.asarray(table) @ [1, 2, 3, 4]) ** 2)
+
+    names = tuple("abcd")
+    together = explain_rows(score, score, table[:3], table[3:], names)
+    monkeypatch.setattr("skvae.detection.explain.ROWS_AT_ONCE", 1)
+    one_by_one = explain_rows(score, score, table[:3], table[3:], names)
+    assert_array_equal(together.alone, one_by_one.alone)
+    assert_array_equal(together.given_others, one_by_one.given_others)
+    assert_array_equal(together.usual, one_by_one.usual)
+
+
 def test_exchanged_rows_are_read_with_few_draws() -> None:
     """Strange rows ask for many proposals; explanations do without, and in silence."""
     rng = np.random.default_rng(0)
@@ -624,7 +643,7 @@ def test_exchanged_rows_are_read_with_few_draws() -> None:
 
     detector.density_.__class__ = Counted
     explanation = detector.explain([[0, 30, 0], [0, -30, 0]], n_background=8)
-    assert [n for n, _ in asked] == [2, *(16, 16, 8) * 3]
+    assert [n for n, _ in asked] == [2, (16 + 16 + 8) * 3]
     assert all(n_stages == 1 for _, n_stages in asked[1:])
     assert (explanation.alone.argmin(1) == 1).all()
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skvae.members.pipelines import changes_rows, last_step, rows_of_last_step
-from skvae.members.rows import in_container_of, take_rows
+from skvae.members.rows import in_container_of, join_rows, take_rows
 from skvae.tables.frames import pandas_for_frames
 from skvae.tables.labels import frame_columns, is_frame
 from skvae.typing import Array, Density, Table
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Explanation", "cell_surprise", "explain_rows"]
 
 MAX_LINES = 40  # of the printed table
+ROWS_AT_ONCE = 4096
 OF_CELLS = ("surprise", "expected", "tail")
 
 # In this order, each of shape (n, D).
@@ -168,10 +169,24 @@ def explain_rows(
     score = np.asarray(score_samples(rows), dtype=np.float64)
     given_others, alone = np.empty((2, n, n_columns))
     value, usual = np.empty((2, n, n_columns), dtype=object)
+
+    def exchanged(columns: range) -> list[Table]:
+        pairs = ((x, b), (b, x), (background, ordinary))
+        return [_exchanged(*pair, j) for j in columns for pair in pairs]
+
+    # A density reads many rows at once faster than the same in parts.
+    widths = [len(of_row), len(of_row), n_background]
+    at_once = max(1, ROWS_AT_ONCE // sum(widths))
+    scores: list[Array] = []
+    for begin in range(0, n_columns, at_once):
+        columns = range(begin, min(begin + at_once, n_columns))
+        of_all = score_exchanged(join_rows(exchanged(columns)))
+        scores += np.split(of_all, np.cumsum(widths * len(columns))[:-1])
     for j in range(n_columns):
-        filled = np.reshape(score_exchanged(_exchanged(x, b, j)), (n, n_background))
-        planted = np.reshape(score_exchanged(_exchanged(b, x, j)), (n, n_background))
-        level = np.median(score_exchanged(_exchanged(background, ordinary, j)))
+        filled, planted = (
+            s.reshape(n, n_background) for s in scores[3 * j : 3 * j + 2]
+        )
+        level = np.median(scores[3 * j + 2])
         mean = np.logaddexp.reduce(filled, axis=1) - np.log(n_background)
         with np.errstate(invalid="ignore"):
             # Also 0 where both are −inf, whose difference is nan.
