@@ -150,9 +150,9 @@ class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
     *New rows* score lower than training rows, which the density has seen. With
     reference "training", p-values are therefore too small, and without trimming there
     are more false alarms than `contamination`. Where 5 % were asked for, they were 8 %
-    of new rows for a Gaussian mixture, 10 % for the default density and 49 % for a
-    kernel density (``docs/outliers.md``). Trimmed rows are like new ones to a density:
-    trimming brought all three to 5 or 6 %, but that is not guaranteed. Reference
+    of new rows for a Gaussian mixture and for the default, and 49 % for a kernel
+    density (``docs/outliers.md``). Trimmed rows are like new ones to a density:
+    trimming brought all three to 4 to 6 %, but that is not guaranteed. Reference
     "held_out" guarantees the rate. Its p-values are valid, as they are after
     `fit_threshold` on rows that were not in `fit`. The default is "training" because
     scikit-learn defines `contamination` as a share of the training rows.
