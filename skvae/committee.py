@@ -25,6 +25,7 @@ from skvae.detection.views import (
     View,
 )
 from skvae.evidence import row_hash
+from skvae.fitting.row_counts import row_counts
 from skvae.members.member import fit_member, seed_members
 from skvae.members.rows import check_member_table, take_rows
 from skvae.model.likelihoods import LikelihoodSpec, MixedLikelihood
@@ -306,9 +307,11 @@ class OutlierCommittee(BaseEstimator):
                     for j in range(raw.numbers.shape[1])
                 }
             )
+        own = None if weight is None else weight[in_order]
+        count = np.ones(len(in_order)) if own is None else row_counts(own)
         densities = [
-            self._density(likelihood, len(in_order)),
-            self._density("mixture", len(in_order)),
+            self._density(which, float(count.sum()))
+            for which in (likelihood, "mixture")
         ]
         seed_members(densities, random)
 
@@ -316,16 +319,14 @@ class OutlierCommittee(BaseEstimator):
             argument = None if of_rows is None else "sample_weight"
             return fit_member(density, rows, "the committee", argument, of_rows)
 
-        own = None if weight is None else weight[in_order]
         self.density_ = fit_to(densities[0], take_rows(table, in_order), own)
         self.views_: dict[str, View] = {"density": DensityView(self.density_)}
-        in_order = in_order[~np.isnan(numbers[in_order]).all(1)]
-        if not len(in_order):
+        observed = ~np.isnan(numbers[in_order]).all(1)
+        if not observed.any():
             return
         # Equal rows are one row with their weights: neither the order of the rows nor
         # whether they are repeated or weighted changes units and mixtures.
-        of_rows = np.ones(len(in_order)) if weight is None else weight[in_order]
-        rows, of_rows = merge_duplicates(numbers[in_order], of_rows)
+        rows, of_rows = merge_duplicates(numbers[in_order][observed], count[observed])
         weighted = rows, of_rows
         normal = RankUnits.normal(*weighted)
         of_scores = fit_to(densities[1], normal(rows), of_rows)
@@ -340,7 +341,7 @@ class OutlierCommittee(BaseEstimator):
             "tails": TailView(RankUnits.laplace(*weighted)),
         }
 
-    def _density(self, likelihood: str | LikelihoodSpec, n_rows: int) -> VAEDensity:
+    def _density(self, likelihood: str | LikelihoodSpec, n_rows: float) -> VAEDensity:
         """Return a density that is trained and read quickly, not fitted."""
         max_iter = self.max_iter
         if isinstance(max_iter, str):

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from sklearn.cluster import KMeans
 from torch import Tensor
@@ -27,6 +28,7 @@ __all__ = ["GaussianMixture", "GaussianMixtureFit", "mixture_completion"]
 MAX_ITERATIONS = 100
 TOL = 1e-3  # nats per row, of the bound, between two iterations
 NUMBERS_AT_ONCE = 2**21
+MANY_COLUMNS = 32
 LEAST_ROWS = 1e-8  # of a mode, which is dead below
 # How often missing cells are drawn anew by the mixture that was fitted to them: after
 # draws by a Student-t distribution, which knows no clusters, and after others.
@@ -325,15 +327,20 @@ class _Moments:
     def of(cls, x: Tensor, responsibility: Tensor) -> "_Moments":
         """Sum rows (N, D) by their shares (F, K, N)."""
         n_columns = x.shape[1]
-        second = x.new_zeros(*responsibility.shape[:2], n_columns**2)
-        at_once = max(1, NUMBERS_AT_ONCE // n_columns**2)
-        for rows, share in zip(
-            x.split(at_once), responsibility.split(at_once, -1), strict=True
-        ):
-            outer = (rows[:, :, None] * rows[:, None, :]).flatten(1)
-            second = second + share @ outer
         shape = *responsibility.shape[:2], n_columns, n_columns
-        return cls(responsibility.sum(-1), responsibility @ x, second.reshape(shape))
+        second = x.new_zeros(shape)
+        if n_columns >= MANY_COLUMNS:
+            # One product for each mode; outer products of rows would fill the memory.
+            for place in np.ndindex(shape[:2]):
+                second[place] = (x * responsibility[place][:, None]).T @ x
+        else:
+            at_once = max(1, NUMBERS_AT_ONCE // n_columns**2)
+            for rows, share in zip(
+                x.split(at_once), responsibility.split(at_once, -1), strict=True
+            ):
+                outer = (rows[:, :, None] * rows[:, None, :]).flatten(1)
+                second += (share @ outer).view(shape)
+        return cls(responsibility.sum(-1), responsibility @ x, second)
 
     def __add__(self, other: "_Moments") -> "_Moments":
         return _Moments(
