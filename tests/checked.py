@@ -110,9 +110,9 @@ CLASSIFIERS = [
 DETECTORS = [
     DensityOutlierDetector(KernelDensity()),
     DensityOutlierDetector(VAEDensity(**FAST)),
-    DensityOutlierDetector(OutlierCommittee(max_iter=1)),
     DensityOutlierDetector(make_pipeline("passthrough", KernelDensity())),
 ]
+COMMITTEES = [OutlierCommittee(max_iter=1)]
 KERNELS = [("narrow", KernelDensity(bandwidth=0.3)), ("wide", KernelDensity())]
 STACKS = [
     StackedDensity([("kernel", KernelDensity())]),

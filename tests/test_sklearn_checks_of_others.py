@@ -14,10 +14,12 @@ from skvae import (
     DensityImputer,
     DensityOutlierDetector,
     DistilledDensity,
+    OutlierCommittee,
     StackedDensity,
 )
 from tests.checked import (
     CLASSIFIERS,
+    COMMITTEES,
     CONDITIONAL,
     CONFIGURATIONS,
     DETECTORS,
@@ -48,6 +50,13 @@ def test_estimator_checks_of_classifiers_pass(
 @parametrize_with_checks(DETECTORS)
 def test_estimator_checks_of_outlier_detectors_pass(
     estimator: DensityOutlierDetector, check: Callable[[Any], None]
+) -> None:
+    check(estimator)
+
+
+@parametrize_with_checks(COMMITTEES)
+def test_estimator_checks_of_committees_pass(
+    estimator: OutlierCommittee, check: Callable[[Any], None]
 ) -> None:
     check(estimator)
 
@@ -86,6 +95,7 @@ def test_every_public_estimator_is_checked() -> None:
         *CONDITIONAL,
         *CLASSIFIERS,
         *DETECTORS,
+        *COMMITTEES,
         *STACKS,
         *DISTILLED,
         *IMPUTERS,

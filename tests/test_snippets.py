@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from skvae import DistilledDensity, VAEDensity
+from skvae import DistilledDensity, OutlierCommittee, VAEDensity
 from skvae.base import BaseVAEDensity
 from tests.conftest import QUICK
 
@@ -23,6 +23,7 @@ def _quick_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let fits with default parameters be quick ones."""
     for name, value in {**QUICK, "random_state": None}.items():
         monkeypatch.setitem(BaseVAEDensity.__init__.__kwdefaults__, name, value)
+    monkeypatch.setitem(OutlierCommittee.__init__.__kwdefaults__, "max_iter", 3)
     monkeypatch.setitem(DistilledDensity.__init__.__kwdefaults__, "n_samples", 200)
 
 
