@@ -92,7 +92,9 @@ def test_unknown_categories_are_outliers_and_text_for_numbers_an_error() -> None
 
 
 def test_default_detector_finds_numbers_that_do_not_go_with_the_text() -> None:
-    detector = DensityOutlierDetector(max_reference_rows=50, random_state=0)
+    detector = DensityOutlierDetector(
+        OutlierCommittee(max_iter=60), max_reference_rows=50, random_state=0
+    )
     detector.fit(mixed_frame(600))
     usual = mixed_frame(200, seed=5)
     usual = usual[usual["level"].abs() > 0.5]
