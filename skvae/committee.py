@@ -29,7 +29,7 @@ from skvae.fitting.row_counts import row_counts
 from skvae.members.member import fit_member, seed_members
 from skvae.members.rows import check_member_table, take_rows
 from skvae.model.likelihoods import LikelihoodSpec, MixedLikelihood
-from skvae.queries.joint import Surprise
+from skvae.queries.records import Surprise
 from skvae.tables.checks import check_sample_weight
 from skvae.tables.columns import merge_duplicates
 from skvae.tables.raw import RawTable, read_table
@@ -188,8 +188,7 @@ class OutlierCommittee(BaseEstimator):
             staged.calibrated_[held_out] = True
             if not len(held_out):
                 held_out = fitted_to
-            used = weight if sample_weight is not None else None
-            staged._fit_views(table, raw, numbers, fitted_to, used, random, seed)
+            staged._fit_views(table, raw, numbers, fitted_to, weight, random, seed)
             scores = staged._scores(take_rows(table, held_out), numbers[held_out])
             staged.tails_ = {
                 name: TailProbability.fit(score, weight[held_out])
@@ -291,7 +290,7 @@ class OutlierCommittee(BaseEstimator):
         raw: RawTable,
         numbers: Array,
         in_order: Index,
-        weight: Array | None,
+        weight: Array,
         random: np.random.RandomState,
         seed: int,
     ) -> None:
@@ -307,17 +306,16 @@ class OutlierCommittee(BaseEstimator):
                     for j in range(raw.numbers.shape[1])
                 }
             )
-        own = None if weight is None else weight[in_order]
-        count = np.ones(len(in_order)) if own is None else row_counts(own)
+        own = weight[in_order]
+        count = row_counts(own)
         densities = [
             self._density(which, float(count.sum()))
             for which in (likelihood, "mixture")
         ]
         seed_members(densities, random)
 
-        def fit_to(density: VAEDensity, rows: Table, of_rows: Array | None) -> Any:
-            argument = None if of_rows is None else "sample_weight"
-            return fit_member(density, rows, "the committee", argument, of_rows)
+        def fit_to(density: VAEDensity, rows: Table, of_rows: Array) -> Any:
+            return fit_member(density, rows, "the committee", "sample_weight", of_rows)
 
         self.density_ = fit_to(densities[0], take_rows(table, in_order), own)
         self.views_: dict[str, View] = {"density": DensityView(self.density_)}

@@ -136,17 +136,15 @@ def fit_vae(train: Array, seed: int, mixed_in: float) -> Score:
     return detector.fit(train).score_samples
 
 
-def fit_pyod(name: str, **settings: Any) -> Fitter:
+def fit_pyod(name: str, *, seeded: bool = False) -> Fitter:
     """Return a fitter of one of PyOD's detectors, whose scores are of strangeness."""
 
     def fitter(train: Array, seed: int, mixed_in: float) -> Score:
         import importlib
 
         module = importlib.import_module(f"pyod.models.{name}")
-        made = {
-            key: seed if value is None else value for key, value in settings.items()
-        }
-        detector = getattr(module, PYOD[name])(**made).fit(train)
+        settings = {"random_state": seed} if seeded else {}
+        detector = getattr(module, PYOD[name])(**settings).fit(train)
         return lambda rows: -np.asarray(detector.decision_function(rows))
 
     return fitter
@@ -204,7 +202,7 @@ METHODS: dict[str, Fitter] = {
     "pyod_ecod": fit_pyod("ecod"),
     "pyod_copod": fit_pyod("copod"),
     "pyod_knn": fit_pyod("knn"),
-    "pyod_vae": fit_pyod("vae", random_state=None),
+    "pyod_vae": fit_pyod("vae", seeded=True),
 }
 # This method is told the share of anomalies among the training rows.
 TOLD = "skvae_told"
