@@ -59,6 +59,7 @@ from skvae.model.priors import (
     VampPrior,
 )
 from skvae.outliers import DensityOutlierDetector
+from skvae.persistence import load, save
 from skvae.stacking import StackedDensity
 from skvae.training.objectives import (
     ELBO,
@@ -127,4 +128,6 @@ __all__ = [
     "VAEDensity",
     "VampPrior",
     "compare_densities",
+    "load",
+    "save",
 ]

@@ -33,6 +33,7 @@ from skvae.model.memory import check_memory
 from skvae.model.posteriors import PosteriorSpec
 from skvae.model.priors import PriorSpec
 from skvae.model.spec import ComponentSpec, open_aliases
+from skvae.persistence import ArrayState
 from skvae.scoring.completion import CompletingReader
 from skvae.scoring.health import FitRecord, diagnose_density
 from skvae.scoring.progress import RowProgress
@@ -76,7 +77,7 @@ MEAN_DRAWS = 32  # that a half of a row begins with, where only the mean is aske
 BYTES_PER_DRAW = 16  # of one row: a log-weight, and its place in order
 
 
-class BaseVAEDensity(DensityMixin, CallbackSupportMixin, BaseEstimator):
+class BaseVAEDensity(ArrayState, DensityMixin, CallbackSupportMixin, BaseEstimator):
     """Parameters, fit and fitted model of a density by a variational autoencoder.
 
     The public methods are those of the subclasses, which say what a table is: X

@@ -33,6 +33,7 @@ from skvae.members.member import (
 )
 from skvae.members.mixing import log_joint
 from skvae.members.rows import check_member_table, take_rows
+from skvae.persistence import ArrayState
 from skvae.tables.checks import check_sample_weight
 from skvae.typing import Array, Density, RandomState, Table
 
@@ -49,7 +50,7 @@ def _can_sample(classifier: "DensityClassifier") -> bool:
     return callable(getattr(density, "sample", None))
 
 
-class DensityClassifier(ClassifierMixin, BaseEstimator):
+class DensityClassifier(ArrayState, ClassifierMixin, BaseEstimator):
     r"""Classes by Bayes' rule, from a density for each class.
 
     .. math:: p(c \mid x) = \frac{\pi_c\, p(x \mid c)}{\sum_k \pi_k\, p(x \mid k)}

@@ -29,6 +29,7 @@ from skvae.fitting.row_counts import row_counts
 from skvae.members.member import fit_member, seed_members
 from skvae.members.rows import check_member_table, take_rows
 from skvae.model.likelihoods import LikelihoodSpec, MixedLikelihood
+from skvae.persistence import ArrayState
 from skvae.queries.records import Surprise
 from skvae.tables.checks import check_sample_weight
 from skvae.tables.columns import merge_duplicates
@@ -47,7 +48,7 @@ FEW_HELD_OUT, MOST_HELD_OUT, LARGEST_SHARE = 25, 1000, 1 / 3
 LEAST_DISTINCT = 6  # rows, below which none are held out
 
 
-class OutlierCommittee(BaseEstimator):
+class OutlierCommittee(ArrayState, BaseEstimator):
     r"""How strange rows are, by several views, of which the strangest counts.
 
     .. math:: s(x) = \min_v \log P(S_v \le s_v(x))

@@ -27,6 +27,7 @@ from skvae.members.member import (
 from skvae.members.pipelines import last_step
 from skvae.members.rows import check_member_table, in_container_of, take_rows
 from skvae.model.decoders import AutoregressiveDecoder
+from skvae.persistence import ArrayState
 from skvae.scoring.score import MeanScoreMixin
 from skvae.tables.checks import check_sample_weight
 from skvae.tables.labels import is_frame
@@ -48,7 +49,7 @@ def _can_sample(distilled: "DistilledDensity") -> bool:
     return student is None or callable(getattr(student, "sample", None))
 
 
-class DistilledDensity(MeanScoreMixin, DensityMixin, BaseEstimator):
+class DistilledDensity(ArrayState, MeanScoreMixin, DensityMixin, BaseEstimator):
     r"""Fast and exact density that was taught by a slow one.
 
     A teacher is fitted to a table. A student is then fitted to rows drawn from the

@@ -11,12 +11,13 @@ from skvae.arguments.checks import check_number
 from skvae.arguments.seeds import generator_from
 from skvae.detection.martingales import ConformalRanks, SimpleJumper
 from skvae.outliers import DensityOutlierDetector
+from skvae.persistence import ArrayState
 from skvae.typing import Array, RandomState
 
 __all__ = ["DriftAlarm"]
 
 
-class DriftAlarm(BaseEstimator):
+class DriftAlarm(ArrayState, BaseEstimator):
     r"""Alarm for a stream of rows that no longer look like those of the past.
 
     A single strange row is an outlier; if rows are strange too often, or too seldom,
@@ -170,7 +171,7 @@ class DriftAlarm(BaseEstimator):
         random = np.random.default_rng(
             generator_from(self.random_state).randint(2**31 - 1)
         )
-        self._ranks = ConformalRanks(detector.reference_scores_, random)
+        self._ranks = ConformalRanks(detector.reference_scores_.tolist(), random)
         self._jumper = SimpleJumper(self.jump)
         self.log_capital_, self.n_rows_seen_ = 0.0, 0
         self.alarm_at_ = None

@@ -23,6 +23,7 @@ from skvae.density import VAEDensity
 from skvae.members.gaussian_mixture import ImputingMixture
 from skvae.members.member import fit_member, seed_members
 from skvae.members.rows import in_container_of, take_rows
+from skvae.persistence import ArrayState
 from skvae.tables.checks import listed_columns
 from skvae.tables.labels import as_array, frame_columns, is_frame
 from skvae.tables.names import TableColumns
@@ -32,7 +33,7 @@ from skvae.typing import Array, Density, Index, Mask, RandomState, Table
 __all__ = ["DensityImputer"]
 
 
-class DensityImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class DensityImputer(ArrayState, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     r"""Transformer that fills in missing cells by a density of the rows.
 
     A density p(x) is fitted to the observed cells of a table. A missing cell is then

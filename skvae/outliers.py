@@ -34,6 +34,7 @@ from skvae.members.member import (
 )
 from skvae.members.pipelines import last_step, rows_of_last_step
 from skvae.members.rows import check_member_table, in_container_of, take_rows
+from skvae.persistence import ArrayState
 from skvae.tables.checks import check_sample_weight
 from skvae.tables.names import column_names
 from skvae.typing import Array, Density, Index, Mask, RandomState, Table
@@ -50,7 +51,7 @@ def _has_evidence(detector: "DensityOutlierDetector") -> bool:
     return knows_errors(detector._density() if fitted is None else fitted)
 
 
-class DensityOutlierDetector(ThresholdMixin, OutlierMixin, BaseEstimator):
+class DensityOutlierDetector(ArrayState, ThresholdMixin, OutlierMixin, BaseEstimator):
     r"""Outliers by low density: rows with log p(x) below a threshold.
 
     .. math:: \operatorname{decision}(x) = \log p(x) - t

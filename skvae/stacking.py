@@ -29,6 +29,7 @@ from skvae.members.member import score_members
 from skvae.members.mixing import log_mixture, mixing_weights
 from skvae.members.named import NamedMembersMixin
 from skvae.members.rows import check_member_table
+from skvae.persistence import ArrayState
 from skvae.scoring.score import MeanScoreMixin
 from skvae.tables.checks import check_sample_weight
 from skvae.typing import Array, CrossValidation, Density, RandomState
@@ -52,7 +53,9 @@ def _all_can_sample(stack: "StackedDensity") -> bool:
     )
 
 
-class StackedDensity(NamedMembersMixin, MeanScoreMixin, DensityMixin, BaseEstimator):
+class StackedDensity(
+    ArrayState, NamedMembersMixin, MeanScoreMixin, DensityMixin, BaseEstimator
+):
     r"""Mixture of density estimators, with weights that fit held-out rows best.
 
     .. math:: p(x) = \sum_m \pi_m\, p_m(x)

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -12,6 +13,7 @@ __all__ = ["ConformalRanks", "SimpleJumper"]
 SLOPES = np.array([-1.0, 0.0, 1.0])
 
 
+@dataclass
 class ConformalRanks:
     """Ranks of scores among all scores before them, as p-values.
 
@@ -20,8 +22,8 @@ class ConformalRanks:
 
     Parameters
     ----------
-    reference : ndarray of shape (n,)
-        The scores that come first.
+    scores : list of float
+        The scores so far, ascending: at first, those of the reference rows.
     random : numpy.random.Generator
         Breaks ties.
 
@@ -30,23 +32,23 @@ class ConformalRanks:
     V. Vovk, A. Gammerman and G. Shafer, 2005. Algorithmic learning in a random world.
     """
 
-    def __init__(self, reference: Array, random: np.random.Generator) -> None:
-        self._scores = sorted(reference.tolist())
-        self._random = random
+    scores: list[float]
+    random: np.random.Generator
 
     def p_values(self, scores: Array) -> Array:
         """Return the p-value of each score in turn, which then joins the others."""
         found = np.empty(len(scores))
         for i, (score, uniform) in enumerate(
-            zip(scores.tolist(), self._random.random(len(scores)), strict=True)
+            zip(scores.tolist(), self.random.random(len(scores)), strict=True)
         ):
-            below = bisect_left(self._scores, score)
-            equal = bisect_right(self._scores, score) - below + 1
-            found[i] = (below + uniform * equal) / (len(self._scores) + 1)
-            insort(self._scores, score)
+            below = bisect_left(self.scores, score)
+            equal = bisect_right(self.scores, score) - below + 1
+            found[i] = (below + uniform * equal) / (len(self.scores) + 1)
+            insort(self.scores, score)
         return found
 
 
+@dataclass
 class SimpleJumper:
     r"""Capital that grows if p-values are not uniform.
 
@@ -59,6 +61,10 @@ class SimpleJumper:
     ----------
     jump : float
         J, between 0 and 1.
+    log_capital : float, default=0.0
+        Logarithm of the capital so far.
+    share : ndarray of shape (3,)
+        The accounts' shares of it; at first, they are equal.
 
     Notes
     -----
@@ -72,19 +78,18 @@ class SimpleJumper:
     Retrain or not retrain: conformal test martingales for change-point detection.
     """
 
-    def __init__(self, jump: float) -> None:
-        self._jump = jump
-        self._log_capital = 0.0
-        self._share = np.full(len(SLOPES), 1 / len(SLOPES))
+    jump: float
+    log_capital: float = 0.0
+    share: Array = field(default_factory=lambda: np.full(len(SLOPES), 1 / len(SLOPES)))
 
     def bet(self, p_values: Iterable[float]) -> Array:
         """Return the logarithm of the capital after each p-value in turn."""
         log_capital = []
         for p in p_values:
-            share = (1 - self._jump) * self._share + self._jump / len(SLOPES)
+            share = (1 - self.jump) * self.share + self.jump / len(SLOPES)
             share = share * (1 + SLOPES * (p - 0.5))
             total = float(share.sum())
-            self._share = share / total
-            self._log_capital += np.log(total)
-            log_capital.append(self._log_capital)
+            self.share = share / total
+            self.log_capital += np.log(total)
+            log_capital.append(self.log_capital)
         return np.array(log_capital)

@@ -83,8 +83,8 @@ class RankUnits:
     ----------
     columns : tuple of ReferenceScores
         The ranks of each column.
-    quantile : callable
-        q.
+    shape : {"normal", "laplace"}
+        The distribution, whose quantile function is q.
     standard : StandardUnits
         Of the rows that were ranked.
     of_scores : StandardUnits
@@ -92,24 +92,22 @@ class RankUnits:
     """
 
     columns: tuple[ReferenceScores, ...]
-    quantile: Callable[[Array], Array]
+    shape: str
     standard: StandardUnits
     of_scores: StandardUnits
 
     @classmethod
     def normal(cls, rows: Array, weight: Array) -> "RankUnits":
         """Return normal scores: q is the normal distribution's quantile function."""
-        return cls._fit(rows, weight, ndtri)
+        return cls._fit(rows, weight, "normal")
 
     @classmethod
     def laplace(cls, rows: Array, weight: Array) -> "RankUnits":
         """Return Laplace scores: the log-probability of the tail, with a sign."""
-        return cls._fit(rows, weight, _laplace_quantile)
+        return cls._fit(rows, weight, "laplace")
 
     @classmethod
-    def _fit(
-        cls, rows: Array, weight: Array, quantile: Callable[[Array], Array]
-    ) -> "RankUnits":
+    def _fit(cls, rows: Array, weight: Array, shape: str) -> "RankUnits":
         columns = []
         for cells in rows.T:
             observed = ~np.isnan(cells)
@@ -120,9 +118,9 @@ class RankUnits:
             )
         zero, one = np.zeros(rows.shape[1]), np.ones(rows.shape[1])
         standard = StandardUnits.fit(rows, weight)
-        units = cls(tuple(columns), quantile, standard, StandardUnits(zero, one))
+        units = cls(tuple(columns), shape, standard, StandardUnits(zero, one))
         scores = StandardUnits.fit(units(rows), weight)
-        return cls(tuple(columns), quantile, standard, scores)
+        return cls(tuple(columns), shape, standard, scores)
 
     def __call__(self, rows: Array) -> Array:
         """Return rows (n, D) in these units."""
@@ -131,7 +129,7 @@ class RankUnits:
             least, largest = column.score[0], column.score[-1]
             beyond = cells - np.clip(cells, least, largest)
             scores[:, j] = (
-                self.quantile(column.middle_ranks(cells))
+                QUANTILES[self.shape](column.middle_ranks(cells))
                 + beyond / self.standard.scale[j]
             )
         return self.of_scores(np.where(np.isnan(rows), np.nan, scores))
@@ -140,6 +138,12 @@ class RankUnits:
 def _laplace_quantile(rank: Array) -> Array:
     tail = np.minimum(rank, 1 - rank)
     return np.asarray(-np.sign(rank - 0.5) * np.log(2 * tail))
+
+
+QUANTILES: dict[str, Callable[[Array], Array]] = {
+    "normal": ndtri,
+    "laplace": _laplace_quantile,
+}
 
 
 class View(ABC):

@@ -17,7 +17,7 @@ def test_p_values_of_one_source_are_uniform_and_independent(
     scores = rng.normal(size=5000)
     if n_distinct:
         scores = np.floor(stats.norm.cdf(scores) * n_distinct)
-    ranks = ConformalRanks(scores[:20], np.random.default_rng(1))
+    ranks = ConformalRanks(sorted(scores[:20].tolist()), np.random.default_rng(1))
     p_values = ranks.p_values(scores[20:])
     assert stats.kstest(p_values, "uniform").pvalue > 1e-4
     assert stats.pearsonr(p_values[1:], p_values[:-1]).pvalue > 1e-4
@@ -28,7 +28,7 @@ def test_the_first_p_value_is_the_rank() -> None:
         def random(self, size: int) -> np.ndarray:
             return np.full(size, 0.5)
 
-    ranks = ConformalRanks(np.array([3.0, 1.0, 2.0]), Half(np.random.PCG64(0)))
+    ranks = ConformalRanks([1.0, 2.0, 3.0], Half(np.random.PCG64(0)))
     # Then 1.5 is among the others.
     assert_allclose(ranks.p_values(np.array([1.5, 1.5])), [1.5 / 4, 2 / 5])
 

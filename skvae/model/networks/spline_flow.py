@@ -66,6 +66,14 @@ class SplineFlow(nn.Module):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
+        self._settings = {
+            "n_latents": n_latents,
+            "n_context": n_context,
+            "n_transforms": n_transforms,
+            "n_bins": n_bins,
+            "hidden_layer_sizes": tuple(hidden_layer_sizes),
+            "n_passes": n_passes,
+        }
         flows = _zuko_flows()
         # zuko would draw first weights from the global generator. `_start` draws them
         # anew, from the generator that is given.
@@ -83,6 +91,29 @@ class SplineFlow(nn.Module):
         self.chain = flow.transform.to(BUILD_DTYPE)
         for transform in self.chain.transforms:
             _start(transform, generator)
+
+    def plain_state(self) -> dict[str, Any]:
+        """Return settings and weights: the chain itself is made by another library."""
+        return {
+            "settings": self._settings,
+            "weights": dict(self.state_dict()),
+            "training": self.training,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Build the chain again, and set its weights."""
+        settings, weights = state["settings"], state["weights"]
+        n_numbers = sum(weight.numel() for weight in weights.values())
+        sizes = [n for key, n in settings.items() if key != "hidden_layer_sizes"]
+        sizes += settings["hidden_layer_sizes"]
+        # Masks and weights take memory by these, before they are compared.
+        if max(sizes) > n_numbers or settings["n_latents"] ** 2 > 100 * n_numbers:
+            raise ValueError("the settings of a flow are not those of its weights")
+        self.__init__(**settings, generator=torch.Generator())  # type: ignore[misc]
+        kinds = {w.dtype for w in weights.values() if w.is_floating_point()}
+        self.to(kinds.pop())
+        self.load_state_dict(weights)
+        self.train(state["training"])
 
     def forward(self, u: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return v and log |det dv/du|.
