@@ -40,9 +40,7 @@ __all__ = ["OutlierCommittee"]
 
 # Training of the two densities: more steps do not rank outliers better.
 N_STEPS, LEAST_EPOCHS, LAYERS = 600, 3, (64, 64, 64)
-FEW_MODES, MANY_MODES, NOISE = 5, 20, 0.3
-# So many mixtures of each kind, each fitted to such a part of the rows.
-N_STIFF, N_CONVOLVED, PART, MOST_ROWS = 5, 3, 0.6, 5000
+N_FEW_MODES, N_CONVOLVED = 5, 3  # mixtures of each kind
 # Of few rows, more are held out: 25, but not more than a third.
 FEW_HELD_OUT, MOST_HELD_OUT, LARGEST_SHARE = 25, 1000, 1 / 3
 LEAST_DISTINCT = 6  # rows, below which none are held out
@@ -331,12 +329,8 @@ class OutlierCommittee(ArrayState, BaseEstimator):
         of_scores = fit_to(densities[1], normal(rows), of_rows)
         self.views_ |= {
             "normal_scores": DensityView(of_scores, normal),
-            "few_modes": MixtureView.fit(
-                *weighted, _parts(rows, N_STIFF, seed), FEW_MODES, alike=True
-            ),
-            "convolved": MixtureView.fit(
-                *weighted, _parts(rows, N_CONVOLVED, seed), MANY_MODES, noise=NOISE
-            ),
+            "few_modes": MixtureView.few_modes(*weighted, N_FEW_MODES, seed),
+            "convolved": MixtureView.many_modes(*weighted, N_CONVOLVED, seed),
             "tails": TailView(RankUnits.laplace(*weighted)),
         }
 
@@ -372,13 +366,6 @@ class OutlierCommittee(ArrayState, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
-
-
-def _parts(rows: Array, n_parts: int, seed: int) -> list[Index]:
-    """Return random parts of distinct rows, by what is in them."""
-    n_rows = min(math.ceil(PART * len(rows)), MOST_ROWS)
-    keys = [row_hash(rows, seed + 1 + i) for i in range(n_parts)]
-    return [np.sort(np.argsort(key, kind="stable")[:n_rows]) for key in keys]
 
 
 def _two_valued(numbers: Array, labels: Collection[int]) -> list[int]:

@@ -22,6 +22,7 @@ from skvae.detection.decisions import ThresholdMixin
 from skvae.detection.explain import Explanation, cell_surprise, explain_rows
 from skvae.detection.thresholds import ReferenceScores
 from skvae.detection.trimming import rows_to_fit
+from skvae.fitting.row_counts import row_counts
 from skvae.members.drawing import draw_from
 from skvae.members.evidence import knows_errors, loose_scores, scores_to_decide
 from skvae.members.member import (
@@ -71,7 +72,8 @@ class DensityOutlierDetector(ArrayState, ThresholdMixin, OutlierMixin, BaseEstim
     contamination : float or "auto", default="auto"
         Share of the reference rows to put below the threshold, in (0, 0.5]. "auto" is
         0.01. With reference "held_out", n held-out rows allow no rate below 1/(n + 1):
-        if that is larger than 0.01, "auto" is this rate.
+        if that is larger than 0.01, "auto" is this rate. With reference "training", it
+        is the share of outliers that the rows give away, if they do (see Notes).
     reference : {"training", "held_out", "model"}, default="training"
         Which rows are the reference rows.
 
@@ -91,9 +93,10 @@ class DensityOutlierDetector(ArrayState, ThresholdMixin, OutlierMixin, BaseEstim
     trim_fraction : float or "auto", default="auto"
         Share of the training rows that the density is not fitted to, in [0, 0.5]: those
         that are strangest to two simple models. Any share but 0 needs a table of
-        finite numbers and of labels, without missing cells. "auto" is four times
-        `contamination`, at most 0.4, if `contamination` is a number and the reference
-        is "training"; else it is 0. If "auto" cannot trim a table, a warning says so.
+        finite numbers and of labels, without missing cells. "auto" is four times the
+        share of outliers, at most 0.4. If `contamination` is a number and the reference
+        is "training", that is the share; a table that cannot be trimmed is a warning.
+        If `contamination` is "auto", it is the share that the rows give away.
     max_reference_rows : int, default=10_000
         Largest number of reference rows. If there are more, a random part of them is
         scored. With reference "model", this many rows are drawn.
@@ -117,6 +120,8 @@ class DensityOutlierDetector(ArrayState, ThresholdMixin, OutlierMixin, BaseEstim
         p-values are valid then.
     support_ : ndarray of bool of shape (n_samples,)
         Which rows the density was fitted to.
+    trimming_ : Trimming
+        How many rows were trimmed, and why. Prints as a sentence.
     false_positive_rate_, true_positive_rate_ : float
         Set by `fit_threshold`: the shares of the labelled inliers and outliers that
         are below the threshold. The second is nan if there were no outliers.
@@ -147,6 +152,14 @@ class DensityOutlierDetector(ArrayState, ThresholdMixin, OutlierMixin, BaseEstim
     threshold is still a quantile of the scores of all training rows.
     ``docs/benchmarks.md`` shows what trimming costs if all rows are inliers, and what
     it saves if they are not.
+
+    *Outliers that rows give away.* With `contamination` "auto", the two halves of at
+    least 200 rows are compared. Where rows of another source are mixed in, the
+    distances of one half's rows from the typical rows of the other fall off a cliff at
+    their share; without them, they fall more gently, in heavy tails, too. If both
+    halves have the cliff, at a share of 2 to 10 %, rows are trimmed as if this share
+    had been stated. Outliers that are near, or more, are not found. `trimming_` says
+    what was.
 
     *New rows* score lower than training rows, which the density has seen. With
     reference "training", p-values are therefore too small, and without trimming there
@@ -249,7 +262,19 @@ class DensityOutlierDetector(ArrayState, ThresholdMixin, OutlierMixin, BaseEstim
             held_out = rows[:0]
             if self.reference == "held_out":
                 rows, held_out = self._split(rows, random)
-            fitted_to = staged._trim(table, rows, weight)
+            count = row_counts(weight)
+            fitted_to, staged.trimming_ = rows_to_fit(
+                staged,
+                table,
+                rows,
+                count,
+                self.trim_fraction,
+                self._stated(),
+                int(random.randint(2**31 - 1)),
+                # The default density knows what to do with a category that it was not
+                # fitted to. Others may fail.
+                every_category=self.density is not None,
+            )
             staged.support_ = np.zeros(n_rows, dtype=bool)
             staged.support_[fitted_to] = True
             staged.density_ = fit_member(
@@ -271,8 +296,11 @@ class DensityOutlierDetector(ArrayState, ThresholdMixin, OutlierMixin, BaseEstim
                 reference = ReferenceScores.of(
                     scores, weight[used], repeated=self.reference == "training"
                 )
+            contamination = self.contamination
+            if self.reference == "training" and staged.trimming_.contamination:
+                contamination = staged.trimming_.contamination
             staged._choose_threshold(
-                reference, self.contamination, exact=self.reference == "held_out"
+                reference, contamination, exact=self.reference == "held_out"
             )
             staged.reference_is_unseen_ = self.reference == "held_out"
         return self
@@ -401,19 +429,11 @@ class DensityOutlierDetector(ArrayState, ThresholdMixin, OutlierMixin, BaseEstim
         shuffled = random.permutation(rows)
         return np.sort(shuffled[n_held_out:]), np.sort(shuffled[:n_held_out])
 
-    def _trim(self, table: Table, rows: Index, weight: Array) -> Index:
-        """Return the rows that the density is fitted to, without the trimmed ones."""
-        asked_by, share = None, self.trim_fraction
-        if share == "auto":
-            asked_by = self.contamination
-            stated = self.reference == "training" and asked_by != "auto"
-            share = min(4 * asked_by, 0.4) if stated else 0.0
-        # The default density knows what to do with a category that it was not fitted
-        # to. Others may fail.
-        every = self.density is not None
-        return rows_to_fit(
-            self, table, rows, weight, float(share), asked_by, every_category=every
-        )
+    def _stated(self) -> float | str | None:
+        """Return the share of outliers in the training rows, as far as it is stated."""
+        if self.contamination == "auto" or self.reference == "training":
+            return self.contamination
+        return None  # `contamination` is a rate of false alarms
 
     def _score(self, table: Table) -> Array:
         return score_member(self.density_, table, "the detector")

@@ -117,7 +117,7 @@ BELOW: dict[str, set[str]] = {
     "scoring": {"typing", "arguments", "model", "evidence", "tables", "diagnostics"},
     "members": {"typing", "arguments", "evidence", "tables"},
     "queries": {"typing", "arguments", "model", "evidence", "tables", "scoring"},
-    "detection": {"typing", "arguments", "model", "tables", "members"},
+    "detection": {"typing", "arguments", "model", "evidence", "tables", "members"},
 }
 
 

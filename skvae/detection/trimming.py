@@ -1,23 +1,74 @@
-"""The typical rows of a table, by two simple models that a few outliers cannot bend."""
+"""Trimming: the rows that a detector's density is not fitted to, and why."""
+
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from skvae.arguments.warnings import warn_caller
+from skvae.detection.contamination import STEEP, Cliff, find_cliff
+from skvae.detection.typical import typical_rows
 from skvae.members.rows import take_rows
-from skvae.model.backgrounds import StudentTBackground
-from skvae.model.backgrounds.student_t import StudentTBackgroundModule
-from skvae.model.features import ColumnKind
-from skvae.model.threads import one_thread
-from skvae.tables.columns import MIN_FLOOR, fit_columns
 from skvae.tables.labels import as_codes, check_cells, distinct_values
 from skvae.tables.names import KnowsColumns
 from skvae.tables.raw import RawTable, read_table
-from skvae.typing import Array, Index, Mask, Table
+from skvae.typing import Array, Index, Table
 
-__all__ = ["numbers_and_codes", "rows_to_fit", "typical_rows"]
+__all__ = ["Trimming", "numbers_and_codes", "rows_to_fit"]
 
-ROUNDING = 1e-9  # of a share
+# Simple models do not rank all outliers first: so many times their share is trimmed.
+TIMES, MOST_TRIMMED = 4.0, 0.4
+
+
+@dataclass(frozen=True)
+class Trimming:
+    """How many rows a density was not fitted to, and why.
+
+    Attributes
+    ----------
+    share : float
+        Largest share of the rows to trim; 0 if none are.
+    n_rows, n_trimmed : int
+        Numbers of rows, and of trimmed ones.
+    contamination : float or None
+        Share of outliers that was stated, or estimated from the rows. None if a share
+        to trim was asked for, and where nothing was stated and nothing found.
+    cliff : Cliff or None
+        What the rows say, if they were asked.
+    """
+
+    share: float
+    n_rows: int
+    n_trimmed: int
+    contamination: float | None = None
+    cliff: Cliff | None = None
+
+    def __str__(self) -> str:
+        said = ""
+        if self.cliff is not None:
+            cliff = self.cliff
+            said = (
+                f" Their distances from the typical rows fall most steeply at a share "
+                f"of {100 * cliff.share:.1f} %, like its power {cliff.slope:.1f}; from "
+                f"{STEEP} on, it is a cliff with outliers beyond it, here "
+                f"{cliff.distance:.0f} nats away."
+                if cliff.is_steep
+                else f" Their distances from the typical rows have no cliff: they fall "
+                f"at most like the share's power {cliff.slope:.1f}, not {STEEP}."
+            )
+        if not self.share:
+            return f"The density was fitted to all of {self.n_rows} rows.{said}"
+        why = f"a share of {self.share:.3g} was asked for"
+        if self.contamination is not None:
+            how = "stated" if self.cliff is None else "found"
+            why = (
+                f"{100 * self.contamination:.1f} % of outliers were {how}, and simple "
+                f"models do not rank all of them first"
+            )
+        return (
+            f"The density was fitted to {self.n_rows - self.n_trimmed} of "
+            f"{self.n_rows} rows: {why}.{said} explain(X[~support_]) says what is "
+            f"strange about the others."
+        )
 
 
 def rows_to_fit(
@@ -25,11 +76,12 @@ def rows_to_fit(
     table: Table,
     rows: Index,
     weight: Array,
-    share: float,
-    asked_by: float | str | None = None,
+    share: float | str,
+    contamination: float | str | None,
+    seed: int,
     *,
     every_category: bool,
-) -> Index:
+) -> tuple[Index, Trimming]:
     """Return the rows of a table that are left when the strangest are trimmed.
 
     Parameters
@@ -41,41 +93,67 @@ def rows_to_fit(
     rows : ndarray of int
         Numbers of the rows to choose from.
     weight : ndarray of shape (n,)
-        Weights of all rows of the table, positive for these.
-    share, every_category
+        For how many rows each row of the table counts, positive for these.
+    share : float or "auto"
+        Largest share to trim. "auto" is four times the contamination, at most 0.4.
+    contamination : float, "auto" or None
+        Share of outliers. "auto" is what the rows say (`find_cliff`), which may be
+        nothing; None is nothing.
+    seed : int
+        Seed of what the rows are asked by.
+    every_category : bool
         As for `typical_rows`.
-    asked_by : float, "auto" or None, default=None
-        The `contamination` that asks for trimming. A table that cannot be trimmed is
-        then left as it is, with a warning. None if the user asks for this share.
+
+    Returns
+    -------
+    fitted_to : ndarray of int
+        Numbers of the rows that are left.
+    trimming : Trimming
 
     Raises
     ------
     ValueError
-        If the user asks for a share, and the table cannot be trimmed.
+        If the user asks for a share, and the table cannot be trimmed. If the user
+        states a contamination, this is a warning, and otherwise nothing is trimmed.
     """
-    if not share:
-        return rows
+    asked = not isinstance(share, str)
+    nothing = Trimming(0.0, len(rows), 0)
+    if share == 0 or (not asked and contamination is None):
+        return rows, nothing
     try:
         used = take_rows(table, rows)
         raw = read_table(estimator, used, reset=False, allow_missing=False)
         numbers, codes = numbers_and_codes(raw)
     except (TypeError, ValueError) as error:
-        if asked_by is None:
+        if asked:
             raise ValueError(
                 f"trim_fraction={share:g} needs a table of finite numbers and labels: "
                 f"{error}"
             ) from error
-        warn_caller(
-            f"The density is fitted to all training rows, outliers included: "
-            f"contamination={asked_by} asks for trimming, which needs a table of "
-            f"finite numbers and labels. {error} With trim_fraction=0 there is no "
-            f"trimming, and no warning."
-        )
-        return rows
-    typical = typical_rows(
-        numbers, weight[rows], share, codes, every_category=every_category
+        if contamination != "auto":
+            warn_caller(
+                f"The density is fitted to all training rows, outliers included: "
+                f"contamination={contamination} asks for trimming, which needs a table "
+                f"of finite numbers and labels. {error} With trim_fraction=0 there is "
+                f"no trimming, and no warning."
+            )
+        return rows, nothing
+    stated: float | None = None
+    cliff = None
+    if not asked:
+        if contamination == "auto":
+            cliff = find_cliff(numbers, weight[rows], seed)
+            if cliff is None or not cliff.is_steep:
+                return rows, Trimming(0.0, len(rows), 0, cliff=cliff)
+            stated = cliff.share
+        else:
+            stated = float(contamination)  # type: ignore[arg-type]
+        share = min(TIMES * stated, MOST_TRIMMED)
+    left = typical_rows(
+        numbers, weight[rows], float(share), codes, every_category=every_category
     )
-    return rows[typical]
+    n_trimmed = int(np.count_nonzero(~left))
+    return rows[left], Trimming(float(share), len(rows), n_trimmed, stated, cliff)
 
 
 def numbers_and_codes(raw: RawTable) -> tuple[Array, Array]:
@@ -101,114 +179,3 @@ def numbers_and_codes(raw: RawTable) -> tuple[Array, Array]:
         check_cells(cells, raw.columns.label(j), raw.columns.table)
         codes[:, k] = as_codes(cells, distinct_values(cells))
     return numbers, codes
-
-
-@one_thread()
-def typical_rows(
-    numbers: Array,
-    weight: Array,
-    share: float,
-    codes: Array | None = None,
-    *,
-    every_category: bool = False,
-) -> Mask:
-    r"""Return which rows are left when the strangest are trimmed.
-
-    Rows are ranked by two scores, and a row is as strange as the stranger of its two
-    ranks. One score is the log-density of a multivariate Student-t distribution of the
-    numbers, which sees these columns together. The other one is
-
-    .. math:: \sum_j \log \min(1, 2 F_j(x_j), 2 (1 - F_j(x_j^-)))
-              + \sum_k \log P(f_k(C_k) \le f_k(c_k)),
-
-    with the distribution function :math:`F_j` of a column of numbers and the
-    frequencies :math:`f_k` of a column of categories. The last probability is the
-    share of the rows whose category is at most as frequent as that of this row. The
-    score sees that a row is far out, or rare, in several columns, whatever their
-    distributions are. Both scores are too stiff to learn a cluster of outliers, as
-    flexible densities do.
-
-    Parameters
-    ----------
-    numbers : ndarray of shape (n, D)
-        Finite numbers. If there are no such columns, only the second score counts.
-    weight : ndarray of shape (n,)
-        Positive weights; equal to repeated rows where they are integers.
-    share : float
-        Share of the weight to trim at most, in [0, 1). Of equally strange rows, either
-        all are trimmed or none.
-    codes : ndarray of shape (n, C), default=None
-        Columns of categories, as numbers that have no order. None if there are none.
-    every_category : bool, default=False
-        Whether each category has to be left in some row. If all of its rows are to be
-        trimmed, the least strange of them is kept.
-
-    Returns
-    -------
-    typical : ndarray of bool of shape (n,)
-        False for the rows to trim.
-
-    References
-    ----------
-    Z. Li, Y. Zhao, X. Hu, N. Botta, C. Ionescu and G. Chen, 2022. ECOD: unsupervised
-    outlier detection using empirical cumulative distribution functions.
-
-    K. L. Lange, R. J. A. Little and J. M. G. Taylor, 1989. Robust statistical
-    modeling using the t distribution.
-    """
-    share_of_row = weight / weight.sum()
-    tails = _tail_score(numbers, share_of_row)
-    if codes is not None:
-        tails += _rarity_score(codes, share_of_row)
-    views = [tails]
-    if numbers.shape[1]:
-        views.append(_joint_score(numbers, share_of_row))
-    typicality = np.min([_rank(view, share_of_row) for view in views], axis=0)
-    rank = _rank(typicality, share_of_row, right=True)
-    typical = np.asarray(rank > share + ROUNDING)
-    if codes is not None and every_category:
-        for column in codes.T:
-            _, place = np.unique(column, return_inverse=True)
-            highest = np.zeros(place.max() + 1)
-            np.maximum.at(highest, place, rank)
-            typical |= rank == highest[place]
-    return typical
-
-
-def _rank(value: Array, mass: Array, *, right: bool = False) -> Array:
-    """Return the mass of smaller values for each value; `right` adds equal values."""
-    distinct, code = np.unique(value, return_inverse=True)
-    total = np.cumsum(np.bincount(code, mass, len(distinct)))
-    return np.asarray(total[code] if right else np.append(0.0, total)[code])
-
-
-def _tail_score(table: Array, mass: Array) -> Array:
-    """Return the sum of the columns' log tail probabilities."""
-    score = np.zeros(len(table))
-    for column in table.T:
-        below, above = _rank(column, mass, right=True), _rank(-column, mass, right=True)
-        score += np.log(np.minimum(1.0, 2 * np.minimum(below, above)))
-    return score
-
-
-def _rarity_score(codes: Array, mass: Array) -> Array:
-    """Return the sum of the columns' log probabilities of categories this rare."""
-    score = np.zeros(len(codes))
-    for column in codes.T:
-        _, place = np.unique(column, return_inverse=True)
-        # Frequencies that are equal differ by the rounding of their sums.
-        frequency = np.bincount(place, mass).round(12)[place].astype(np.float64)
-        score += np.log(np.minimum(1.0, _rank(frequency, mass, right=True)))
-    return score
-
-
-def _joint_score(table: Array, mass: Array) -> Array:
-    """Return the log-density under a Student-t distribution."""
-    kinds = (ColumnKind("real"),) * table.shape[1]
-    columns = fit_columns(table, mass, kinds, normal_margins=False)
-    x = torch.from_numpy(columns.to_model(table)[0])
-    settings = StudentTBackground()
-    floor = torch.full((table.shape[1],), MIN_FLOOR, dtype=x.dtype)
-    background = StudentTBackgroundModule(0.0, settings.df, floor)
-    background.initialise(x, torch.from_numpy(mass))
-    return np.asarray(background.log_prob(x).numpy())

@@ -5,6 +5,7 @@ here gives rows a score, the higher the more usual; `TailProbability` makes the 
 of different views comparable.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import torch
 from scipy.special import ndtri
 
 from skvae.detection.thresholds import ReferenceScores
+from skvae.evidence import row_hash
 from skvae.members.evidence import loose_scores
 from skvae.model.companions import GaussianMixture, GaussianMixtureFit
 from skvae.model.threads import one_thread
@@ -32,6 +34,8 @@ __all__ = [
 TAIL = 0.25  # share of the reference scores from which the tail is extrapolated
 FARTHEST = 1e8  # standard deviations
 ROUNDING = 1e-9  # of a mean
+FEW_MODES, MANY_MODES, NOISE = 5, 20, 0.3
+PART, MOST_ROWS = 0.6, 5000  # of the distinct rows, for each of several mixtures
 MIXTURE_FLOOR = 0.03  # standard deviation that is added to every mode's
 LEAST_ROWS_PER_MODE = 10
 MOST_WORK = 1e9  # rows × modes × columns²
@@ -253,11 +257,38 @@ class MixtureView(View):
         mixture = GaussianMixture.joined(mixtures)
         return cls(units, mixture.convolved(noise) if noise else mixture)
 
-    @one_thread()
+    @classmethod
+    def few_modes(
+        cls, numbers: Array, weight: Array, n_fits: int, seed: int
+    ) -> "MixtureView":
+        """Fit mixtures of 5 alike Gaussians: stiff, and sure of what they see."""
+        parts = _parts(numbers, n_fits, seed)
+        return cls.fit(numbers, weight, parts, FEW_MODES, alike=True)
+
+    @classmethod
+    def many_modes(
+        cls, numbers: Array, weight: Array, n_fits: int, seed: int
+    ) -> "MixtureView":
+        """Fit mixtures of 20 Gaussians, seen through noise of 0.3 deviations."""
+        parts = _parts(numbers, n_fits, seed)
+        return cls.fit(numbers, weight, parts, MANY_MODES, noise=NOISE)
+
     def score(self, table: Table, numbers: Array) -> Array:
         """Return log-densities, in these units."""
+        return self.log_prob(numbers)
+
+    @one_thread()
+    def log_prob(self, numbers: Array) -> Array:
+        """Return log-densities of rows (n, D), in these units, shape (n,)."""
         log_p = self.mixture.log_prob(torch.from_numpy(self.units(numbers)))
         return np.asarray(log_p.numpy())
+
+
+def _parts(rows: Array, n_parts: int, seed: int) -> list[Index]:
+    """Return random parts of distinct rows, by what is in them."""
+    n_rows = min(math.ceil(PART * len(rows)), MOST_ROWS)
+    keys = [row_hash(rows, seed + 1 + i) for i in range(n_parts)]
+    return [np.sort(np.argsort(key, kind="stable")[:n_rows]) for key in keys]
 
 
 @dataclass(frozen=True)

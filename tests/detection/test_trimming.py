@@ -11,7 +11,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 
 from skvae import DensityOutlierDetector
-from skvae.detection.trimming import typical_rows
+from skvae.detection.typical import typical_rows
 
 Array = np.ndarray
 
