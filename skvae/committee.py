@@ -68,8 +68,8 @@ class OutlierCommittee(ArrayState, BaseEstimator):
     - "convolved": mixtures of 20 Gaussians, fitted to three parts of the rows, and
       convolved with noise of 0.3 standard deviations of each column: is there any row
       nearby?
-    - "tails": how far out the cells are, each in its own column. It cannot learn
-      outliers among the training rows.
+    - "tails": how far out the cells are, each in its own column, unless that has two
+      values alone. It cannot learn outliers among the training rows.
 
     The last four see columns of numbers alone, and are left out if there are none.
 
@@ -331,8 +331,10 @@ class OutlierCommittee(ArrayState, BaseEstimator):
             "normal_scores": DensityView(of_scores, normal),
             "few_modes": MixtureView.few_modes(*weighted, N_FEW_MODES, seed),
             "convolved": MixtureView.many_modes(*weighted, N_CONVOLVED, seed),
-            "tails": TailView(RankUnits.laplace(*weighted)),
         }
+        tails = TailView.fit(*weighted)
+        if tails is not None:
+            self.views_["tails"] = tails
 
     def _density(self, likelihood: str | LikelihoodSpec, n_rows: float) -> VAEDensity:
         """Return a density that is trained and read quickly, not fitted."""

@@ -300,15 +300,28 @@ class TailView(View):
 
     Attributes
     ----------
+    columns : ndarray of int
+        Which columns are looked at: a column of two values has no tails.
     units : RankUnits
-        Laplace scores.
+        Laplace scores of these columns.
     """
 
+    columns: Index
     units: RankUnits
+
+    @classmethod
+    def fit(cls, numbers: Array, weight: Array) -> "TailView | None":
+        """Return the view of rows (n, D) with weights (n,), if it has any columns."""
+        n_values = [len(np.unique(column[~np.isnan(column)])) for column in numbers.T]
+        columns = np.flatnonzero(np.array(n_values) > 2)
+        if not len(columns):
+            return None
+        return cls(columns, RankUnits.laplace(numbers[:, columns], weight))
 
     def score(self, table: Table, numbers: Array) -> Array:
         """Return minus the sum of squared Laplace scores."""
-        return -np.nansum(np.square(self.units(numbers)), axis=1)
+        scores = self.units(numbers[:, self.columns])
+        return -np.nansum(np.square(scores), axis=1)
 
 
 @dataclass(frozen=True)

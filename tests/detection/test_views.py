@@ -122,9 +122,24 @@ def test_tail_view_sums_squared_scores_of_observed_cells() -> None:
     units = RankUnits.laplace(rows, np.ones(len(rows)))
     new = rows[:5].copy()
     new[0, 1] = np.nan
-    score = TailView(units).score(new, new)
+    view = TailView.fit(rows, np.ones(len(rows)))
+    assert view is not None
+    score = view.score(new, new)
     assert_allclose(score[1:], -(units(rows[1:5]) ** 2).sum(1))
     assert_allclose(score[0], -(units(rows[:1])[0, [0, 2]] ** 2).sum())
+
+
+def test_columns_of_two_values_have_no_tails() -> None:
+    rows, weight = skewed(), np.ones(len(skewed()))
+    flag = (np.arange(len(rows)) % 20 == 0).astype(float)[:, None]
+    with_flag = np.hstack([flag, rows])
+    view, without = TailView.fit(with_flag, weight), TailView.fit(rows, weight)
+    assert view is not None
+    assert without is not None
+    np.testing.assert_array_equal(
+        view.score(with_flag, with_flag), without.score(rows, rows)
+    )
+    assert TailView.fit(flag, weight) is None
 
 
 def test_tail_probability_of_an_exponential_tail_is_exact() -> None:
