@@ -1,6 +1,7 @@
 """What VAEDensity and ConditionalVAEDensity have in common."""
 
 import math
+import os
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from typing import Any, TypeVar
@@ -130,6 +131,7 @@ class BaseVAEDensity(ArrayState, DensityMixin, CallbackSupportMixin, BaseEstimat
         n_iter_no_change: int | str = "auto",
         tol: float = 1e-4,
         warm_start: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
         evidence_tol: float = 0.1,
         max_evidence_samples: int = 4096,
         device: str = "auto",
@@ -159,6 +161,7 @@ class BaseVAEDensity(ArrayState, DensityMixin, CallbackSupportMixin, BaseEstimat
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
         self.warm_start = warm_start
+        self.checkpoint = checkpoint
         self.evidence_tol = evidence_tol
         self.max_evidence_samples = max_evidence_samples
         self.device = device

@@ -1,5 +1,6 @@
 """ConditionalVAEDensity: the density of targets y, given the columns of X."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -60,7 +61,7 @@ class ConditionalVAEDensity(BaseVAEDensity, TargetQueries):
     prior, posterior, decoder, likelihood, objective, background, \
 hidden_layer_sizes, n_importance_samples, marginal_transform, smoothing, \
 learning_rate, weight_decay, dropout, batch_size, max_iter, early_stopping, \
-validation_fraction, n_iter_no_change, tol, warm_start, evidence_tol, \
+validation_fraction, n_iter_no_change, tol, warm_start, checkpoint, evidence_tol, \
 max_evidence_samples, device, random_state, verbose
         As for `VAEDensity`; likelihood, background, `marginal_transform` and
         `smoothing` are of the targets only. The targets of an array are named "y0",
@@ -144,6 +145,7 @@ likelihood_, objective_, background_
         n_iter_no_change: int | str = "auto",
         tol: float = 1e-4,
         warm_start: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
         evidence_tol: float = 0.1,
         max_evidence_samples: int = 4096,
         device: str = "auto",
@@ -174,6 +176,7 @@ likelihood_, objective_, background_
             n_iter_no_change=n_iter_no_change,
             tol=tol,
             warm_start=warm_start,
+            checkpoint=checkpoint,
             evidence_tol=evidence_tol,
             max_evidence_samples=max_evidence_samples,
             device=device,

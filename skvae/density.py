@@ -124,6 +124,9 @@ default="auto"
         Smallest gain of the validation score, in nats per row, that counts as one.
     warm_start : bool, default=False
         Whether `fit` goes on from the previous fit, in its model units.
+    checkpoint : path-like or None, default=None
+        Folder where `fit` keeps its training after every epoch. If it is killed, the
+        same `fit` goes on there, to the same result (see ``docs/files.md``).
     evidence_tol : float, default=0.1
         Standard error, in nats, above which a scored row gets more samples, or a
         better proposal.

@@ -113,7 +113,7 @@ BELOW: dict[str, set[str]] = {
     "arguments": {"typing"},
     "tables": {"typing", "arguments", "model"},
     "persistence": {"tables"},
-    "fitting": {"typing", "arguments", "model", "training", "tables"},
+    "fitting": {"typing", "arguments", "model", "training", "tables", "persistence"},
     "scoring": {"typing", "arguments", "model", "evidence", "tables", "diagnostics"},
     "members": {"typing", "arguments", "evidence", "tables"},
     "queries": {"typing", "arguments", "model", "evidence", "tables", "scoring"},

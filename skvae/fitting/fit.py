@@ -10,6 +10,7 @@ from skvae.arguments.devices import check_device
 from skvae.arguments.seeds import seed_from
 from skvae.arguments.warnings import warn_caller
 from skvae.fitting.callbacks import FitCallbacks
+from skvae.fitting.checkpoint import Checkpoints
 from skvae.fitting.components import Specs, is_auto, resolve_specs
 from skvae.fitting.job import FitJob, resumed_job
 from skvae.fitting.parameters import Parameters
@@ -110,13 +111,21 @@ def fit_model(
     """
     device = check_device(parameters.device)
     plan = plan_fit(parameters, specs, table, device, partial=partial)
-    generator = torch.Generator().manual_seed(seed_from(parameters.random_state))
+    seed = seed_from(parameters.random_state)
+    checkpoints = None
+    if parameters.checkpoint is not None and not partial:
+        checkpoints = Checkpoints.open(
+            parameters.checkpoint, parameters, table, previous, seed
+        )
+        seed = checkpoints.seed
+    generator = torch.Generator().manual_seed(seed)
     with training_state():
         split = split_rows(table, plan, generator)
         if previous is None:
-            job = choose_job(plan, split, generator)
+            job = choose_job(plan, split, generator, checkpoints)
         else:
-            job = resumed_job(plan, split, previous, generator)
+            checkpoint = None if checkpoints is None else checkpoints.of(0)
+            job = resumed_job(plan, split, previous, generator, checkpoint)
         name, n_epochs = type(callbacks.estimator).__name__, plan.schedule.n_epochs
         n_done = len(job.trainer.outcome.history)
         callbacks.begin(n_epochs - n_done)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from skvae.fitting.build import new_model
+from skvae.fitting.checkpoint import Checkpoint
 from skvae.fitting.components import Specs
 from skvae.fitting.plan import FitPlan
 from skvae.fitting.split import MappedRows, SplitRows
@@ -100,16 +101,26 @@ class FitJob:
 
 
 def new_job(
-    plan: FitPlan, split: SplitRows, rows: MappedRows, generator: torch.Generator
+    plan: FitPlan,
+    split: SplitRows,
+    rows: MappedRows,
+    generator: torch.Generator,
+    checkpoint: Checkpoint | None,
 ) -> FitJob:
     """Prepare to train a new model on rows in the model units of some columns."""
     model = new_model(plan, rows, split.table.schema.names, generator)
     trainer = Trainer(model, plan.specs.objective, rows.data, plan.schedule, generator)
+    if checkpoint is not None:
+        checkpoint.attach(trainer)
     return FitJob(trainer, rows, plan.settings.latent_levels, plan.specs)
 
 
 def resumed_job(
-    plan: FitPlan, split: SplitRows, fitted: FittedState, generator: torch.Generator
+    plan: FitPlan,
+    split: SplitRows,
+    fitted: FittedState,
+    generator: torch.Generator,
+    checkpoint: Checkpoint | None,
 ) -> FitJob:
     """Prepare to train a fitted model further, in its model units."""
     rows = split.mapped(fitted.columns, plan.device)
@@ -121,4 +132,6 @@ def resumed_job(
         generator,
         fitted.optimiser_state,
     )
+    if checkpoint is not None:
+        checkpoint.attach(trainer)
     return FitJob(trainer, rows, fitted.latent_levels, plan.specs, fitted.pilots)

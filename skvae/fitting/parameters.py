@@ -1,5 +1,6 @@
 """The parameters of an estimator: one record, checked."""
 
+import os
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
@@ -64,6 +65,7 @@ class Parameters:
     n_iter_no_change: int | str
     tol: float
     warm_start: bool
+    checkpoint: str | os.PathLike[str] | None
     evidence_tol: float
     max_evidence_samples: int
     device: str
@@ -110,6 +112,10 @@ class Parameters:
         check_number(self.verbose, "verbose", low=0, integer=True, also=(True, False))
         check_choice(self.early_stopping, "early_stopping", (True, False, "auto"))
         check_choice(self.warm_start, "warm_start", (True, False))
+        if not isinstance(self.checkpoint, (str, os.PathLike, type(None))):
+            raise TypeError(
+                f"checkpoint must be a path or None, got {self.checkpoint!r}."
+            )
         check_choice(self.unknown_category, "unknown_category", ("error", "other"))
         check_choice(
             self.marginal_transform,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from skvae.fitting.checkpoint import Checkpoints
 from skvae.fitting.components import has_real
 from skvae.fitting.job import FitJob, new_job
 from skvae.fitting.plan import FitPlan
@@ -76,7 +77,8 @@ class _Candidate:
 
     def record(self, *, chosen: bool) -> dict[str, object]:
         """Return the entry of `pilots_`."""
-        history = self.job.trainer.outcome.history
+        trainer = self.job.trainer
+        history = trainer.outcome.history[: trainer.n_epochs]
         evidence, error = _mean_and_error(self.bounds(), self.job.validation_weight)
         return {
             "decoder": self.decoder,
@@ -91,7 +93,12 @@ class _Candidate:
         }
 
 
-def choose_job(plan: FitPlan, split: SplitRows, generator: torch.Generator) -> FitJob:
+def choose_job(
+    plan: FitPlan,
+    split: SplitRows,
+    generator: torch.Generator,
+    checkpoints: Checkpoints | None = None,
+) -> FitJob:
     """Prepare a new model; where there are several candidates, the best one.
 
     Candidates are the decoders and the margins that "auto" stands for. Each of them is
@@ -106,6 +113,8 @@ def choose_job(plan: FitPlan, split: SplitRows, generator: torch.Generator) -> F
         Rows to train and to validate on.
     generator : torch.Generator
         Source of the seed.
+    checkpoints : Checkpoints, default=None
+        Where the candidates' trainings are kept.
 
     Raises
     ------
@@ -120,9 +129,12 @@ def choose_job(plan: FitPlan, split: SplitRows, generator: torch.Generator) -> F
         columns = split.columns(margins, smoothing=plan.settings.smoothing)
         tables.append((margins, split.mapped(columns, plan.device)))
     candidates = []
-    for each, (margins, rows) in itertools.product(plans, tables):
+    pairs = itertools.product(plans, tables)
+    for number, (each, (margins, rows)) in enumerate(pairs):
         decoder = each.specs.decoder
-        job = new_job(each, split, rows, torch.Generator().manual_seed(seed))
+        own = torch.Generator().manual_seed(seed)
+        checkpoint = None if checkpoints is None else checkpoints.of(number)
+        job = new_job(each, split, rows, own, checkpoint)
         name = decoder.alias or type(decoder).__name__
         candidates.append(_Candidate(job, name, margins, decoder.autoregressive))
     if len(candidates) == 1:

@@ -19,7 +19,7 @@ from skvae.persistence.codec import Encoded, MalformedError, decode, encode
 from skvae.persistence.members import dump_member, load_member
 from skvae.persistence.registry import name_of_class, package_version
 
-__all__ = ["load", "save"]
+__all__ = ["load", "load_values", "save", "save_values"]
 
 FORMAT = 1
 TREE, ARRAY, MEMBER = "skvae.json", "arrays/{}.npy", "members/{}.skops"
@@ -72,7 +72,24 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
         raise TypeError(
             f"estimator must be an estimator, got {type(estimator).__name__}."
         )
-    encoded = encode(estimator, own=True)
+    save_values(estimator, path)
+
+
+def save_values(
+    value: object, path: str | os.PathLike[str], *, sync: bool = True
+) -> None:
+    """Write any value that `encode` knows, as `save` does.
+
+    Parameters
+    ----------
+    value : object
+        Numbers, text, containers, arrays, tensors, records and estimators.
+    path : path-like
+        File to write; replaced as a whole.
+    sync : bool, default=True
+        Whether to wait until the file is on the disk, for the case that power fails.
+    """
+    encoded = encode(value, own=True)
     members = [
         dump_member(member, place)
         for member, place in zip(encoded.others, encoded.places, strict=True)
@@ -81,9 +98,10 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         with partial.open("xb") as file:
-            _write(file, estimator, encoded, members)
-            file.flush()
-            os.fsync(file.fileno())
+            _write(file, name_of_class(type(value)), encoded, members)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
@@ -126,6 +144,19 @@ def load(
     ImportError
         If it needs a package that is not installed.
     """
+    found = load_values(path, components=components, trusted=trusted)
+    if not isinstance(found, BaseEstimator):
+        raise ValueError(_refusal(path, "it has no estimator"))
+    return found
+
+
+def load_values(
+    path: str | os.PathLike[str],
+    *,
+    components: Iterable[type] = (),
+    trusted: Iterable[str] = (),
+) -> Any:
+    """Read what `save_values` has written; as `load`, which has estimators alone."""
     allowed = {name_of_class(kind): kind for kind in components}
     try:
         with zipfile.ZipFile(path) as archive:
@@ -143,13 +174,11 @@ def load(
         raise ValueError(_refusal(path, error)) from error
 
 
-def _refusal(path: str | os.PathLike[str], error: Exception) -> str:
+def _refusal(path: str | os.PathLike[str], error: Exception | str) -> str:
     return f"{os.fspath(path)} cannot be opened: {error}."
 
 
-def _write(
-    file: BinaryIO, estimator: BaseEstimator, encoded: Encoded, members: list[bytes]
-) -> None:
+def _write(file: BinaryIO, kind: str, encoded: Encoded, members: list[bytes]) -> None:
     """Write the archive. Nothing is compressed, so that nothing can swell."""
     entries = {}
     for number, array in enumerate(encoded.arrays):
@@ -161,7 +190,7 @@ def _write(
     tree = {
         "format": FORMAT,
         "skvae": package_version(),
-        "estimator": name_of_class(type(estimator)),
+        "of": kind,
         "arrays": [_description(array) for array in encoded.arrays],
         "n_members": len(members),
         "sha256": {

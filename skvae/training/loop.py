@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -26,12 +26,18 @@ from skvae.training.validation import Validation
 __all__ = ["Trainer"]
 
 OnEpoch: TypeAlias = Callable[[EpochRecord, "Trainer"], bool]
+State: TypeAlias = dict[str, Any]
 
 MAX_RECOVERIES = 10  # undone steps after which training gives up
 MIN_IDLE_CHECKS = 2  # validations without a gain before training stops
 N_TERMS = 4  # of a step: objective, bound, reconstruction, kl
 VALIDATION_DRAWS = 8  # per row, unless training ends with more
 N_PROBES = 64  # rows on which the last weights are tried
+# What a trainer remembers, besides weights, averages and generators.
+REMEMBERED = (
+    "rate_factor", "n_steps", "best_evidence", "best_latent", "ended", "outcome",
+    "_best", "_bounds", "_good", "_progress", "_seen", "_start",
+)  # fmt: skip
 # By which a companion's share is found: of all validation rows together, and of each.
 SHARE_DRAWS, MOST_SHARE_DRAWS = 2**17, 512
 
@@ -102,14 +108,18 @@ class Trainer:
 
     Attributes
     ----------
+    keep : callable or None
+        Given this trainer at the end of every epoch.
     ended : bool
         Whether nothing is left to train.
     best_evidence : float
         Highest score so far, −inf without validation rows.
     best_log_p : Tensor of shape (N_valid,)
-        Bound of each validation row under the best weights.
+        Bound of each validation row under the best weights, when `advance` last ended.
     best_latent, best_latent_log_p : float, Tensor of shape (N_valid,)
         The same without a companion, under the weights that are best so.
+    n_epochs : int
+        Number of epochs when `advance` last ended.
     """
 
     def __init__(
@@ -145,13 +155,20 @@ class Trainer:
         self.rate_factor = 1.0
         self.n_steps = 0
         self.steps_per_epoch = -(-data.n_draws // schedule.batch_size)
-        self.best_evidence = -math.inf
-        self.best_log_p = torch.full((len(data.x_valid),), -math.inf)
-        self.best_latent, self.best_latent_log_p = -math.inf, self.best_log_p
+        self.best_evidence = self.best_latent = -math.inf
+        nothing = torch.full((len(data.x_valid),), -math.inf)
+        # Bounds with the companion and without: now, and after the epochs to which
+        # `advance` was asked to train. A restored trainer may be ahead of those.
+        self._bounds = (nothing, nothing)
+        self._seen: dict[int, tuple[Tensor, Tensor, int]] = {}
+        self.best_log_p, self.best_latent_log_p = self._bounds
+        self.n_epochs = 0
         self.ended = False
+        self.keep: Callable[[Trainer], None] | None = None
         self.outcome = TrainingOutcome()
         self._checks = schedule.validation_epochs(self.steps_per_epoch)
         self._good: list[Tensor] = []
+        self._best: dict[str, Tensor] | None = None
         self._final: dict[str, Tensor] | None = None
 
     def run(self, on_epoch: OnEpoch | None = None) -> TrainingOutcome:
@@ -200,15 +217,48 @@ class Trainer:
             self._progress = _Progress(self.best_evidence, self.best_latent)
         while len(self.outcome.history) < n_epochs and not self.ended:
             self._advance_one(on_epoch)
+            if self.keep is not None:
+                self.keep(self)
+        self._look_at(n_epochs)
+
+    def _look_at(self, n_epochs: int) -> None:
+        """Show what the bounds were after so many epochs, or are if training ended."""
+        now = (*self._bounds, len(self.outcome.history))
+        seen = self._seen.setdefault(n_epochs, now)
+        self.best_log_p, self.best_latent_log_p, self.n_epochs = seen
+
+    def state(self) -> State:
+        """Return all that training depends on; it shares memory with the trainer."""
+        state = {name: vars(self)[name] for name in REMEMBERED if name in vars(self)}
+        return state | {
+            "weights": dict(self.model.state_dict()),
+            "optimiser": self.optimiser.state_dict(),
+            "average": (self.average.average, self.average.n_updates),
+            "generator": self.generator.get_state(),
+            "noise_generator": self.noise_generator.get_state(),
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from the `state` of a trainer that was made in the same way."""
+        self.model.load_state_dict(state["weights"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        average, self.average.n_updates = state["average"]
+        with torch.no_grad():
+            torch._foreach_copy_(self.average.average, average)
+        self.generator.set_state(state["generator"])
+        self.noise_generator.set_state(state["noise_generator"])
+        for name in REMEMBERED:
+            if name in state:
+                setattr(self, name, state[name])
 
     def best_state(self) -> dict[str, Tensor]:
         """Return the best weights so far; they share no memory with the model."""
         if self._final is not None:
             return self._final
-        if self.best_evidence > -math.inf:
+        if self.best_evidence > -math.inf and self._best is not None:
             return self._best
         with self.average.swapped_in():
-            return copy.deepcopy(self.model.state_dict())
+            return copy.deepcopy(dict(self.model.state_dict()))
 
     def _advance_one(self, on_epoch: OnEpoch | None) -> None:
         """Train for one epoch, and see whether it is the last one."""
@@ -351,7 +401,7 @@ class Trainer:
             if not self._gives_numbers():
                 outcome.best_epoch = 0
                 self._set_parameters(self._start)
-        self._final = copy.deepcopy(self.model.state_dict())
+        self._final = copy.deepcopy(dict(self.model.state_dict()))
 
     def _set_parameters(self, values: list[Tensor]) -> None:
         with torch.no_grad():
@@ -390,13 +440,13 @@ class Trainer:
         latent = self.validation.latent_log_p(self.model)
         alone = self.validation.mean(latent)
         if alone > self.best_latent:
-            self.best_latent, self.best_latent_log_p = alone, latent
+            self.best_latent, self._bounds = alone, (self._bounds[0], latent)
         log_p = self.validation.with_companion(latent)
         evidence = self.validation.mean(log_p)
         if evidence > self.best_evidence:
-            self.best_evidence, self.best_log_p = evidence, log_p
+            self.best_evidence, self._bounds = evidence, (log_p, self._bounds[1])
             self.outcome.best_epoch = epoch
-            self._best = copy.deepcopy(self.model.state_dict())
+            self._best = copy.deepcopy(dict(self.model.state_dict()))
         return evidence
 
 
