@@ -61,6 +61,7 @@ from skvae.model.priors import (
 from skvae.outliers import DensityOutlierDetector
 from skvae.persistence import load, save
 from skvae.stacking import StackedDensity
+from skvae.tables.batches import Batches
 from skvae.training.objectives import (
     ELBO,
     IWAE,
@@ -76,6 +77,7 @@ __all__ = [
     "IWAE",
     "AutoregressiveDecoder",
     "BackgroundSpec",
+    "Batches",
     "BernoulliLikelihood",
     "Bounds",
     "CategoricalLikelihood",

@@ -40,6 +40,7 @@ from skvae.scoring.health import FitRecord, diagnose_density
 from skvae.scoring.progress import RowProgress
 from skvae.scoring.reader import RowReader
 from skvae.scoring.score import mean_log_density, warn_of_unreliable
+from skvae.tables.batches import sampled
 from skvae.tables.checks import check_sample_weight
 from skvae.tables.columns import merge_duplicates
 from skvae.tables.companion import CompanionDensity
@@ -205,6 +206,7 @@ class BaseVAEDensity(ArrayState, DensityMixin, CallbackSupportMixin, BaseEstimat
             Whether to train for one epoch, as `partial_fit` does.
         """
         parameters = Parameters.of(self)
+        X, sample_weight = sampled(X, sample_weight, parameters.random_state)
         previous = FittedState.of(self) if warm else None
         specs = specs_to_fit(parameters, previous)
         check_device(parameters.device)

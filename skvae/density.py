@@ -13,6 +13,7 @@ from skvae.diagnostics import Diagnosis
 from skvae.evidence import Bounds, Evidence, Proposal
 from skvae.fitting.callbacks import with_callbacks
 from skvae.queries.joint import JointQueries
+from skvae.tables.batches import Batches
 from skvae.tables.checks import check_latents
 from skvae.tables.output import asked_container
 from skvae.tables.raw import RawTable, read_table
@@ -125,8 +126,7 @@ default="auto"
     warm_start : bool, default=False
         Whether `fit` goes on from the previous fit, in its model units.
     checkpoint : path-like or None, default=None
-        Folder where `fit` keeps its training after every epoch. If it is killed, the
-        same `fit` goes on there, to the same result (see ``docs/files.md``).
+        Folder where `fit` keeps every epoch: if killed, it goes on (``docs/files.md``).
     evidence_tol : float, default=0.1
         Standard error, in nats, above which a scored row gets more samples, or a
         better proposal.
@@ -241,7 +241,7 @@ companion_ : specs
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features) or Batches
             Table of finite numbers, at least two rows; cells may be missing (NaN). With
             likelihood "auto" or "categorical", DataFrames may have columns of text,
             categories and truth values.
@@ -297,7 +297,7 @@ companion_ : specs
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features) or Batches
             Rows.
 
         Returns
@@ -306,6 +306,8 @@ companion_ : specs
             log p(x) of the observed cells, nats, in the units of the columns. A row's
             value depends on the fitted model and that row alone.
         """
+        if isinstance(X, Batches):
+            return X.map(self.score_samples, verbose=self.verbose)
         return self.evidence(X).log_density
 
     def score(

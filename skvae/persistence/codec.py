@@ -20,6 +20,7 @@ from skvae.persistence.frames import frame_from_parts, parts_of_frame
 from skvae.persistence.registry import (
     PlainState,
     class_named,
+    defaults_of,
     is_own,
     name_of_class,
     registers,
@@ -401,7 +402,7 @@ class _Decoder:
                 raise MalformedError(f"{kind.__name__} has no {missing}")
         if isinstance(found, nn.Module):
             _check_module(kind, state)
-        vars(found).update(state)
+        vars(found).update(defaults_of(kind) | state)
         return found
 
 

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import os
+import struct
 import uuid
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -26,6 +27,11 @@ TREE, ARRAY, MEMBER = "skvae.json", "arrays/{}.npy", "members/{}.skops"
 MOST_TREE_BYTES = 2**28
 LONGEST_HEADER = 1024  # bytes of a .npy file before its numbers
 FIXED_TIME = (1980, 1, 1, 0, 0, 0)
+# What zipfile and NumPy raise of files that are damaged.
+DAMAGES = (
+    ArithmeticError, EOFError, LookupError, NotImplementedError, OSError, RuntimeError,
+    TypeError, ValueError, struct.error, zipfile.BadZipFile,
+)  # fmt: skip
 
 
 def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
@@ -158,15 +164,14 @@ def load_values(
 ) -> Any:
     """Read what `save_values` has written; as `load`, which has estimators alone."""
     allowed = {name_of_class(kind): kind for kind in components}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            tree, entries = _read_tree(archive)
-            arrays = _read_arrays(archive, tree, entries)
-            blobs = _read_members(archive, tree, entries)
-    except (zipfile.BadZipFile, MalformedError, UnicodeError) as error:
-        raise ValueError(_refusal(path, error)) from error
-    except (EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise ValueError(_refusal(path, error)) from error
+    with open(path, "rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                tree, entries = _read_tree(archive)
+                arrays = _read_arrays(archive, tree, entries)
+                blobs = _read_members(archive, tree, entries)
+        except DAMAGES as error:
+            raise ValueError(_refusal(path, error)) from error
     try:
         members = [load_member(blob, tuple(trusted)) for blob in blobs]
         return decode(Encoded(tree["root"], arrays, members), allowed)
@@ -253,6 +258,8 @@ def _read_tree(
     for name, kind in expected.items():
         if not isinstance(tree.get(name), kind):
             raise MalformedError(f"{TREE} has no proper {name!r}")
+    if "root" not in tree:
+        raise MalformedError(f"{TREE} has no 'root'")
     n_arrays, n_members = len(tree["arrays"]), tree["n_members"]
     if n_members > len(entries) or n_arrays > len(entries):
         raise MalformedError("it lacks entries")

@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Mapping
 from dataclasses import is_dataclass
@@ -14,6 +15,7 @@ from torch import nn
 __all__ = [
     "PlainState",
     "class_named",
+    "defaults_of",
     "is_own",
     "name_of_class",
     "package_version",
@@ -66,6 +68,20 @@ def name_of_class(kind: type) -> str:
 def package_version() -> str:
     """Return the version of this package."""
     return str(importlib.import_module(PACKAGE).__version__)
+
+
+def defaults_of(kind: type) -> dict[str, Any]:
+    """Return the default values of an estimator's parameters, by name.
+
+    A file of an earlier version lacks parameters that came later.
+    """
+    if not issubclass(kind, BaseEstimator):
+        return {}
+    return {
+        name: parameter.default
+        for name, parameter in inspect.signature(kind).parameters.items()
+        if parameter.default is not inspect.Parameter.empty
+    }
 
 
 def class_named(name: str, components: Mapping[str, type]) -> type:

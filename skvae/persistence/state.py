@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from skvae.persistence.codec import Encoded, decode, encode
+from skvae.persistence.registry import defaults_of
 
 __all__ = ["ArrayState"]
 
@@ -38,4 +39,4 @@ class ArrayState:
             return
         root = json.loads(state[TEXT])
         attributes = decode(Encoded(root, state[ARRAYS], state[OTHERS]))
-        vars(self).update(attributes)
+        vars(self).update(defaults_of(type(self)) | attributes)
