@@ -121,13 +121,17 @@ class DistilledDensity(ArrayState, MeanScoreMixin, DensityMixin, BaseEstimator):
     --------
     >>> import numpy as np
     >>> from sklearn.frozen import FrozenEstimator
+    >>> from sklearn.neighbors import KernelDensity
     >>> from skvae import DistilledDensity, VAEDensity
     >>> rng = np.random.default_rng(0)
     >>> angle = rng.uniform(0, 2 * np.pi, 500)
     >>> ring = np.c_[np.cos(angle), np.sin(angle)] + 0.1 * rng.normal(size=(500, 2))
-    >>> density = VAEDensity(max_iter=50, random_state=0).fit(ring)
+    >>> density = VAEDensity(max_iter=20, random_state=0).fit(ring)
     >>> fast = DistilledDensity(
-    ...     FrozenEstimator(density), n_samples=2000, random_state=0
+    ...     FrozenEstimator(density),
+    ...     student=KernelDensity(bandwidth=0.1),  # quick to fit
+    ...     n_samples=2000,
+    ...     random_state=0,
     ... ).fit(ring)
     >>> bool(abs(fast.gap_) < 0.5)
     True

@@ -39,11 +39,10 @@ def ones(rows: Array) -> Array:
 @pytest.mark.parametrize("kind", ["normal", "student_t", "lognormal", "clusters"])
 def test_tables_of_one_source_have_no_cliff(kind: str) -> None:
     """A Student-t distribution of 2 degrees of freedom has slopes of one half."""
-    for seed in range(2):
-        rows = table(kind, 500, seed)
-        cliff = find_cliff(rows, ones(rows), seed)
-        assert cliff is not None
-        assert not cliff.is_steep
+    rows = table(kind, 500, 0)
+    cliff = find_cliff(rows, ones(rows), 0)
+    assert cliff is not None
+    assert not cliff.is_steep
 
 
 @pytest.mark.parametrize("share", [0.04, 0.05, 0.08])

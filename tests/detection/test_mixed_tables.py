@@ -117,7 +117,7 @@ def test_lists_with_text_keep_their_numbers() -> None:
 def test_stated_outliers_are_trimmed_with_text_as_without(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(OutlierCommittee.__init__.__kwdefaults__, "max_iter", 30)
+    monkeypatch.setitem(OutlierCommittee.__init__.__kwdefaults__, "max_iter", 5)
     frame = mixed_frame()
     numbers = frame[["level", "count", "flag"]]
     odd = np.arange(8)

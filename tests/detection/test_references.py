@@ -26,12 +26,14 @@ def test_false_alarms_among_new_rows_are_as_documented(name: str) -> None:
     settings, low, high = EXPECTED[name]
     rng = np.random.default_rng(0)
     alarms = []
-    for seed in range(N_TABLES):
+    # Rows that are asked whether they give outliers away take longer.
+    n_tables = N_TABLES // 10 if "contamination" in settings else N_TABLES
+    for seed in range(n_tables):
         rows = rng.normal(size=(495 + 1000, 4))
         detector = DensityOutlierDetector(
             KernelDensity(bandwidth=0.35),
             **{"contamination": RATE, "random_state": seed, **settings},
         ).fit(rows[:495])
         alarms.append(np.mean(detector.predict(rows[495:]) == -1))
-    error = np.std(alarms) / np.sqrt(N_TABLES)
+    error = np.std(alarms) / np.sqrt(n_tables)
     assert low - 4 * error < np.mean(alarms) < high + 4 * error
