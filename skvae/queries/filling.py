@@ -8,6 +8,7 @@ from torch import Tensor
 
 from skvae.evidence import seeds_of_repetitions
 from skvae.model.cells import CellDistribution
+from skvae.model.memory import check_memory
 from skvae.queries.cells import (
     MappedCells,
     beside_closed_form,
@@ -90,6 +91,9 @@ def draw_cells(reader: RowReader, table: Array, n_draws: int, seed: int) -> Arra
         Observed cells are as they were. Equal rows get draws of their own.
     """
     n_features = reader.model.n_features
+    check_memory(
+        8 * n_draws * len(table) * n_features, f"{n_draws} draws of {len(table)} rows"
+    )
     filled = np.repeat(table[None, :, :n_features], n_draws, axis=0)
     missing = np.isnan(filled[0])
     rows = np.flatnonzero(missing.any(1))

@@ -8,6 +8,8 @@ import pytest
 from skvae import (
     IWAE,
     AutoregressiveDecoder,
+    FlowPosterior,
+    FlowPrior,
     LogisticMixtureLikelihood,
     MixtureLikelihood,
     MixturePrior,
@@ -41,6 +43,8 @@ def _machine(monkeypatch: pytest.MonkeyPatch) -> None:
         {"decoder": AutoregressiveDecoder(hidden_layer_sizes=(10**9,))},
         {"decoder": "autoregressive", "likelihood": MixtureLikelihood(n_modes=10**9)},
         {"objective": IWAE(n_samples=10**9)},
+        {"prior": FlowPrior(n_bins=10**9)},
+        {"posterior": FlowPosterior(flow_layer_sizes=(10**9,))},
     ],
     ids=str,
 )
@@ -65,6 +69,8 @@ def test_draws_that_cannot_be_held_are_refused(
         lambda: density.evidence(table, max_samples=10**12),
         lambda: density.bounds(table, (1, 10**12)),
         lambda: density.sample(10**12),
+        lambda: density.impute(table, n_draws=10**10),
+        lambda: density.conditional(table, [0]).sample(10**10),
         lambda: (
             VAEDensity(**QUICK)
             .fit(table)

@@ -1,6 +1,7 @@
 """Spline flows: invertible maps of the latents that start at the identity."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from skvae.model.dtype import BUILD_DTYPE
+from skvae.model.memory import check_weights
 from skvae.model.networks._base import INPUT_BOUND
 
 __all__ = ["SplineFlow"]
@@ -74,6 +76,16 @@ class SplineFlow(nn.Module):
             "hidden_layer_sizes": tuple(hidden_layer_sizes),
             "n_passes": n_passes,
         }
+        widths = (
+            n_latents + n_context,
+            *hidden_layer_sizes,
+            n_latents * (3 * n_bins - 1),
+        )
+        check_weights(
+            n_transforms * sum(a * b for a, b in pairwise(widths)),
+            f"A flow with {n_latents} latents, n_transforms={n_transforms}, n_bins="
+            f"{n_bins} and flow_layer_sizes={hidden_layer_sizes}",
+        )
         flows = _zuko_flows()
         # zuko would draw first weights from the global generator. `_start` draws them
         # anew, from the generator that is given.
