@@ -206,7 +206,9 @@ class BaseVAEDensity(ArrayState, DensityMixin, CallbackSupportMixin, BaseEstimat
             Whether to train for one epoch, as `partial_fit` does.
         """
         parameters = Parameters.of(self)
-        X, sample_weight = sampled(X, sample_weight, parameters.random_state)
+        X, sample_weight = sampled(
+            X, sample_weight, parameters.random_state, parameters.verbose
+        )
         previous = FittedState.of(self) if warm else None
         specs = specs_to_fit(parameters, previous)
         check_device(parameters.device)

@@ -1,9 +1,11 @@
 """StackedDensity: a mixture of any densities."""
 
+import contextlib
 import pickle
 import warnings
 from typing import Any
 
+import joblib
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -321,12 +323,17 @@ def test_seeds_make_results_repeat(table: Array) -> None:
     assert own.estimators_[0].random_state == 0
 
 
-def test_members_in_parallel_are_members_in_turn(table: Array) -> None:
-    members = [("mixture", GaussianMixture(2)), *KERNELS]
-    serial, parallel = (
-        StackedDensity(members, cv=2, n_jobs=n_jobs, random_state=0).fit(table)
-        for n_jobs in (None, 2)
-    )
+@pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing", "dask"])
+def test_members_in_parallel_are_members_in_turn(table: Array, backend: str) -> None:
+    members = [("mixture", GaussianMixture(2)), ("vae", VAEDensity(**QUICK))]
+    stack = StackedDensity(members, cv=2, n_jobs=2, random_state=0)
+    serial = clone(stack).set_params(n_jobs=None).fit(table)
+    with contextlib.ExitStack() as resources:
+        if backend == "dask":
+            distributed = pytest.importorskip("distributed", reason="dask is optional")
+            resources.enter_context(distributed.Client(processes=False, n_workers=2))
+        resources.enter_context(joblib.parallel_config(backend))
+        parallel = stack.fit(table)
     assert_array_equal(serial.weights_, parallel.weights_)
     assert_array_equal(serial.score_samples(table), parallel.score_samples(table))
 

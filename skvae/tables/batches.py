@@ -157,7 +157,7 @@ class Batches:
         return (batch.to_pandas() for batch in batches if batch.num_rows)
 
     def sample(
-        self, sample_weight: ArrayLike | None, seed: int
+        self, sample_weight: ArrayLike | None, seed: int, *, verbose: int = 0
     ) -> tuple[Any, Array | None]:
         """Return rows at random, all if they are not too many, in their order.
 
@@ -167,6 +167,8 @@ class Batches:
             Weights of all rows.
         seed : int
             Seed of the choice.
+        verbose : int, default=0
+            Whether to show progress.
 
         Returns
         -------
@@ -185,7 +187,8 @@ class Batches:
         random = np.random.default_rng(seed)
         chosen = _Chosen()
         n_rows = 0
-        for batch in self:
+        bar = tqdm(self, disable=not verbose, unit=" batches", leave=False)
+        for batch in bar:
             stop = n_rows + len(batch)
             if weight is not None and stop > len(weight):
                 n_rows = stop
@@ -204,11 +207,11 @@ class Batches:
 
 
 def sampled(
-    X: Any, sample_weight: ArrayLike | None, random_state: RandomState
+    X: Any, sample_weight: ArrayLike | None, random_state: RandomState, verbose: int
 ) -> tuple[Any, ArrayLike | None]:
     """Return a table and weights as they are, or what is drawn from `Batches`."""
     if isinstance(X, Batches):
-        return X.sample(sample_weight, seed_from(random_state))
+        return X.sample(sample_weight, seed_from(random_state), verbose=verbose)
     return X, sample_weight
 
 
