@@ -58,13 +58,15 @@ def write(folder: Path, n_rows: int) -> None:
     import pyarrow
     import pyarrow.parquet
 
-    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f"{folder.name}.partial")
+    partial.mkdir(parents=True, exist_ok=True)
     for number, begin in enumerate(range(0, n_rows, ROWS_PER_FILE)):
         rows = simulated(min(ROWS_PER_FILE, n_rows - begin), seed=number + 1)
         names = [f"x{j}" for j in range(N_COLUMNS)]
         table = pyarrow.table(dict(zip(names, rows.T, strict=True)))
-        path = folder / f"{number:03}.parquet"
+        path = partial / f"{number:03}.parquet"
         pyarrow.parquet.write_table(table, path, row_group_size=100_000)
+    partial.rename(folder)
 
 
 def measure(folder: Path, n_rows: int, max_iter: int) -> Cost:

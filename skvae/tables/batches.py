@@ -17,7 +17,7 @@ from skvae.typing import Array, RandomState
 
 __all__ = ["Batches", "sampled"]
 
-MOST_SAMPLED, MOST_BYTES = 2**21, 2**29  # of the rows that a fit is given
+MOST_SAMPLED, MOST_BYTES = 2**20, 2**28  # of the rows that a fit is given
 SPARE = 1.25  # times as many rows are collected before the surplus is left out
 BATCH_SIZE = 2**16
 
@@ -56,10 +56,10 @@ class Batches:
 
     Notes
     -----
-    *A fit* reads all batches once and takes two million rows of them at random, fewer
-    if they would take more than half a gibibyte, or all rows if there are no more. It
-    draws 100,000 rows for an epoch, so that more would hardly be seen. Which rows are
-    drawn depends on `random_state`, not on how they are divided into batches.
+    *A fit* reads all batches once and takes a million rows (2²⁰) of them at random,
+    fewer if they would take more than a quarter of a gibibyte, or all rows if there are
+    no more. It draws 100,000 rows for an epoch. Which rows are taken depends on
+    `random_state`, not on how they are divided into batches.
 
     *Scores* do not depend on the division, either.
 

@@ -23,6 +23,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from torch import nn
 
+import skvae
 from skvae import (
     AutoregressiveDecoder,
     ConditionalVAEDensity,
@@ -48,7 +49,7 @@ from skvae.model.likelihoods import LikelihoodSpec
 from skvae.model.posteriors import PosteriorSpec
 from skvae.model.priors import PriorModule, PriorSpec
 from skvae.model.spec import registered
-from skvae.persistence import TRUSTED_TYPES
+from skvae.persistence import TRUSTED_TYPES, ArrayState
 from tests.conftest import GIVEN_QUICK, QUICK
 
 FAMILIES = {
@@ -147,6 +148,12 @@ def test_every_public_estimator_is_saved(cases: Cases) -> None:
     """The list of trusted types is that of the public estimators."""
     names = {f"{type(e).__module__}.{type(e).__qualname__}" for e, _ in cases.values()}
     assert set(TRUSTED_TYPES) | {"sklearn.pipeline.Pipeline"} == names
+    public = {getattr(skvae, name) for name in skvae.__all__}
+    fitted = {kind for kind in public if hasattr(kind, "fit")} | {DriftAlarm}
+    assert {f"{kind.__module__}.{kind.__qualname__}" for kind in fitted} == set(
+        TRUSTED_TYPES
+    )
+    assert all(issubclass(kind, ArrayState) for kind in fitted)
 
 
 READER = """
