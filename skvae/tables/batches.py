@@ -47,6 +47,11 @@ class Batches:
     batch_size : int, default=65536
         Largest number of rows of a batch from a file or a dataset.
 
+    Attributes
+    ----------
+    n_rows : int
+        Number of rows, once a fit has read them.
+
     Raises
     ------
     TypeError
@@ -203,6 +208,7 @@ class Batches:
             )
         if not n_rows:
             raise ValueError("There are no rows in any batch.")
+        self.n_rows = n_rows
         return chosen.rows(), chosen.weight() if weight is not None else None
 
 

@@ -3,6 +3,7 @@
 from skvae.training.batches import split_weights
 from skvae.training.companions import Pool, fit_pool
 from skvae.training.loop import Trainer
+from skvae.training.parallel import together
 from skvae.training.records import (
     EpochRecord,
     RowSource,
@@ -23,4 +24,5 @@ __all__ = [
     "fit_pool",
     "linear_start",
     "split_weights",
+    "together",
 ]

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from skvae.training.parallel import Parallel
+
 __all__ = ["FlatParameters"]
 
 
@@ -45,7 +47,9 @@ class FlatParameters:
         self.decayed = nn.Parameter(values[:n_decayed])
         self.others = nn.Parameter(values[n_decayed:])
 
-    def set_gradient(self, loss: Tensor, clip_norm: float) -> Tensor:
+    def set_gradient(
+        self, loss: Tensor, clip_norm: float, processes: Parallel | None = None
+    ) -> Tensor:
         """Set the gradients of both parts to that of a loss, clipped.
 
         Parameters
@@ -54,6 +58,8 @@ class FlatParameters:
             The loss.
         clip_norm : float
             Largest norm of the gradient; a larger one is scaled down.
+        processes : Parallel, default=None
+            Processes whose mean gradient it is.
 
         Returns
         -------
@@ -62,6 +68,8 @@ class FlatParameters:
         """
         parts = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
         gradient = torch.cat([part.flatten() for part in parts])
+        if processes is not None:
+            processes.average(gradient)
         norm = gradient.norm()
         gradient.mul_((clip_norm / (norm + 1e-6)).clamp(max=1))
         n_decayed = self.decayed.numel()

@@ -19,6 +19,7 @@ from skvae.training.averaging import WeightAverage
 from skvae.training.batches import epoch_batches
 from skvae.training.flat import FlatParameters
 from skvae.training.objectives import ObjectiveSpec
+from skvae.training.parallel import Parallel, parallel
 from skvae.training.records import EpochRecord, TrainingData, TrainingOutcome
 from skvae.training.schedule import Schedule
 from skvae.training.validation import Validation
@@ -151,6 +152,12 @@ class Trainer:
         self.optimiser = self._new_optimiser()
         if optimiser_state is not None:
             self.optimiser.load_state_dict(optimiser_state)
+        self.parallel = parallel()
+        if self.parallel is not None:
+            # From here on, they have the same weights, but noise of their own.
+            for values in (*model.parameters(), *model.buffers()):
+                self.parallel.share(values.detach())
+            self.noise_generator.manual_seed((seed + 1 + self.parallel.rank) % 2**62)
         self.average = WeightAverage(model, schedule.averaging)
         self.rate_factor = 1.0
         self.n_steps = 0
@@ -317,6 +324,7 @@ class Trainer:
 
     def _step(self, x: Tensor) -> Tensor | None:
         """Train on one batch; return its terms, None if they are not finite."""
+        x, share = _own_part(x, self.parallel)
         progress = self.n_steps / (self.steps_per_epoch * self.schedule.n_epochs)
         noise = x.new_empty(
             self.objective.n_draws(progress), len(x), self.noise_dim
@@ -329,18 +337,23 @@ class Trainer:
         )
         latent = self.objective.bound(draw, progress)
         objective = draw.closed_form.mix(latent).mean()
-        norm = self.flat.set_gradient(-objective, self.schedule.clip_norm)
-        if not torch.isfinite(objective + norm):
+        norm = self.flat.set_gradient(
+            -share * objective, self.schedule.clip_norm, self.parallel
+        )
+        with torch.no_grad():
+            bound = draw.closed_form.mix(draw.log_mean_w).mean()
+            kl = (draw.log_q_z - draw.log_p_z).mean() if draw.kl is None else draw.kl
+            each = [objective, bound, draw.log_p_x.mean(), kl.mean()]
+            terms = share * torch.stack(each).double()
+            if self.parallel is not None:
+                self.parallel.average(terms)
+        if not torch.isfinite(terms[0] + norm):
             return None  # before the optimiser has seen the gradient
         rate = self._learning_rate(self.n_steps)
         self.optimiser.step(rate)
         self.average.update()
         self.n_steps += 1
-        with torch.no_grad():
-            bound = draw.closed_form.mix(draw.log_mean_w).mean()
-            kl = (draw.log_q_z - draw.log_p_z).mean() if draw.kl is None else draw.kl
-            terms = [objective, bound, draw.log_p_x.mean(), kl.mean()]
-            return torch.stack(terms).double()
+        return terms
 
     def _learning_rate(self, step: int) -> float:
         """Return the schedule's rate, halved once for every recovery."""
@@ -370,7 +383,13 @@ class Trainer:
         noise = x.new_empty(min(n_draws, MOST_SHARE_DRAWS), len(x), self.noise_dim)
         generator = torch.Generator(self.device).manual_seed(0)
         noise.normal_(generator=generator)
-        return self.validation.latent_log_p(self.model, noise)
+        return self._shared(self.validation.latent_log_p(self.model, noise))
+
+    def _shared(self, values: Tensor) -> Tensor:
+        """Return the first process's values: decisions by them are the same in all."""
+        if self.parallel is not None:
+            self.parallel.share(values)
+        return values
 
     def _new_optimiser(self) -> AdamW:
         """Return AdamW with weight decay for the networks' weight matrices alone."""
@@ -437,7 +456,7 @@ class Trainer:
 
     def _keep_if_best(self, epoch: int) -> float:
         """Score the model's weights, and copy them if their score is the highest."""
-        latent = self.validation.latent_log_p(self.model)
+        latent = self._shared(self.validation.latent_log_p(self.model))
         alone = self.validation.mean(latent)
         if alone > self.best_latent:
             self.best_latent, self._bounds = alone, (self._bounds[0], latent)
@@ -448,6 +467,16 @@ class Trainer:
             self.outcome.best_epoch = epoch
             self._best = copy.deepcopy(dict(self.model.state_dict()))
         return evidence
+
+
+def _own_part(x: Tensor, processes: Parallel | None) -> tuple[Tensor, float]:
+    """Return this process's rows of a batch, and what their mean counts for."""
+    if processes is None:
+        return x, 1.0
+    own = x[processes.rank :: processes.size]
+    if not len(own):
+        return x[:1], 0.0
+    return own, len(own) * processes.size / len(x)
 
 
 def _decayed_weights(model: nn.Module) -> set[nn.Parameter]:
