@@ -30,6 +30,7 @@ def main() -> None:
     parser.add_argument("file", type=Path, help="where the density is saved")
     parser.add_argument("folder", type=Path, help="folder of Parquet files")
     parser.add_argument("--max-iter", type=int)
+    parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     torch.distributed.init_process_group("gloo")
@@ -46,6 +47,7 @@ def main() -> None:
 
     density = skvae.VAEDensity(
         max_iter=arguments.max_iter or "auto",
+        batch_size=arguments.batch_size,
         random_state=arguments.seed,
         verbose=int(rank == 0),
     )
@@ -53,6 +55,8 @@ def main() -> None:
     if rank == 0:
         skvae.save(density, arguments.file)
         print(f"{type(density).__name__} of {n_processes} processes: {arguments.file}")
+        seconds = ", ".join(f"{record['seconds']:.1f}" for record in density.history_)
+        print(f"seconds of each epoch: {seconds}")
     torch.distributed.destroy_process_group()
 
 

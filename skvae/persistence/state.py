@@ -35,7 +35,7 @@ class ArrayState:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if TEXT not in state:  # of a version that pickled the attributes
-            vars(self).update(state)
+            vars(self).update(defaults_of(type(self)) | state)
             return
         root = json.loads(state[TEXT])
         attributes = decode(Encoded(root, state[ARRAYS], state[OTHERS]))
