@@ -32,9 +32,10 @@ from skvae.members.member import (
     weight_argument,
 )
 from skvae.members.mixing import log_joint
-from skvae.members.rows import check_member_table, take_rows
+from skvae.members.rows import check_member_table
 from skvae.persistence import ArrayState
 from skvae.tables.checks import check_sample_weight
+from skvae.tables.rows import take_rows
 from skvae.typing import Array, Density, RandomState, Table
 
 __all__ = ["DensityClassifier"]

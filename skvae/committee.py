@@ -23,17 +23,19 @@ from skvae.detection.views import (
     TailProbability,
     TailView,
     View,
+    n_values,
 )
 from skvae.evidence import row_hash
 from skvae.fitting.row_counts import row_counts
 from skvae.members.member import fit_member, seed_members
-from skvae.members.rows import check_member_table, take_rows
+from skvae.members.rows import check_member_table
 from skvae.model.likelihoods import LikelihoodSpec, MixedLikelihood
 from skvae.persistence import ArrayState
 from skvae.queries.records import Surprise
 from skvae.tables.checks import check_sample_weight
 from skvae.tables.columns import merge_duplicates
 from skvae.tables.raw import RawTable, read_table
+from skvae.tables.rows import take_rows
 from skvae.typing import Array, Index, RandomState, Table
 
 __all__ = ["OutlierCommittee"]
@@ -372,8 +374,8 @@ class OutlierCommittee(ArrayState, BaseEstimator):
 
 def _two_valued(numbers: Array, labels: Collection[int]) -> list[int]:
     """Return the columns of numbers that have two different values."""
-    columns = []
-    for j, cells in enumerate(numbers.T):
-        if j not in labels and len(np.unique(cells[~np.isnan(cells)])) == 2:
-            columns.append(j)
-    return columns
+    return [
+        j
+        for j, column in enumerate(numbers.T)
+        if j not in labels and n_values(column) == 2
+    ]

@@ -25,12 +25,13 @@ from skvae.members.member import (
     weight_argument,
 )
 from skvae.members.pipelines import last_step
-from skvae.members.rows import check_member_table, in_container_of, take_rows
+from skvae.members.rows import check_member_table, in_container_of
 from skvae.model.decoders import AutoregressiveDecoder
 from skvae.persistence import ArrayState
 from skvae.scoring.score import MeanScoreMixin
 from skvae.tables.checks import check_sample_weight
 from skvae.tables.labels import is_frame
+from skvae.tables.rows import take_rows
 from skvae.typing import Array, Density, RandomState, SamplingDensity, Table
 
 __all__ = ["DistilledDensity"]

@@ -1,6 +1,5 @@
 """Fits of one density by several processes, on one machine or many."""
 
-import copy
 import math
 from typing import Any, TypeVar
 
@@ -11,10 +10,11 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from skvae.arguments.seeds import seed_from
+from skvae.arguments.staging import staged_fit
 from skvae.density import VAEDensity
-from skvae.members.rows import join_rows, take_rows
 from skvae.tables.batches import MOST_SAMPLED, Batches
 from skvae.tables.labels import is_frame
+from skvae.tables.rows import join_rows, take_rows
 from skvae.training import together
 from skvae.typing import Array
 
@@ -92,12 +92,10 @@ def fit_together(
     seed = processes.first(seed_from(density.random_state))
     rows, weight = _common_sample(processes, X, sample_weight, seed)
     # A seed in place of None or of a generator, which each process would have its own.
-    common = copy.copy(density).set_params(random_state=seed)
-    with together(processes):
+    with staged_fit(density, warm=True) as common, together(processes):
+        common.random_state = seed
         common.fit(rows, sample_weight=weight)
-    for name, value in vars(common).items():
-        if name != "random_state":
-            setattr(density, name, value)
+        common.random_state = density.random_state
     return density
 
 

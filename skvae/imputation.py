@@ -22,12 +22,13 @@ from skvae.arguments.staging import staged_fit
 from skvae.density import VAEDensity
 from skvae.members.gaussian_mixture import ImputingMixture
 from skvae.members.member import fit_member, seed_members
-from skvae.members.rows import in_container_of, take_rows
+from skvae.members.rows import in_container_of
 from skvae.persistence import ArrayState
 from skvae.tables.checks import listed_columns
 from skvae.tables.labels import as_array, frame_columns, is_frame
 from skvae.tables.names import TableColumns
 from skvae.tables.raw import RawTable, read_table
+from skvae.tables.rows import take_rows
 from skvae.typing import Array, Density, Index, Mask, RandomState, Table
 
 __all__ = ["DensityImputer"]

@@ -34,10 +34,11 @@ from skvae.members.member import (
     weight_argument,
 )
 from skvae.members.pipelines import last_step, rows_of_last_step
-from skvae.members.rows import check_member_table, in_container_of, take_rows
+from skvae.members.rows import check_member_table, in_container_of
 from skvae.persistence import ArrayState
 from skvae.tables.checks import check_sample_weight
 from skvae.tables.names import column_names
+from skvae.tables.rows import take_rows
 from skvae.typing import Array, Density, Index, Mask, RandomState, Table
 
 __all__ = ["DensityOutlierDetector"]

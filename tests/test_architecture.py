@@ -112,7 +112,7 @@ BELOW: dict[str, set[str]] = {
     "evidence": {"model"},
     "arguments": {"typing"},
     "tables": {"typing", "arguments", "model"},
-    "persistence": {"tables"},
+    "persistence": {"arguments", "tables"},
     "fitting": {"typing", "arguments", "model", "training", "tables", "persistence"},
     "scoring": {"typing", "arguments", "model", "evidence", "tables", "diagnostics"},
     "members": {"typing", "arguments", "evidence", "tables"},

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skvae.detection.typical import typical_rows
-from skvae.detection.views import MixtureView, RankUnits, TailProbability
-from skvae.evidence import row_hash
+from skvae.detection.views import MixtureView, RankUnits, TailProbability, shuffled
 from skvae.tables.columns import merge_duplicates
 from skvae.typing import Array
 
@@ -88,7 +87,7 @@ def find_cliff(numbers: Array, weight: Array, seed: int) -> Cliff | None:
     if not numbers.shape[1]:
         return None
     rows, of_rows = merge_duplicates(numbers, weight)
-    chosen = np.argsort(row_hash(rows, seed), kind="stable")[:MOST_ROWS]
+    chosen = shuffled(rows, seed)[:MOST_ROWS]
     if len(chosen) < 2 * LEAST_BEYOND:
         return None
     least = max(LEAST, 2 * LEAST_BEYOND / float(of_rows[chosen].sum()))
@@ -98,8 +97,8 @@ def find_cliff(numbers: Array, weight: Array, seed: int) -> Cliff | None:
     slope, far = np.zeros((2, N_SHARES))
     for split in range(N_SPLITS):
         of_half, far_of_half = [], []
-        key = row_hash(rows[chosen], seed + 1 + split)
-        halves = np.array_split(chosen[np.argsort(key, kind="stable")], 2)
+        order = shuffled(rows[chosen], seed + 1 + split)
+        halves = np.array_split(chosen[order], 2)
         for half, other in (halves, halves[::-1]):
             distance = _distances(rows[half], of_rows[half], rows[other], seed)
             near, beyond = _exceeded(distance, of_rows[other], shares)
@@ -115,8 +114,8 @@ def _distances(rows: Array, weight: Array, others: Array, seed: int) -> Array:
     """Return how far other rows are from the typical ones of these, shape (n,)."""
     typical = np.flatnonzero(typical_rows(rows, weight, TRIMMED))
     n_held_out = max(1, int(HELD_OUT * len(typical)))
-    shuffled = typical[np.argsort(row_hash(rows[typical], seed + 1), kind="stable")]
-    held_out, fitted_to = shuffled[:n_held_out], np.sort(shuffled[n_held_out:])
+    order = typical[shuffled(rows[typical], seed + 1)]
+    held_out, fitted_to = order[:n_held_out], np.sort(order[n_held_out:])
     fitted, of_fitted = rows[fitted_to], weight[fitted_to]
     normal = RankUnits.normal(fitted, of_fitted)
     views = [

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skvae.members.pipelines import changes_rows, last_step, rows_of_last_step
-from skvae.members.rows import in_container_of, join_rows, take_rows
+from skvae.members.rows import in_container_of
 from skvae.tables.frames import pandas_for_frames
 from skvae.tables.labels import frame_columns, is_frame
+from skvae.tables.rows import join_rows, take_rows
 from skvae.typing import Array, Density, Table
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ import numpy as np
 from skvae.arguments.warnings import warn_caller
 from skvae.detection.contamination import STEEP, Cliff, find_cliff
 from skvae.detection.typical import typical_rows
-from skvae.members.rows import take_rows
 from skvae.tables.labels import as_codes, check_cells, distinct_values
 from skvae.tables.names import KnowsColumns
 from skvae.tables.raw import RawTable, read_table
+from skvae.tables.rows import take_rows
 from skvae.typing import Array, Index, Table
 
 __all__ = ["Trimming", "numbers_and_codes", "rows_to_fit"]

@@ -29,6 +29,8 @@ __all__ = [
     "TailProbability",
     "TailView",
     "View",
+    "n_values",
+    "shuffled",
 ]
 
 TAIL = 0.25  # share of the reference scores from which the tail is extrapolated
@@ -284,11 +286,20 @@ class MixtureView(View):
         return np.asarray(log_p.numpy())
 
 
+def shuffled(rows: Array, seed: int) -> Index:
+    """Return numbers of distinct rows in a random order, by what is in the rows."""
+    return np.argsort(row_hash(rows, seed), kind="stable")
+
+
+def n_values(column: Array) -> int:
+    """Return how many different numbers a column has; NaN is missing."""
+    return len(np.unique(column[~np.isnan(column)]))
+
+
 def _parts(rows: Array, n_parts: int, seed: int) -> list[Index]:
     """Return random parts of distinct rows, by what is in them."""
     n_rows = min(math.ceil(PART * len(rows)), MOST_ROWS)
-    keys = [row_hash(rows, seed + 1 + i) for i in range(n_parts)]
-    return [np.sort(np.argsort(key, kind="stable")[:n_rows]) for key in keys]
+    return [np.sort(shuffled(rows, seed + 1 + i)[:n_rows]) for i in range(n_parts)]
 
 
 @dataclass(frozen=True)
@@ -312,8 +323,7 @@ class TailView(View):
     @classmethod
     def fit(cls, numbers: Array, weight: Array) -> "TailView | None":
         """Return the view of rows (n, D) with weights (n,), if it has any columns."""
-        n_values = [len(np.unique(column[~np.isnan(column)])) for column in numbers.T]
-        columns = np.flatnonzero(np.array(n_values) > 2)
+        columns = np.flatnonzero([n_values(column) > 2 for column in numbers.T])
         if not len(columns):
             return None
         return cls(columns, RankUnits.laplace(numbers[:, columns], weight))

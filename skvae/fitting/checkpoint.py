@@ -124,10 +124,9 @@ def _described(parameters: Parameters) -> dict[str, str]:
 def _digest_of_rows(table: WeightedRows) -> str:
     digest = hashlib.sha256(repr((table.rows.shape, table.schema)).encode())
     for begin in range(0, len(table.rows), ROWS_AT_ONCE):
-        part = slice(begin, begin + ROWS_AT_ONCE)
-        index = np.arange(len(table.rows))[part]
+        index = np.arange(begin, min(begin + ROWS_AT_ONCE, len(table.rows)))
         digest.update(np.ascontiguousarray(table.rows[index]).tobytes())
-        digest.update(np.ascontiguousarray(table.weight[part]).tobytes())
+        digest.update(np.ascontiguousarray(table.weight[index]).tobytes())
     return digest.hexdigest()
 
 

@@ -22,7 +22,8 @@ from sklearn.utils.validation import check_array
 
 from skvae.arguments.seeds import generator_from, seed_of_draws
 from skvae.evidence import row_hash, seeds_of_repetitions
-from skvae.members.rows import in_container_of, take_rows
+from skvae.members.rows import in_container_of
+from skvae.tables.rows import take_rows
 from skvae.typing import Array, Index, Mask, Table
 
 __all__ = ["ImputingMixture", "covariances_of"]

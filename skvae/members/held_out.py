@@ -15,8 +15,8 @@ from skvae.members.member import (
     seed_members,
     weight_argument,
 )
-from skvae.members.rows import take_rows
 from skvae.members.units import UnitChange, unit_change, warn_of_units
+from skvae.tables.rows import take_rows
 from skvae.typing import Array, Density, Table
 
 __all__ = ["HeldOut", "Member", "clone_members", "fit_members", "score_held_out"]

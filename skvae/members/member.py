@@ -11,7 +11,7 @@ from sklearn.utils import Tags, get_tags
 from sklearn.utils.validation import has_fit_parameter
 
 from skvae.members.pipelines import steps_of
-from skvae.members.rows import take_rows
+from skvae.tables.rows import take_rows
 from skvae.typing import Array, Density, Estimator, Table
 
 __all__ = [

@@ -1,22 +1,19 @@
 """The rows of a table as densities of any kind take them."""
 
-from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.sparse import issparse, vstack
+from scipy.sparse import issparse
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_array
 
-from skvae.tables.frames import pandas_for_frames
 from skvae.tables.labels import as_array, frame_columns, is_frame
+from skvae.tables.rows import take_rows
 from skvae.tables.validation import validate_data
-from skvae.typing import Estimator, Index, Table
+from skvae.typing import Estimator, Table
 
-__all__ = ["check_member_table", "in_container_of", "join_rows", "take_rows"]
-
-Rows = TypeVar("Rows", bound=Table)
+__all__ = ["check_member_table", "in_container_of"]
 
 
 def check_member_table(
@@ -113,24 +110,3 @@ def in_container_of(model: Any, table: Any) -> Any:
     frame = type(model)(dict(enumerate(columns))).infer_objects()
     frame.columns = model.columns
     return frame
-
-
-def take_rows(table: Rows, index: Index) -> Rows:
-    """Return some rows of an array, a data frame or a sparse matrix, by number."""
-    # A pandas frame takes a bare index array for names of columns.
-    return table.iloc[index] if hasattr(table, "iloc") else table[index]
-
-
-def join_rows(tables: Sequence[Any]) -> Any:
-    """Return the rows of tables of one container, one table after the other."""
-    first = tables[0]
-    if issparse(first):
-        return vstack(tables, format="csr")
-    if not is_frame(first):
-        return np.concatenate(tables)
-    if hasattr(first, "vstack"):  # polars
-        joined = first
-        for table in tables[1:]:
-            joined = joined.vstack(table)
-        return joined
-    return pandas_for_frames().concat(tables, ignore_index=True)

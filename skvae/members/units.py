@@ -8,7 +8,7 @@ import numpy as np
 
 from skvae.arguments.warnings import warn_caller
 from skvae.members.pipelines import changes_rows, rows_of_last_step
-from skvae.members.rows import take_rows
+from skvae.tables.rows import take_rows
 from skvae.typing import Array, Density, Table
 
 __all__ = ["UnitChange", "unit_change", "warn_of_units"]

@@ -6,16 +6,15 @@ import json
 import math
 import os
 import struct
-import uuid
 import zipfile
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
+from skvae.arguments.files import replaced_as_a_whole
 from skvae.persistence.codec import Encoded, MalformedError, decode, encode
 from skvae.persistence.members import dump_member, load_member
 from skvae.persistence.registry import name_of_class, package_version
@@ -100,18 +99,11 @@ def save_values(
         dump_member(member, place)
         for member, place in zip(encoded.others, encoded.places, strict=True)
     ]
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with partial.open("xb") as file:
-            _write(file, name_of_class(type(value)), encoded, members)
-            if sync:
-                file.flush()
-                os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    with replaced_as_a_whole(path) as partial, partial.open("xb") as file:
+        _write(file, name_of_class(type(value)), encoded, members)
+        if sync:
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def load(

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from skvae.tables.labels import frame_columns
+from skvae.tables.labels import frame_columns, is_categorical, with_none
 
 __all__ = ["frame_from_parts", "parts_of_frame"]
 
@@ -61,12 +61,11 @@ def _pandas_column(column: Any) -> tuple[str, Any, Any]:
     dtype = column.dtype
     if isinstance(dtype, np.dtype) and dtype.kind in "biuf":
         return "array", column.to_numpy(), None
-    if hasattr(dtype, "categories"):
+    if is_categorical(column):
         codes = column.cat.codes.to_numpy()
         return "categories", codes, (list(dtype.categories), bool(dtype.ordered))
-    missing = column.isna()
-    cells = [None if gone else c for c, gone in zip(column, missing, strict=True)]
-    return str(dtype), cells, None
+    cells = with_none(np.asarray(column, dtype=object), column.isna().to_numpy())
+    return str(dtype), cells.tolist(), None
 
 
 def _to_pandas(pandas: Any, dtype: str, cells: Any, of_categories: Any) -> Any:
@@ -83,9 +82,7 @@ def _to_pandas(pandas: Any, dtype: str, cells: Any, of_categories: Any) -> Any:
 def _polars_column(column: Any) -> tuple[str, Any, Any]:
     if column.dtype.is_numeric() and not column.null_count():
         return "array", column.to_numpy(), None
-    name = type(column.dtype).__name__
-    if name in ("DataTypeClass", "type"):
-        name = column.dtype.__name__
+    name = column.dtype.base_type().__name__
     values = column.dtype.categories.to_list() if name == "Enum" else None
     return name, column.to_list(), values
 

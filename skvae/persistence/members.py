@@ -1,6 +1,5 @@
 """Estimators of other libraries, as skops stores them."""
 
-import zipfile
 from typing import Any
 
 from skvae.persistence.codec import MalformedError
@@ -77,7 +76,7 @@ def load_member(blob: bytes, trusted: tuple[str, ...]) -> Any:
         return skops.loads(blob, trusted=list(allowed))
     except (MalformedError, ImportError):
         raise
-    except (zipfile.BadZipFile, Exception) as error:
+    except Exception as error:
         raise MalformedError(f"a member of it is damaged: {error}") from error
 
 

@@ -49,7 +49,7 @@ def registers(kind: type) -> bool:
         return True
     if not _in_package(kind):
         return False
-    return issubclass(kind, BASES) or is_dataclass(kind) or issubclass(kind, PlainState)
+    return issubclass(kind, BASES) or is_dataclass(kind)
 
 
 def is_own(kind: type) -> bool:

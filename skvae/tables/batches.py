@@ -1,9 +1,8 @@
 """Batches: tables that are read a part at a time, from wherever they are."""
 
-import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
+from skvae.arguments.files import replaced_as_a_whole
 from skvae.arguments.seeds import seed_from
 from skvae.tables.labels import frame_columns, is_frame
+from skvae.tables.rows import join_rows, take_rows
 from skvae.typing import Array, RandomState
 
 __all__ = ["Batches", "sampled"]
@@ -93,8 +94,10 @@ class Batches:
                 "source must be an iterable that can be read several times, or a "
                 "callable that returns an iterator; it is an iterator."
             )
-        elif not (callable(source) or hasattr(source, "to_batches")) and not hasattr(
-            source, "__iter__"
+        elif not (
+            callable(source)
+            or hasattr(source, "to_batches")
+            or hasattr(source, "__iter__")
         ):
             raise TypeError(
                 f"source must be a path, a dataset, an iterable of batches or a "
@@ -140,8 +143,7 @@ class Batches:
         results : ndarray of shape (n_samples, ...) or None
             None if there is a file.
         """
-        bar = tqdm(self, disable=not verbose, unit=" batches", leave=False)
-        with closing(bar):
+        with closing(self._counted(verbose)) as bar:
             if to is not None:
                 _write_parquet(bar, function, Path(to), name, tuple(keep))
                 return None
@@ -149,6 +151,10 @@ class Batches:
         if not results:
             raise ValueError("There are no rows in any batch.")
         return np.concatenate(results)
+
+    def _counted(self, verbose: int) -> tqdm:
+        """Return the batches, with a bar of progress."""
+        return tqdm(self, disable=not verbose, unit=" batches", leave=False)
 
     def _from_arrow(self) -> Iterator[Any]:
         """Yield data frames; NaN and null are missing cells."""
@@ -192,8 +198,7 @@ class Batches:
         random = np.random.default_rng(seed)
         chosen = _Chosen()
         n_rows = 0
-        bar = tqdm(self, disable=not verbose, unit=" batches", leave=False)
-        for batch in bar:
+        for batch in self._counted(verbose):
             stop = n_rows + len(batch)
             if weight is not None and stop > len(weight):
                 n_rows = stop
@@ -230,13 +235,12 @@ class _Chosen:
         self._weights: list[Array] = []
         self._names: list[Any] | None = None
         self._most = MOST_SAMPLED
-        self._begun = False
 
     def add(self, batch: Any, key: Array, weight: Array | None) -> None:
         """Take a batch, and leave out what is too much."""
         names = list(batch.columns) if is_frame(batch) else None
-        if not self._begun:
-            self._begun, self._names = True, names
+        if not self._parts:
+            self._names = names
             self._most = min(MOST_SAMPLED, MOST_BYTES // (8 * max(1, _width(batch))))
         elif names != self._names:
             raise ValueError(
@@ -244,7 +248,8 @@ class _Chosen:
                 f"{self._names} and {names}."
             )
         # Numbers take less memory without their data frames.
-        self._parts.append(_numbers(batch) if _is_of_numbers(batch) else batch)
+        numbers = _is_of_numbers(batch)
+        self._parts.append(np.asarray(batch, np.float64) if numbers else batch)
         self._keys.append(key)
         if weight is not None:
             self._weights.append(np.asarray(weight))
@@ -255,11 +260,7 @@ class _Chosen:
         """Return the rows as one table."""
         self._thin()
         rows = self._joined()
-        if self._names is None or is_frame(rows):
-            return rows
-        import pandas
-
-        return pandas.DataFrame(rows, columns=self._names, copy=False)
+        return rows if self._names is None else self._framed(rows)
 
     def weight(self) -> Array:
         """Return the weights of `rows`."""
@@ -267,17 +268,24 @@ class _Chosen:
 
     def _joined(self) -> Any:
         if len(self._parts) > 1:
-            first = self._parts[0]
-            if len({_width(part) for part in self._parts}) > 1:
-                widths = sorted({_width(part) for part in self._parts})
+            widths = sorted({_width(part) for part in self._parts})
+            if len(widths) > 1:
                 raise ValueError(
                     f"Batches have different numbers of columns: {widths}."
                 )
-            if all(isinstance(part, np.ndarray) for part in self._parts):
-                self._parts = [np.concatenate(self._parts)]
-            else:
-                self._parts = [_joined_frames(first, self._parts, self._names)]
+            parts = self._parts
+            if any(map(is_frame, parts)):
+                parts = [self._framed(part) for part in parts]
+            self._parts = [join_rows(parts)]
         return self._parts[0]
+
+    def _framed(self, rows: Any) -> Any:
+        """Return rows as the data frame that they were before they became an array."""
+        if is_frame(rows):
+            return rows
+        import pandas
+
+        return pandas.DataFrame(rows, columns=self._names, copy=False)
 
     def _thin(self) -> None:
         """Leave the rows with the smallest keys."""
@@ -285,7 +293,7 @@ class _Chosen:
         rows = self._joined()
         if len(key) > self._most:
             kept = np.sort(np.argpartition(key, self._most)[: self._most])
-            rows = rows.iloc[kept] if hasattr(rows, "iloc") else rows[kept]
+            rows = take_rows(rows, kept)
             key = key[kept]
             if self._weights:
                 self._weights = [np.concatenate(self._weights)[kept]]
@@ -293,7 +301,8 @@ class _Chosen:
 
 
 def _width(batch: Any) -> int:
-    return int(batch.shape[1]) if np.ndim(batch) == 2 else 1
+    shape: tuple[int, ...] = getattr(batch, "shape", ())
+    return int(shape[1]) if len(shape) == 2 else 1
 
 
 def _is_of_numbers(batch: Any) -> bool:
@@ -305,25 +314,6 @@ def _is_of_numbers(batch: Any) -> bool:
         isinstance(column.dtype, np.dtype) and column.dtype.kind in "iuf"
         for column in frame_columns(batch)
     )
-
-
-def _numbers(batch: Any) -> Array:
-    return np.asarray(batch, dtype=np.float64)
-
-
-def _joined_frames(first: Any, parts: list[Any], names: list[Any] | None) -> Any:
-    """Return the rows of parts of which some are frames and some arrays of frames."""
-    if hasattr(first, "vstack") or not any(is_frame(part) for part in parts):
-        import polars
-
-        return polars.concat(parts) if is_frame(first) else np.concatenate(parts)
-    import pandas
-
-    frames = [
-        part if is_frame(part) else pandas.DataFrame(part, columns=names)
-        for part in parts
-    ]
-    return pandas.concat(frames, ignore_index=True)
 
 
 def _dataset(path: Path) -> Any:
@@ -351,25 +341,16 @@ def _write_parquet(
     import pyarrow
     import pyarrow.parquet
 
-    partial = path.with_name(f".{path.name}.partial")
-    rows = iter(batches)
-    first = next(rows, None)
-    if first is None:
-        raise ValueError("There are no rows in any batch.")
     writer = None
-    try:
-        for batch in itertools.chain([first], rows):
+    with replaced_as_a_whole(path) as partial, ExitStack() as opened:
+        for batch in batches:
             columns = {column: pyarrow.array(batch[column]) for column in keep}
             columns[name] = pyarrow.array(np.asarray(function(batch)))
             table = pyarrow.table(columns)
             if writer is None:
-                writer = pyarrow.parquet.ParquetWriter(partial, table.schema)
+                writer = opened.enter_context(
+                    pyarrow.parquet.ParquetWriter(partial, table.schema)
+                )
             writer.write_table(table)
-        if writer is not None:
-            writer.close()
-        os.replace(partial, path)
-    except BaseException:
-        if writer is not None:
-            writer.close()
-        partial.unlink(missing_ok=True)
-        raise
+        if writer is None:
+            raise ValueError("There are no rows in any batch.")

@@ -262,7 +262,7 @@ class Trainer:
         """Return the best weights so far; they share no memory with the model."""
         if self._final is not None:
             return self._final
-        if self.best_evidence > -math.inf and self._best is not None:
+        if self._best is not None:
             return self._best
         with self.average.swapped_in():
             return copy.deepcopy(dict(self.model.state_dict()))

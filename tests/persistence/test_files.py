@@ -331,10 +331,6 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
-class Executed(Exception):
-    """Raised by a planted pickle."""
-
-
 class Planted:
     def __reduce__(self) -> Any:
         return exec, ("raise RuntimeError('executed')",)
