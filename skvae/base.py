@@ -207,7 +207,7 @@ class BaseVAEDensity(ArrayState, DensityMixin, CallbackSupportMixin, BaseEstimat
         """
         parameters = Parameters.of(self)
         X, sample_weight = sampled(
-            X, sample_weight, parameters.random_state, parameters.verbose
+            X, sample_weight, parameters.random_state, verbose=parameters.verbose
         )
         previous = FittedState.of(self) if warm else None
         specs = specs_to_fit(parameters, previous)

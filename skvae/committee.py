@@ -32,6 +32,7 @@ from skvae.members.rows import check_member_table
 from skvae.model.likelihoods import LikelihoodSpec, MixedLikelihood
 from skvae.persistence import ArrayState
 from skvae.queries.records import Surprise
+from skvae.tables.batches import sampled
 from skvae.tables.checks import check_sample_weight
 from skvae.tables.columns import merge_duplicates
 from skvae.tables.raw import RawTable, read_table
@@ -160,7 +161,7 @@ class OutlierCommittee(ArrayState, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features) or Batches
             Table of at least two rows; cells may be missing (NaN). DataFrames may have
             columns of text, categories and truth values.
         y : Ignored
@@ -176,6 +177,7 @@ class OutlierCommittee(ArrayState, BaseEstimator):
         check_positive_int(self.max_iter, "max_iter", "auto")
         check_fraction(self.calibration_fraction, "calibration_fraction")
         check_device(self.device)
+        X, sample_weight = sampled(X, sample_weight, self.random_state)
         with staged_fit(self) as staged:
             table = check_member_table(staged, X, reset=True, min_samples=2)
             raw = read_table(staged, table, reset=False)

@@ -1,6 +1,8 @@
 """Fits of one density by several processes, on one machine or many."""
 
 import math
+import numbers
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,11 +14,11 @@ from torch import Tensor
 from skvae.arguments.seeds import seed_from
 from skvae.arguments.staging import staged_fit
 from skvae.density import VAEDensity
-from skvae.tables.batches import MOST_SAMPLED, Batches
+from skvae.tables.batches import Batches, most_sampled
 from skvae.tables.labels import is_frame
 from skvae.tables.rows import join_rows, take_rows
 from skvae.training import together
-from skvae.typing import Array
+from skvae.typing import Array, RandomState
 
 __all__ = ["LostProcessError", "fit_together"]
 
@@ -40,7 +42,7 @@ def fit_together(
     as under ``torchrun``. The processes exchange a sample of their rows, a million in
     all and from each in proportion to its rows, from which each of them finds scaling,
     margins, companion and start. Then they train together: each computes the gradient
-    of its part of every batch, and all take the step of the mean gradient.
+    of a batch of its own, and all take the step of the mean gradient.
 
     Parameters
     ----------
@@ -70,27 +72,55 @@ def fit_together(
 
     Notes
     -----
-    The batches of a fit by several processes are those of a fit by one, but not the
-    noise: densities differ as those of two seeds. With the same number of processes,
-    the same rows and the same `random_state`, they are the same.
+    A step of n processes takes n times `batch_size` rows, at √n times the learning
+    rate, as long as 200 steps are left of an epoch; beyond that, batches are divided.
+    A fit has as many epochs as one by one process, in as many fewer steps. With the
+    same number of processes, the same rows and the same `random_state`, densities are
+    the same.
 
     References
     ----------
     S. Li, Y. Zhao, R. Varma et al., 2020. PyTorch distributed: experiences on
     accelerating data parallel training.
+
+    S. Malladi, K. Lyu, A. Panigrahi and S. Arora, 2022. On the SDEs and scaling rules
+    for adaptive gradient algorithms.
     """
     if not torch.distributed.is_initialized():
         raise RuntimeError(
             "There is no group of processes. Call torch.distributed."
             "init_process_group('gloo') first, as in examples/distributed/fit.py."
         )
+    check_no_checkpoint(density)
+    processes = Processes(group)
+    seed = processes.first(common_seed(density.random_state))
+    rows, weight = _common_sample(processes, X, sample_weight, seed)
+    return fit_same_rows(density, rows, weight, processes, seed)
+
+
+def common_seed(random_state: RandomState) -> int:
+    """Return a seed that can be sent: a whole number stays the one it is."""
+    if isinstance(random_state, numbers.Integral):
+        return int(random_state)
+    return seed_from(random_state)
+
+
+def check_no_checkpoint(density: VAEDensity) -> None:
+    """Raise ValueError if a density's fit would write a checkpoint."""
     if density.checkpoint is not None:
         raise ValueError(
             f"checkpoint={density.checkpoint!r} is for fits by one process."
         )
-    processes = _Processes(group)
-    seed = processes.first(seed_from(density.random_state))
-    rows, weight = _common_sample(processes, X, sample_weight, seed)
+
+
+def fit_same_rows(
+    density: Density,
+    rows: Any,
+    weight: Array | None,
+    processes: "Processes",
+    seed: int,
+) -> Density:
+    """Fit a density to rows, and by a seed, that are the same in all processes."""
     # A seed in place of None or of a generator, which each process would have its own.
     with staged_fit(density, warm=True) as common, together(processes):
         common.random_state = seed
@@ -99,11 +129,21 @@ def fit_together(
     return density
 
 
-class _Processes:
-    """A group of torch.distributed, as a training sees it."""
+class Processes:
+    """A group of torch.distributed, as a training sees it.
 
-    def __init__(self, group: Any) -> None:
-        self._group = group
+    Parameters
+    ----------
+    group : torch.distributed.ProcessGroup or None
+        None is the default group.
+    is_stopped : callable, optional
+        Asked before everything that is done in common, whether to give up.
+    """
+
+    def __init__(
+        self, group: Any, is_stopped: Callable[[], bool] | None = None
+    ) -> None:
+        self._group, self._is_stopped = group, is_stopped
         self.rank = torch.distributed.get_rank(group)
         self.size = torch.distributed.get_world_size(group)
 
@@ -130,6 +170,8 @@ class _Processes:
         return values
 
     def _call(self, function: Any, *arguments: Any, **options: Any) -> None:
+        if self._is_stopped is not None and self._is_stopped():
+            raise LostProcessError(f"Process {self.rank} of {self.size} was stopped.")
         try:
             function(*arguments, group=self._group, **options)
         except RuntimeError as error:
@@ -139,25 +181,54 @@ class _Processes:
 
 
 def _common_sample(
-    processes: _Processes, X: Any, sample_weight: ArrayLike | None, seed: int
+    processes: Processes, X: Any, sample_weight: ArrayLike | None, seed: int
 ) -> tuple[Any, Array | None]:
     """Return some rows of all processes, the same in each of them."""
-    rows = X
+    batches = X
     if not isinstance(X, Batches):
-        rows = Batches([X if is_frame(X) else np.asarray(X)])
-    own, weight = rows.sample(sample_weight, seed + processes.rank)
-    total = sum(processes.gather(rows.n_rows))
-    n_own = len(own)
-    if total > MOST_SAMPLED:  # of each as many as its rows are worth
-        n_own = min(n_own, math.ceil(MOST_SAMPLED * rows.n_rows / total))
-    random = np.random.default_rng([seed, processes.rank])
-    chosen = np.sort(random.choice(len(own), n_own, replace=False))
-    own = take_rows(own, chosen)
-    weight = None if weight is None else weight[chosen]
-    parts = processes.gather((own, weight))
-    weights = [of_part for _, of_part in parts]
-    if any(of_part is None for of_part in weights):
-        if not all(of_part is None for of_part in weights):
-            raise ValueError("sample_weight must be given in all processes or in none.")
-        return join_rows([part for part, _ in parts]), None
-    return join_rows([part for part, _ in parts]), np.concatenate(weights)
+        batches = Batches([X if is_frame(X) else np.asarray(X)])
+    rows, weight = batches.sample(sample_weight, seed + processes.rank)
+    total = sum(processes.gather(batches.n_rows))
+    share = batches.n_rows / total
+    return join_parts(
+        processes.gather(choose_rows(rows, weight, share, [seed, processes.rank]))
+    )
+
+
+def choose_rows(
+    rows: Any, weight: Array | None, share: float, seed: Sequence[int]
+) -> tuple[Any, Array | None]:
+    """Return the rows that a part of a table has in a sample of the whole table.
+
+    Parameters
+    ----------
+    rows, weight : table and ndarray or None
+        The part, or a sample of it that is as large as that of the table.
+    share : float
+        Which share of the table's rows the part has.
+    seed : sequence of int
+        Seed of the choice.
+    """
+    n_rows = min(len(rows), math.ceil(share * most_sampled(rows)))
+    random = np.random.default_rng(seed)
+    chosen = np.sort(random.choice(len(rows), n_rows, replace=False))
+    return take_rows(rows, chosen), None if weight is None else weight[chosen]
+
+
+def join_parts(
+    parts: Sequence[tuple[Any, Array | None]],
+) -> tuple[Any, Array | None]:
+    """Return the rows and weights of all parts as one table.
+
+    Raises
+    ------
+    ValueError
+        If some parts have weights, and others do not.
+    """
+    rows = join_rows([part for part, _ in parts])
+    weights = [weight for _, weight in parts if weight is not None]
+    if not weights:
+        return rows, None
+    if len(weights) < len(parts):
+        raise ValueError("sample_weight must be given in all processes or in none.")
+    return rows, np.concatenate(weights)

@@ -24,6 +24,7 @@ from skvae.members.gaussian_mixture import ImputingMixture
 from skvae.members.member import fit_member, seed_members
 from skvae.members.rows import in_container_of
 from skvae.persistence import ArrayState
+from skvae.tables.batches import sampled
 from skvae.tables.checks import listed_columns
 from skvae.tables.labels import as_array, frame_columns, is_frame
 from skvae.tables.names import TableColumns
@@ -148,7 +149,7 @@ class DensityImputer(ArrayState, OneToOneFeatureMixin, TransformerMixin, BaseEst
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features) or Batches
             Table of at least two rows that the density can read; NaN, None, or what
             else a data frame has for missing cells.
         y : Ignored
@@ -167,6 +168,7 @@ class DensityImputer(ArrayState, OneToOneFeatureMixin, TransformerMixin, BaseEst
             If no cell is observed, or the density cannot be fitted.
         """
         self._check_parameters()
+        X, _ = sampled(X, None, self.random_state)
         density = clone(self._density())
         frozen = isinstance(density, FrozenEstimator)
         if frozen:

@@ -36,6 +36,7 @@ from skvae.members.member import (
 from skvae.members.pipelines import last_step, rows_of_last_step
 from skvae.members.rows import check_member_table, in_container_of
 from skvae.persistence import ArrayState
+from skvae.tables.batches import sampled
 from skvae.tables.checks import check_sample_weight
 from skvae.tables.names import column_names
 from skvae.tables.rows import take_rows
@@ -226,7 +227,7 @@ class DensityOutlierDetector(ArrayState, ThresholdMixin, OutlierMixin, BaseEstim
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features) or Batches
             Table of at least two rows that the density can read.
         y : Ignored
             For scikit-learn's pipelines.
@@ -249,6 +250,7 @@ class DensityOutlierDetector(ArrayState, ThresholdMixin, OutlierMixin, BaseEstim
             for `contamination`.
         """
         self._check_parameters()
+        X, sample_weight = sampled(X, sample_weight, self.random_state)
         with staged_fit(self) as staged:
             table = check_member_table(staged, X, reset=True, min_samples=2)
             n_rows = table.shape[0]

@@ -5,6 +5,7 @@ import pickle
 import warnings
 from typing import Any
 
+import distributed
 import joblib
 import numpy as np
 import pandas as pd
@@ -323,15 +324,27 @@ def test_seeds_make_results_repeat(table: Array) -> None:
     assert own.estimators_[0].random_state == 0
 
 
-@pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing", "dask"])
+@pytest.mark.parametrize(
+    "backend",
+    [
+        *("loky", "threading", "multiprocessing", "dask"),
+        pytest.param("ray", marks=pytest.mark.slow),
+    ],
+)
 def test_members_in_parallel_are_members_in_turn(table: Array, backend: str) -> None:
     members = [("mixture", GaussianMixture(2)), ("vae", VAEDensity(**QUICK))]
     stack = StackedDensity(members, cv=2, n_jobs=2, random_state=0)
     serial = clone(stack).set_params(n_jobs=None).fit(table)
     with contextlib.ExitStack() as resources:
         if backend == "dask":
-            distributed = pytest.importorskip("distributed", reason="dask is optional")
-            resources.enter_context(distributed.Client(processes=False, n_workers=2))
+            resources.enter_context(
+                distributed.Client(processes=False, n_workers=2, dashboard_address=":0")
+            )
+        if backend == "ray":
+            pytest.importorskip("ray", reason="ray is not installed")
+            from ray.util.joblib import register_ray
+
+            register_ray()
         resources.enter_context(joblib.parallel_config(backend))
         parallel = stack.fit(table)
     assert_array_equal(serial.weights_, parallel.weights_)

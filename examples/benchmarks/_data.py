@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
 
+from skvae import Batches
+
 SPLIT_SEED = 0
 
 
@@ -43,7 +45,8 @@ def set_names(folder: Path | None) -> list[str]:
     """Return the names of the sets in a folder, or of the bundled ones."""
     if folder is None:
         return list(BUNDLED)
-    return sorted(path.stem for path in folder.glob("*.npz"))
+    folders = (path.parent for path in folder.glob("*/train.parquet"))
+    return sorted(path.stem for path in [*folder.glob("*.npz"), *folders])
 
 
 def load_split(name: str, folder: Path | None) -> Split:
@@ -55,7 +58,10 @@ def load_split(name: str, folder: Path | None) -> Split:
         One of ``set_names(folder)``.
     folder : Path or None
         Folder of the file ``<name>.npz`` with arrays ``train``, ``valid`` and
-        ``test``, which are already standardised; None stands for the bundled sets.
+        ``test``, or of the folder ``<name>`` of ``train.parquet``, ``valid.parquet``
+        and ``test.parquet`` (files, or folders of them), which are already
+        standardised; None stands for the bundled sets. Of more than a million rows of
+        a part, as many are drawn.
 
     Returns
     -------
@@ -64,10 +70,13 @@ def load_split(name: str, folder: Path | None) -> Split:
     if folder is None:
         rng = np.random.default_rng(SPLIT_SEED)
         return split_rows(dequantise(BUNDLED[name](), rng), rng)
+    parts = ("train", "valid", "test")
+    if (folder / name).is_dir():
+        files = [Batches(folder / name / f"{part}.parquet") for part in parts]
+        drawn = [file.sample(None, SPLIT_SEED)[0] for file in files]
+        return Split(*(rows.to_numpy(np.float64) for rows in drawn))
     with np.load(folder / f"{name}.npz") as arrays:
-        return Split(
-            *(arrays[part].astype(np.float64) for part in ("train", "valid", "test"))
-        )
+        return Split(*(arrays[part].astype(np.float64) for part in parts))
 
 
 def dequantise(

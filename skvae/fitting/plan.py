@@ -12,7 +12,7 @@ from skvae.model.decoders import DecoderSpec
 from skvae.tables.given import GivenColumns
 from skvae.tables.large import LargeTable
 from skvae.tables.schema import TableSchema
-from skvae.training import Schedule
+from skvae.training import Schedule, parallel
 from skvae.typing import Array
 
 __all__ = ["MAX_DRAWS", "FitPlan", "WeightedRows", "plan_fit"]
@@ -132,6 +132,10 @@ def plan_fit(
     )
     if partial:
         schedule = replace(schedule, decay=False, averaging=0.0)
+    processes = parallel()
+    if processes is not None:
+        n_training = n_draws - settings.n_valid
+        schedule = schedule.for_processes(processes.size, n_training)
     others: tuple[DecoderSpec, ...] = ()
     if settings.race:
         others = other_decoders(

@@ -27,6 +27,7 @@ from skvae.evidence import (
     estimate_sides,
     filled_rows,
     importance_bounds,
+    joined_blocks,
     row_hash,
 )
 from skvae.model import VAE, ClosedFormPart
@@ -43,6 +44,7 @@ __all__ = ["RowReader"]
 
 MOST_IN_SINGLE = 1e3  # model units
 DRAWS_OF_ANSWERS, ENOUGH = 512, 0.25
+MANY, FEW = 256, 16  # rows that networks take at once, where each is taken once
 
 
 @dataclass(frozen=True)
@@ -387,7 +389,7 @@ class RowReader:
     def embed(self, rows: Array) -> Array:
         """Return the encoder's mean latents of rows, shape (n, L)."""
         parts = [
-            self.model.embed(self.tensor(self.columns.to_model(block)[0]))
+            _in_blocks(self.model.embed, self.tensor(self.columns.to_model(block)[0]))
             for block in row_blocks(rows)
         ]
         return torch.cat(parts).cpu().numpy()
@@ -405,7 +407,7 @@ class RowReader:
         """
         tables = [latents] if given is None else [latents, given]
         parts = [
-            self.model.decode(*map(self.tensor, blocks))
+            _in_blocks(self.model.decode, *map(self.tensor, blocks))
             for blocks in zip(*map(row_blocks, tables), strict=True)
         ]
         return self.columns.to_table(torch.cat(parts).cpu().numpy())
@@ -444,3 +446,14 @@ class RowReader:
     def tensor(self, values: Array) -> Tensor:
         """Put numbers on the device."""
         return torch.from_numpy(values).to(self.device)
+
+
+def _in_blocks(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    """Apply a function of rows such that a row's result depends on that row alone."""
+    (result,) = joined_blocks(
+        lambda rows: (function(*(tensor[rows] for tensor in tensors)),),
+        torch.arange(len(tensors[0]), device=tensors[0].device),
+        MANY,
+        FEW,
+    )
+    return result

@@ -16,7 +16,7 @@ from skvae.tables.labels import frame_columns, is_frame
 from skvae.tables.rows import join_rows, take_rows
 from skvae.typing import Array, RandomState
 
-__all__ = ["Batches", "sampled"]
+__all__ = ["Batches", "most_sampled", "sampled"]
 
 MOST_SAMPLED, MOST_BYTES = 2**20, 2**28  # of the rows that a fit is given
 SPARE = 1.25  # times as many rows are collected before the surplus is left out
@@ -27,7 +27,8 @@ class Batches:
     """A table whose rows come in batches, again at every pass.
 
     `VAEDensity` takes it where it takes a table: in `fit`, `partial_fit` and
-    `score_samples`. For everything else there is `map`. At no time is more than a batch
+    `score_samples`; `DensityOutlierDetector`, `OutlierCommittee` and `DensityImputer`
+    in `fit`. For everything else there is `map`. At no time is more than a batch
     in memory, and in a fit the rows that it is given.
 
     Parameters
@@ -64,8 +65,8 @@ class Batches:
     -----
     *A fit* reads all batches once and takes a million rows (2²⁰) of them at random,
     fewer if they would take more than a quarter of a gibibyte, or all rows if there are
-    no more. It draws 100,000 rows for an epoch. Which rows are taken depends on
-    `random_state`, not on how they are divided into batches.
+    no more. Which rows are taken depends on `random_state`, not on how they are divided
+    into batches.
 
     *Scores* do not depend on the division, either.
 
@@ -218,12 +219,21 @@ class Batches:
 
 
 def sampled(
-    X: Any, sample_weight: ArrayLike | None, random_state: RandomState, verbose: int
+    X: Any,
+    sample_weight: ArrayLike | None,
+    random_state: RandomState,
+    *,
+    verbose: int = 0,
 ) -> tuple[Any, ArrayLike | None]:
     """Return a table and weights as they are, or what is drawn from `Batches`."""
     if isinstance(X, Batches):
         return X.sample(sample_weight, seed_from(random_state), verbose=verbose)
     return X, sample_weight
+
+
+def most_sampled(rows: Any) -> int:
+    """Return how many rows of a table with the columns of `rows` a fit is given."""
+    return min(MOST_SAMPLED, MOST_BYTES // (8 * max(1, _width(rows))))
 
 
 class _Chosen:
@@ -241,7 +251,7 @@ class _Chosen:
         names = list(batch.columns) if is_frame(batch) else None
         if not self._parts:
             self._names = names
-            self._most = min(MOST_SAMPLED, MOST_BYTES // (8 * max(1, _width(batch))))
+            self._most = most_sampled(batch)
         elif names != self._names:
             raise ValueError(
                 f"All batches must have the same columns: there are "

@@ -3,7 +3,7 @@
 from skvae.training.batches import split_weights
 from skvae.training.companions import Pool, fit_pool
 from skvae.training.loop import Trainer
-from skvae.training.parallel import together
+from skvae.training.parallel import parallel, together
 from skvae.training.records import (
     EpochRecord,
     RowSource,
@@ -23,6 +23,7 @@ __all__ = [
     "TrainingOutcome",
     "fit_pool",
     "linear_start",
+    "parallel",
     "split_weights",
     "together",
 ]

@@ -154,10 +154,12 @@ class Trainer:
             self.optimiser.load_state_dict(optimiser_state)
         self.parallel = parallel()
         if self.parallel is not None:
-            # From here on, they have the same weights, but noise of their own.
+            # From here on, they have the same weights, but noise of their own; the
+            # first has that of a training by one process.
             for values in (*model.parameters(), *model.buffers()):
                 self.parallel.share(values.detach())
-            self.noise_generator.manual_seed((seed + 1 + self.parallel.rank) % 2**62)
+            if self.parallel.rank:
+                self.noise_generator.manual_seed((seed + self.parallel.rank) % 2**62)
         self.average = WeightAverage(model, schedule.averaging)
         self.rate_factor = 1.0
         self.n_steps = 0

@@ -1,7 +1,7 @@
 """How long and how fast to train."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 __all__ = ["Schedule"]
 
@@ -10,6 +10,7 @@ __all__ = ["Schedule"]
 VALIDATION_STEPS = 25
 VALIDATION_SHARE = 0.08
 MIN_VALIDATIONS = 40  # of a training of equal gaps
+MIN_COMMON_STEPS = 200  # of an epoch by several processes
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,29 @@ class Schedule:
     patience: float = math.inf
     patience_share: float = 0.0
     tol: float = 0.0
+
+    def for_processes(self, n_processes: int, n_draws: int) -> "Schedule":
+        """Return the schedule of processes that train one model.
+
+        Each of them has a batch to itself, as long as 200 steps are left of an epoch.
+        Steps of so many times the rows go √ of it times as far.
+
+        Parameters
+        ----------
+        n_processes : int
+            Number of processes.
+        n_draws : int
+            Training rows of an epoch.
+
+        References
+        ----------
+        S. Malladi, K. Lyu, A. Panigrahi and S. Arora, 2022. On the SDEs and scaling
+        rules for adaptive gradient algorithms.
+        """
+        most = max(self.batch_size, n_draws // MIN_COMMON_STEPS)
+        batch_size = min(n_processes * self.batch_size, most)
+        rate = self.learning_rate * math.sqrt(batch_size / self.batch_size)
+        return replace(self, batch_size=batch_size, learning_rate=rate)
 
     def learning_rate_at(self, step: int, n_steps: int) -> float:
         r"""Return the learning rate of a step: linear warm-up times cosine decay.

@@ -144,6 +144,17 @@ def test_nothing_about_a_row_depends_on_the_others_to_the_last_bit(
         assert_array_equal(values, [evidence[name][0] for evidence in alone])
 
 
+def test_latents_and_decoded_rows_do_not_depend_on_the_others(
+    wide: tuple[VAEDensity, np.ndarray],
+) -> None:
+    density, rows = wide
+    latents = density.transform(rows)
+    decoded = density.inverse_transform(latents)
+    for some in (slice(0, 1), slice(3, 70), slice(5, None)):
+        assert_array_equal(density.transform(rows[some]), latents[some])
+        assert_array_equal(density.inverse_transform(latents[some]), decoded[some])
+
+
 def test_scores_do_not_depend_on_the_order_of_the_rows(
     wide: tuple[VAEDensity, np.ndarray], expected: Evidence
 ) -> None:

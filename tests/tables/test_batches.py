@@ -14,8 +14,16 @@ import pytest
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 from scipy import stats
+from sklearn.base import clone
+from sklearn.mixture import GaussianMixture
 
-from skvae import Batches, VAEDensity
+from skvae import (
+    Batches,
+    DensityImputer,
+    DensityOutlierDetector,
+    OutlierCommittee,
+    VAEDensity,
+)
 from skvae.tables import batches as module
 from tests.conftest import QUICK
 
@@ -52,6 +60,24 @@ def test_a_fit_to_batches_is_the_fit_to_the_table(table: NDArray[Any]) -> None:
         assert_array_equal(density.score_samples(table[:50]), expected)
     scores = whole.score_samples(Batches(parts_of(table[:50], 3, 20)))
     assert_array_equal(scores, expected)
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        DensityOutlierDetector(GaussianMixture(random_state=0), random_state=0),
+        OutlierCommittee(max_iter=1, random_state=0),
+        DensityImputer(GaussianMixture(random_state=0), random_state=0),
+    ],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_others_are_fitted_to_batches(estimator: Any, table: NDArray[Any]) -> None:
+    expected = clone(estimator).fit(table)
+    fitted = clone(estimator).fit(Batches(parts_of(table, 30)))
+    method = "transform" if isinstance(estimator, DensityImputer) else "score_samples"
+    some = table[:5].copy()
+    some[:2, 0] = np.nan if method == "transform" else 0.5
+    assert_array_equal(getattr(fitted, method)(some), getattr(expected, method)(some))
 
 
 @pytest.mark.parametrize("of", ["path", "file", "dataset", "columns", "small batches"])
