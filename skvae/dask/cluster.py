@@ -48,17 +48,21 @@ def fit_on_workers(
     client: "Client", density: VAEDensity, parts: Sequence[Any]
 ) -> VAEDensity:
     """Return a density fitted to parts of a table by all workers."""
+    from dask import delayed
+
     distributed = import_distributed()
     seed = common_seed(density.random_state)
-    rows = client.compute(list(parts))
-    lengths = client.gather(client.map(_n_rows, rows))
+    # Two passes, so that none but chosen rows are kept.
+    lengths = client.gather(client.compute([delayed(_n_rows)(part) for part in parts]))
     if not sum(lengths):
         raise ValueError("There are no rows in any partition.")
-    chosen = [
-        client.submit(_choose, part, n_rows / sum(lengths), [seed, number])
-        for number, (part, n_rows) in enumerate(zip(rows, lengths, strict=True))
-        if n_rows
-    ]
+    chosen = client.compute(
+        [
+            delayed(_choose)(part, n_rows / sum(lengths), [seed, number])
+            for number, (part, n_rows) in enumerate(zip(parts, lengths, strict=True))
+            if n_rows
+        ]
+    )
     workers = _one_of_each_process(client)
     # Two fits at a time would wait for each other's workers.
     with distributed.MultiLock(workers, client=client), _Fit(client, workers) as fit:

@@ -36,8 +36,8 @@ class DaskVAEDensity(BaseEstimator):
 
     Each worker of a dask cluster is a process of one common training (see
     `skvae.distributed.fit_together`). Partitions stay where they are: what the workers
-    exchange are a sample of a million rows and gradients. Reading is lazy, partition by
-    partition.
+    exchange are a sample of a million rows, and gradients. Reading is lazy, partition
+    by partition.
 
     Parameters
     ----------
@@ -109,8 +109,8 @@ class DaskVAEDensity(BaseEstimator):
         Parameters
         ----------
         X : dask array or dask data frame of shape (n_samples, n_features)
-            Rows. Unless they are in the cluster's memory already, this brings them
-            there.
+            Rows. They are read twice, and none but a sample of them is kept: if it
+            takes long to compute them, `persist` them first.
         y : Ignored
             For scikit-learn's pipelines.
         sample_weight : dask array, dask series or array-like of shape (n_samples,), \
