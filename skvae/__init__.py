@@ -51,6 +51,7 @@ from skvae.model.posteriors import (
     PosteriorSpec,
 )
 from skvae.model.priors import (
+    CodebookPrior,
     FlowPrior,
     LadderPrior,
     MixturePrior,
@@ -82,6 +83,7 @@ __all__ = [
     "Bounds",
     "CategoricalLikelihood",
     "CompanionSpec",
+    "CodebookPrior",
     "ConditionalVAEDensity",
     "DReG",
     "DecoderSpec",

@@ -42,7 +42,8 @@ class VAEDensity(
         a tenth of the rows. A tuple has the numbers of several levels of latents,
         bottom first, as (16, 4); each level is Gaussian given the one above (see
         `LadderPrior`), and `prior` and `posterior` are those of the top level.
-    prior : {"normal", "mixture", "vamp", "flow"} or PriorSpec, default="mixture"
+    prior : {"normal", "mixture", "vamp", "flow", "codebook"} or PriorSpec, \
+default="mixture"
         Distribution of the latents.
     posterior : {"diagonal", "full", "flow"} or PosteriorSpec, default="full"
         Family of the encoder's distributions.
@@ -452,7 +453,7 @@ Proposal or None, default=None
         return self._draw(n_samples, random_state)
 
     def transform(self, X: ArrayLike) -> Array:
-        """Return the encoder's mean latents of each row.
+        """Return the encoder's mean latents of each row, or its codes.
 
         Parameters
         ----------
@@ -462,7 +463,8 @@ Proposal or None, default=None
         Returns
         -------
         Z : ndarray of shape (n_samples, n_components_)
-            Posterior means.
+            Posterior means. With a `CodebookPrior`, the numbers of the most probable
+            codes, shape (n_samples, n_slots).
         """
         rows = self._read(X)
         return self._reader().embed(rows)
@@ -473,7 +475,7 @@ Proposal or None, default=None
         Parameters
         ----------
         Z : array-like of shape (n_samples, n_components_)
-            Latents.
+            Latents, or codes, as from `transform`.
 
         Returns
         -------
@@ -482,7 +484,7 @@ Proposal or None, default=None
             taken there and mapped back; of categories, it is the most probable one.
         """
         check_is_fitted(self)
-        latents = check_latents(Z, self.n_components_)
+        latents = check_latents(Z, self._n_features_out)
         rows = self._reader().decode(latents)
         return self.schema_.decode(rows, asked_container(self))
 
@@ -497,4 +499,4 @@ Proposal or None, default=None
 
     @property
     def _n_features_out(self) -> int:
-        return self.n_components_
+        return self.model_.prior.n_slots or self.n_components_

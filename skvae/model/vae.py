@@ -11,7 +11,11 @@ from skvae.model.cell_noise import CellNoise
 from skvae.model.closed_form import ClosedFormPart
 from skvae.model.context import BuildContext, LinearStart
 from skvae.model.decoders import DecoderModule, DecoderSpec
-from skvae.model.distributions import LatentDistribution, SharedDistribution
+from skvae.model.distributions import (
+    CodeDistribution,
+    LatentDistribution,
+    SharedDistribution,
+)
 from skvae.model.draw import LatentDraw
 from skvae.model.dtype import BUILD_DTYPE
 from skvae.model.features import RowFeatures
@@ -126,9 +130,10 @@ class VAE(nn.Module):
         """Whether each importance weight of the encoder's draws is p(x) itself.
 
         This holds where the decoder does not read latents: their posterior is then
-        the prior, and `encode` returns it.
+        the prior, and `encode` returns it. It holds where latents have few values, too:
+        their posterior is computed.
         """
-        return not self.decoder.reads_latents
+        return not self.decoder.reads_latents or self.prior.is_finite
 
     @property
     def reads_in_single(self) -> bool:
@@ -149,11 +154,51 @@ class VAE(nn.Module):
     def encode(self, x: Tensor) -> LatentDistribution:
         """Return q(z | x) for rows (B, columns).
 
-        Where the decoder does not read latents, this is the prior.
+        Where the decoder does not read latents, this is the prior, and where they have
+        few values, p(z | x); but the prior if missing cells would have to be drawn.
         """
-        if self.encoder_is_exact:
-            return SharedDistribution(self.prior(), len(x))
-        return self.posterior(self.features.for_encoder(x))
+        if not self.encoder_is_exact:
+            return self.posterior(self.features.for_encoder(x))
+        prior = self.prior()
+        if not self.decoder.reads_latents or bool(self.drawn_cells(x).any()):
+            return SharedDistribution(prior, len(x))
+        log_weight = self._log_joint_of_codes(x).log_softmax(0).T
+        return CodeDistribution(prior.points, log_weight)
+
+    def raw_of_codes(self) -> Tensor | None:
+        """Return the raw parameters (N, 1, P, D) for each of the few values of z.
+
+        It is None where values are many, or a row's other columns matter as well.
+        """
+        if not self.prior.is_finite or self.decoder.order is not None:
+            return None
+        if not self.decoder.reads_latents or len(self.features.kinds) > self.n_features:
+            return None
+        points = self.prior().points
+        return self.raw(points.new_zeros(1, self.n_features), points[:, None])
+
+    def exact_log_prob(self, x: Tensor, raw: Tensor | None = None) -> Tensor:
+        """Return log p(x) of the latent part, shape (B,), where encoders are exact.
+
+        `raw` are `raw_of_codes`, if they are known already.
+        """
+        if self.decoder.reads_latents:
+            return self._log_joint_of_codes(x, raw=raw).logsumexp(0)
+        return self.log_likelihood(x, self.prior().mean[None, None]).squeeze(0)
+
+    def _log_joint_of_codes(
+        self, x: Tensor, cells: CellNoise | None = None, raw: Tensor | None = None
+    ) -> Tensor:
+        """Return log p(x, z) for each of the few values of z, shape (N, B)."""
+        prior = self.prior()
+        if raw is None:
+            log_likelihood = self.log_likelihood(x, prior.points[:, None], cells)
+        else:
+            modelled = x[:, : self.n_features]
+            observed = ~modelled.isnan()
+            mask = None if bool(observed.all()) else observed
+            log_likelihood = self._of_raw(modelled, raw, mask)
+        return log_likelihood + prior.log_weight[:, None]
 
     def raw(self, x: Tensor, z: Tensor) -> Tensor:
         """Return the likelihood's raw parameters, shape (K, B, P, D).
@@ -181,12 +226,17 @@ class VAE(nn.Module):
         observed = ~modelled.isnan()
         complete = bool(observed.all())
         if complete or self.decoder.order is None:
-            raw = self.raw(x, z).expand(-1, len(x), -1, -1)
             mask = None if complete else observed
-            log_prob = self.likelihood.log_prob(modelled, raw, mask)
+            log_prob = self._of_raw(modelled, self.raw(x, z), mask)
         else:
             log_prob = self._weighted_likelihood(x, z, cells)
         return log_prob.expand(len(z), -1)
+
+    def _of_raw(self, x: Tensor, raw: Tensor, observed: Tensor | None) -> Tensor:
+        """Return log p(x | z) by raw parameters, of each row or the same for all."""
+        if raw.shape[1] == 1 < len(x):
+            return self.likelihood.shared_log_prob(x, raw.squeeze(1), observed)
+        return self.likelihood.log_prob(x, raw, observed)
 
     def _weighted_likelihood(
         self, x: Tensor, z: Tensor, cells: CellNoise | None
@@ -308,12 +358,31 @@ class VAE(nn.Module):
         cells : CellNoise, default=None
             By which missing cells are drawn, where the decoder reads columns.
         """
+        if self.prior.is_finite and self.decoder.reads_latents:
+            return replace(self._sum(x, cells), closed_form=self.closed_form(x))
         proposal = self.encode(x)
         draw = self.draw_from(proposal, x, noise, cells)
         if path_gradient:
             log_q_z = proposal.detached().log_prob(draw.z)
             draw = replace(draw, log_q_z=log_q_z, kl=None)
         return replace(draw, closed_form=self.closed_form(x))
+
+    def _sum(self, x: Tensor, cells: CellNoise | None) -> LatentDraw:
+        """Return a sum over the few values of z, as one draw whose weight is p(x).
+
+        log p(x) is the mean of log p(x, z) − log p(z | x) over the posterior, and its
+        gradient the mean of that of log p(x, z).
+        """
+        prior = self.prior()
+        log_joint = self._log_joint_of_codes(x, cells)
+        share = log_joint.detach().softmax(0)
+        log_prior = share.T @ prior.log_weight
+        return LatentDraw(
+            z=(share.T @ prior.points)[None],
+            log_p_x=((share * log_joint).sum(0) - log_prior)[None],
+            log_p_z=log_prior[None],
+            log_q_z=-torch.special.entr(share).sum(0)[None],
+        )
 
     def draw_from(
         self,
@@ -341,15 +410,16 @@ class VAE(nn.Module):
         return ClosedFormPart.weighted(log_prob, self.background.weight)
 
     def embed(self, x: Tensor) -> Tensor:
-        """Return the encoder's mean, (B, D) to (B, L)."""
-        return self.encode(x).mean
+        """Return the encoder's mean, (B, D) to (B, L), or the numbers of codes."""
+        return self.prior.embed(self.encode(x))
 
     def decode(self, z: Tensor, given: Tensor | None = None) -> Tensor:
-        """Return the decoder's mean, (B, L) to (B, D).
+        """Return the decoder's mean for what `embed` returns, (B, D).
 
         Where the decoder has an order, each column's mean is the one given the means
         of the columns before it.
         """
+        z = self.prior.latents(z)
         return self._column_by_column(z, given, self.likelihood.mean)
 
     def generate(

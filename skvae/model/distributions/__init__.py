@@ -2,6 +2,7 @@
 
 from skvae.model.distributions._base import LatentDistribution
 from skvae.model.distributions.chain import Chain, GaussianStep, MergedStep, Step
+from skvae.model.distributions.codes import CodeDistribution
 from skvae.model.distributions.fixed_noise import mean_over_fixed_noise
 from skvae.model.distributions.gaussian import (
     HALF_LOG_2PI,
@@ -23,6 +24,7 @@ __all__ = [
     "Chain",
     "CholeskyGaussian",
     "CholeskyGaussianMixture",
+    "CodeDistribution",
     "DiagonalGaussian",
     "DiagonalGaussianMixture",
     "GaussianStep",

@@ -37,6 +37,14 @@ class LatentDistribution(ABC):
     def mean(self) -> Tensor:
         """Mean, shape (L,) or (B, L)."""
 
+    @property
+    def mode(self) -> Tensor:
+        """The value that stands for the distribution, shape (L,) or (B, L): its mean.
+
+        Where values are separate points, it is the most probable one.
+        """
+        return self.mean
+
     @abstractmethod
     def select(self, rows: Tensor) -> "LatentDistribution":
         """Return the distributions of some rows; itself, if all rows share it."""

@@ -35,6 +35,11 @@ class SharedDistribution(LatentDistribution):
         """The mean, once for each row."""
         return self.distribution.mean.expand(self.n_rows, -1)
 
+    @property
+    def mode(self) -> Tensor:
+        """The mode, once for each row."""
+        return self.distribution.mode.expand(self.n_rows, -1)
+
     def detached(self) -> "SharedDistribution":
         """Share the detached distribution."""
         return SharedDistribution(self.distribution.detached(), self.n_rows)

@@ -101,6 +101,25 @@ class LikelihoodModule(nn.Module, ABC):
         log_prob = self.column_log_prob(x.where(observed, 0.0), raw)
         return log_prob.where(observed, 0.0).sum(-1)
 
+    def shared_log_prob(
+        self, x: Tensor, raw: Tensor, observed: Tensor | None = None
+    ) -> Tensor:
+        """Log-density of each row under parameters that all rows share.
+
+        Parameters
+        ----------
+        x, observed
+            As for `log_prob`.
+        raw : Tensor of shape (K, P, D)
+            Parameters from the decoder.
+
+        Returns
+        -------
+        log_prob : Tensor of shape (K, B)
+            Nats per row.
+        """
+        return self.log_prob(x, raw[:, None].expand(-1, len(x), -1, -1), observed)
+
     def cell(self, raw: Tensor, log_weight: Tensor, column: int) -> CellDistribution:
         """Return the distributions of one cell of each row, mixed over draws.
 

@@ -47,6 +47,17 @@ class BernoulliLikelihoodModule(LikelihoodModule):
         logit = raw[..., 0, :]
         return x * logit - F.softplus(logit)
 
+    def shared_log_prob(
+        self, x: Tensor, raw: Tensor, observed: Tensor | None = None
+    ) -> Tensor:
+        """Return the same by matrix products."""
+        logit = raw[:, 0]
+        from_zeros = F.softplus(logit)
+        if observed is None:
+            return logit @ x.T - from_zeros.sum(1, keepdim=True)
+        x = x.where(observed, 0.0)
+        return logit @ x.T - from_zeros @ observed.to(logit).T
+
     def sample(self, raw: Tensor, generator: torch.Generator) -> Tensor:
         """Draw zeros and ones."""
         probability = self.mean(raw)

@@ -201,6 +201,23 @@ class GaussianLikelihoodModule(LikelihoodModule):
         standard = (x - self.mean(raw)) / scale
         return -0.5 * standard.square() - scale.log() - HALF_LOG_2PI
 
+    def shared_log_prob(
+        self, x: Tensor, raw: Tensor, observed: Tensor | None = None
+    ) -> Tensor:
+        """Return the same by matrix products, where that leaves enough digits."""
+        if raw.dtype != torch.float64:
+            return super().shared_log_prob(x, raw, observed)
+        mean = self.mean(raw)
+        scale = self.scale(raw[..., 1:, :]).expand_as(mean)
+        precision = scale.square().reciprocal()
+        at_zero = -0.5 * mean.square() * precision - scale.log() - HALF_LOG_2PI
+        if observed is None:
+            constant = at_zero.sum(1, keepdim=True)
+        else:
+            x = x.where(observed, 0.0)
+            constant = at_zero @ observed.to(raw).T
+        return (mean * precision) @ x.T - 0.5 * precision @ x.square().T + constant
+
     def sample(self, raw: Tensor, generator: torch.Generator) -> Tensor:
         """Draw μ + σ ε."""
         mean = self.mean(raw)

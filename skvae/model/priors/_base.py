@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from skvae.model.context import BuildContext, LinearStart
 from skvae.model.distributions import LatentDistribution
@@ -14,7 +14,19 @@ __all__ = ["PriorModule", "PriorSpec"]
 
 
 class PriorModule(nn.Module, ABC):
-    """A distribution over z, with or without parameters of its own."""
+    """A distribution over z, with or without parameters of its own.
+
+    Attributes
+    ----------
+    is_finite : bool
+        Whether z has so few values that sums over all of them are computed. p(z) is a
+        `CodeDistribution` then.
+    n_slots : int or None
+        How many numbers `embed` gives of a row, if not one for each latent.
+    """
+
+    is_finite: bool = False
+    n_slots: int | None = None
 
     @abstractmethod
     def forward(self) -> LatentDistribution:
@@ -25,6 +37,14 @@ class PriorModule(nn.Module, ABC):
 
         Only a prior that is made of the encoder keeps it; by default nothing happens.
         """
+
+    def embed(self, posterior: LatentDistribution) -> Tensor:
+        """Return what a user sees of the latents of rows: their means (B, L)."""
+        return posterior.mean
+
+    def latents(self, embedded: Tensor) -> Tensor:
+        """Return the latents (B, L) for what a user has seen of them."""
+        return embedded
 
     @abstractmethod
     def initialise(self, start: LinearStart) -> None:
