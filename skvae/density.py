@@ -40,10 +40,9 @@ class VAEDensity(
     n_components : int, tuple of int or "auto", default="auto"
         Number of latents, L. "auto" is the number of columns, at most 12 and at most
         a tenth of the rows. A tuple has the numbers of several levels of latents,
-        bottom first, as (16, 4); each level is Gaussian given the one above (see
-        `LadderPrior`), and `prior` and `posterior` are those of the top level.
-    prior : {"normal", "mixture", "vamp", "flow", "codebook"} or PriorSpec, \
-default="mixture"
+        bottom first, as (16, 4); `prior` and `posterior` are the top's (`LadderPrior`).
+    prior : {"normal", "mixture", "vamp", "flow", "codebook"} or PriorSpec, default=\
+"mixture"
         Distribution of the latents.
     posterior : {"diagonal", "full", "flow"} or PosteriorSpec, default="full"
         Family of the encoder's distributions.
@@ -463,8 +462,7 @@ Proposal or None, default=None
         Returns
         -------
         Z : ndarray of shape (n_samples, n_components_)
-            Posterior means. With a `CodebookPrior`, the numbers of the most probable
-            codes, shape (n_samples, n_slots).
+            Posterior means; with a `CodebookPrior`, (n_samples, n_slots) code numbers.
         """
         rows = self._read(X)
         return self._reader().embed(rows)
@@ -475,7 +473,7 @@ Proposal or None, default=None
         Parameters
         ----------
         Z : array-like of shape (n_samples, n_components_)
-            Latents, or codes, as from `transform`.
+            Latents or codes.
 
         Returns
         -------

@@ -76,6 +76,11 @@ class Diagnosis:
     bound_gap, bound_gap_error : tuple of float
         How far each bound is below the log-density, and the standard error over rows
         of this paired difference.
+    n_codes : int
+        With a `CodebookPrior`, the number of codes of a slot; else 0.
+    code_perplexity : tuple of float
+        For each slot, the exponential of the entropy of the shares that the codes have
+        as the most probable ones: as many codes, equally frequent, would be as varied.
     n_iter, best_iter : int
         Number of epochs, and the epoch whose weights the model has.
     training_bound, validation_evidence : float
@@ -149,6 +154,8 @@ class Diagnosis:
     training_bound: float
     validation_evidence: float
     validation_gap: float
+    n_codes: int = 0
+    code_perplexity: tuple[float, ...] = ()
     warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -185,11 +192,15 @@ class Diagnosis:
             rows += " drawn from the model: pass X to see how it fits a table"
         elif self.n_rows_used < self.n_rows:
             rows = f"{self.n_rows_used:,}, drawn from the {rows} given"
+        latents = f"{self.n_components}, of which {self.n_active} active"
+        if self.n_codes:
+            used = ", ".join(_number(value, digits=1) for value in self.code_perplexity)
+            latents += f"; {self.n_codes} codes, of perplexity {used}"
         return [
             "Diagnosis of a density",
             f"  rows       {rows}",
             f"  columns    {self.n_features}",
-            f"  latents    {self.n_components}, of which {self.n_active} active",
+            f"  latents    {latents}",
             "",
             "Nats per row, in the units of the columns",
             f"  log p(x)                {_number(self.log_density, 10)}"

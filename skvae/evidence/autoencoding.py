@@ -27,10 +27,10 @@ class Autoencoding:
     log_likelihood : Tensor of shape (B,)
         Mean of log p(x | z) over q(z | x), nats.
     reconstruction : Tensor of shape (B, D)
-        The decoder's mean where the latents are the encoder's mean.
+        The decoder's mean where the latents are the encoder's mean, or its code.
     floor_share : Tensor of shape (B, D)
-        Probability, where the latents are the encoder's mean, that the standard
-        deviation of the cell is near its floor; nan where there is no floor.
+        Probability, for the same latents, that the standard deviation of the cell is
+        near its floor; nan where there is no floor.
     """
 
     mean: Tensor
@@ -76,7 +76,7 @@ def _autoencode_block(
     if moment is None:
         mean, moment = draw.z.mean(0), draw.z.square().mean(0)
     kl = (draw.log_q_z - draw.log_p_z).mean(0) if draw.kl is None else draw.kl
-    raw = model.raw(x, encoder.mean[None])
+    raw = model.raw(x, encoder.mode[None])
     share = model.likelihood.floor_share(raw, factor)
     if share is None:
         share = torch.full_like(x[:, : model.n_features], torch.nan)[None]

@@ -116,6 +116,7 @@ def diagnose_density(
         training_bound=training_bound,
         validation_evidence=validation_evidence,
         validation_gap=training_bound - validation_evidence,
+        **_codes(reader, rows),
     )
     return replace(diagnosis, warnings=tuple(_advice(diagnosis, fit.history)))
 
@@ -182,6 +183,18 @@ def _latents_and_columns(
         ),
         "floor_share": tuple(check.floor_share.mean(0).tolist()),
     }
+
+
+def _codes(reader: RowReader, rows: Array) -> dict[str, Any]:
+    """Return how many codes there are, and how varied those of the rows are."""
+    n_codes = reader.model.prior.n_codes
+    if n_codes is None:
+        return {}
+    perplexity = []
+    for codes in reader.embed(rows).T:
+        share = np.unique(codes, return_counts=True)[1] / len(codes)
+        perplexity.append(float(np.exp(-share @ np.log(share))))
+    return {"n_codes": n_codes, "code_perplexity": tuple(perplexity)}
 
 
 def _reconstruction_error(
@@ -254,6 +267,11 @@ def _advice(diagnosis: Diagnosis, history: list[dict[str, Any]]) -> Iterator[str
 def _advice_on_latents(diagnosis: Diagnosis) -> Iterator[str]:
     if (1 - diagnosis.background_share) * diagnosis.n_rows_used < TOO_FEW_ROWS:
         return
+    if diagnosis.n_codes and 4 * min(diagnosis.code_perplexity) < diagnosis.n_codes:
+        yield (
+            f"Of {diagnosis.n_codes} codes, few are used: their perplexity is "
+            f"{min(diagnosis.code_perplexity):.1f}. Fewer n_codes of CodebookPrior do."
+        )
     n_collapsed = sum(kl < COLLAPSED for kl in diagnosis.latent_kl)
     if 2 * n_collapsed > diagnosis.n_components:
         yield (

@@ -62,6 +62,10 @@ class CodeDistribution(LatentDistribution):
             return self
         return CodeDistribution(self.points, self.log_weight[rows])
 
+    def second_moment(self) -> Tensor:
+        """Return E[z²]."""
+        return self.log_weight.exp() @ self.points.square()
+
     def entropy(self) -> Tensor:
         """Return −Σ p log p."""
         return torch.special.entr(self.log_weight.exp()).sum(-1)

@@ -21,12 +21,13 @@ class PriorModule(nn.Module, ABC):
     is_finite : bool
         Whether z has so few values that sums over all of them are computed. p(z) is a
         `CodeDistribution` then.
-    n_slots : int or None
-        How many numbers `embed` gives of a row, if not one for each latent.
+    n_slots, n_codes : int or None
+        If finite, how many codes `embed` gives of a row, and of how many each is one.
     """
 
     is_finite: bool = False
     n_slots: int | None = None
+    n_codes: int | None = None
 
     @abstractmethod
     def forward(self) -> LatentDistribution:

@@ -103,6 +103,7 @@ class CodebookPriorModule(PriorModule):
 
     is_finite = True
     n_slots: int
+    n_codes: int
     combinations: Tensor
 
     def __init__(self, n_codes: int, n_slots: int, n_components: int) -> None:
@@ -111,7 +112,7 @@ class CodebookPriorModule(PriorModule):
             n_codes**n_slots + n_codes * n_components,
             f"CodebookPrior with {n_codes} codes in {n_slots} slots",
         )
-        self.n_slots = n_slots
+        self.n_slots, self.n_codes = n_slots, n_codes
         # Distinct vectors, or all codes would get the same gradient for ever.
         spread = torch.linspace(-1, 1, n_codes, dtype=BUILD_DTYPE)
         width = n_components // n_slots
@@ -148,13 +149,13 @@ class CodebookPriorModule(PriorModule):
         ValueError
             If there is no such code.
         """
-        n_codes = self.codes.shape[1]
         numbers = embedded.long()
-        is_code = (numbers == embedded) & (numbers >= 0) & (numbers < n_codes)
+        is_code = (numbers == embedded) & (numbers >= 0) & (numbers < self.n_codes)
         if not is_code.all():
             wrong = float(embedded[~is_code][0])
             raise ValueError(
-                f"Z has codes, whole numbers from 0 to {n_codes - 1}; got {wrong:g}."
+                f"Z has codes, whole numbers from 0 to {self.n_codes - 1}; got "
+                f"{wrong:g}."
             )
         return self._vectors(numbers)
 
@@ -164,7 +165,7 @@ class CodebookPriorModule(PriorModule):
         w = start.sample_weight / start.sample_weight.sum()
         log_weight = torch.zeros((), dtype=BUILD_DTYPE)
         for slot, points in enumerate(z.unbind(1)):
-            centres, mass = _k_means(points, w, self.codes.shape[1])
+            centres, mass = _k_means(points, w, self.n_codes)
             with torch.no_grad():
                 self.codes[slot] = centres
             log_mass = mass.log()[self.combinations[:, slot].cpu()]
