@@ -237,11 +237,14 @@ def _moments(z: Tensor, log_w: Tensor) -> Gaussians:
     The fewer draws (K, B, L) the weights (K, B) leave, the more the covariance is
     shrunk towards its diagonal. The result is float64.
     """
-    z, weight = z.double(), log_w.double().softmax(0)
+    n_latents = z.shape[-1]
+    # For sizes that are multiples, sums are rounded alike at every place.
+    z = F.pad(z.double(), (0, multiple(n_latents) - n_latents))
+    weight = log_w.double().softmax(0)
     mean = torch.einsum("kb,kbl->bl", weight, z)
     centred = z - mean
     covariance = torch.einsum("kb,kbi,kbj->bij", weight, centred, centred)
-    n_latents = z.shape[-1]
+    mean, covariance = mean[:, :n_latents], covariance[:, :n_latents, :n_latents]
     size = 1 / weight.square().sum(0)
     shrink = (n_latents / (n_latents + size))[:, None, None]
     diagonal = covariance.diagonal(dim1=-2, dim2=-1).clamp(min=1e-8)

@@ -132,11 +132,13 @@ def test_scores_do_not_depend_on_the_batch(
 
 
 @pytest.mark.filterwarnings("ignore:The log-density of")
-@pytest.mark.parametrize("background", ["auto", None])
+@pytest.mark.parametrize(
+    "settings", [{}, {"background": None}, {"n_components": (3, 2)}], ids=str
+)
 def test_nothing_about_a_row_depends_on_the_others_to_the_last_bit(
-    background: str | None, table: np.ndarray
+    settings: dict[str, Any], table: np.ndarray
 ) -> None:
-    density = VAEDensity(**QUICK, background=background).fit(table)
+    density = VAEDensity(**{**QUICK, **settings}).fit(table)
     rows = np.r_[table[::4], table[:3] * 2]
     together = vars(density.evidence(rows))
     alone = [vars(density.evidence(row[None])) for row in rows]
