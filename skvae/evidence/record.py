@@ -40,8 +40,8 @@ class Evidence:
         in few and in more steps, 4 is a mixture adapted to it, and 5 such a mixture
         with modes found from the prior. With one latent, 1 is the encoder mixed with
         the prior, 2 and 3 are grids, and 4 is the last mixture. Where the decoder reads
-        no latents, nothing is sampled: one sample gives the value without an error, and
-        k̂ is −∞.
+        no latents, or these are codes, nothing is sampled: one sample gives the value
+        without an error, and k̂ is −∞.
     background_share : ndarray of shape (n,)
         Probability that the row comes from the background, or from the broad part of
         the companion, given the row; 0 without them.

@@ -1,10 +1,25 @@
-"""Which columns a question is about."""
+"""Which columns a question is about, and what users give as their values."""
 
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
-__all__ = ["column_numbers"]
+import numpy as np
+from numpy.typing import NDArray
+
+from skvae.tables.labels import (
+    as_array,
+    as_codes,
+    as_python,
+    frame_columns,
+    is_frame,
+    listed,
+    missing_cells,
+)
+from skvae.tables.schema import TableSchema
+from skvae.typing import Array
+
+__all__ = ["column_numbers", "encoded_cells"]
 
 
 def column_numbers(names: Sequence[str], columns: Any, argument: str) -> list[int]:
@@ -39,3 +54,65 @@ def column_numbers(names: Sequence[str], columns: Any, argument: str) -> list[in
     if len(set(numbers)) < len(numbers):
         raise ValueError(f"{argument} has a column twice: {columns!r}.")
     return numbers
+
+
+def encoded_cells(
+    schema: TableSchema, columns: Sequence[int], values: Any, argument: str
+) -> Array:
+    """Return values of some columns alone as numbers and codes, shape (n, C).
+
+    Parameters
+    ----------
+    schema : TableSchema
+        What all columns hold.
+    columns : sequence of int
+        Numbers of the columns.
+    values : array-like of shape (n,) or (n, C)
+        What the user gave: numbers and categories; None and NaN are missing.
+    argument : str
+        What it was passed as.
+
+    Raises
+    ------
+    ValueError
+        If there are more or fewer columns, or a value is infinite, no number or no
+        category of its column.
+    """
+    names = [schema.names[j] for j in columns]
+    if is_frame(values):
+        given = [np.asarray(column) for column in frame_columns(values)]
+    else:
+        table = as_array(values)
+        given = list(table.reshape(len(table), -1).T)
+    if len(given) != len(columns):
+        raise ValueError(
+            f"{argument} has {len(given)} columns, but the question is about "
+            f"{len(columns)}: {', '.join(names)}."
+        )
+    encoded = [
+        _encoded_column(schema, j, cells, argument)
+        for j, cells in zip(columns, given, strict=True)
+    ]
+    return np.column_stack(encoded)
+
+
+def _encoded_column(
+    schema: TableSchema, j: int, cells: NDArray[Any], argument: str
+) -> Array:
+    categories = schema.categories[j]
+    if categories is None:
+        numbers = np.asarray(cells, dtype=np.float64)
+        if np.isinf(numbers).any():
+            raise ValueError(f"{argument} contains infinity.")
+        return numbers
+    codes = as_codes(cells, categories)
+    codes[missing_cells(cells)] = np.nan
+    if schema.kinds[j].other:
+        return np.where(codes < 0, schema.kinds[j].n_values, codes)
+    if (codes < 0).any():
+        row = int((codes < 0).argmax())
+        raise ValueError(
+            f"{argument} has {as_python(cells[row])!r} in row {row}, which is no "
+            f"category of {schema.names[j]!r}. Known ones: {listed(categories)}."
+        )
+    return codes

@@ -13,6 +13,7 @@ from skvae.arguments.checks import check_number, check_positive_int
 from skvae.arguments.seeds import seed_of_draws
 from skvae.model.cells import CellDistribution
 from skvae.queries.cells import cell_of
+from skvae.queries.columns import encoded_cells
 from skvae.queries.filling import draw_cells, expected_cells
 from skvae.scoring.conditionals import ConditionalRows
 from skvae.scoring.reader import RowReader
@@ -237,18 +238,18 @@ class ConditionalDistribution:
         Parameters
         ----------
         values : array-like of shape (n,) or (n, n_columns)
-            Numbers, or codes of categories.
+            Numbers and categories, as `sample` gives them.
 
         Returns
         -------
         log_prob : ndarray of shape (n,)
             Nats, in the units of the columns.
         """
-        numbers = np.asarray(values, dtype=np.float64).reshape(len(self), -1)
-        if numbers.shape[1] != len(self._columns):
+        numbers = encoded_cells(self._schema, self._columns, values, "values")
+        if len(numbers) != len(self):
             raise ValueError(
-                f"values must have shape ({len(self)}, {len(self._columns)}), got "
-                f"{np.shape(values)}."
+                f"values must have {len(self)} rows, one for each of those that the "
+                f"distribution is conditional on, got {len(numbers)}."
             )
         together = self._table.copy()
         together[:, self._columns] = numbers

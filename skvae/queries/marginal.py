@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skvae.evidence import Evidence
+from skvae.queries.columns import encoded_cells
 from skvae.tables.schema import TableSchema
 from skvae.typing import Array, RandomState
 
@@ -59,8 +60,8 @@ class MarginalDensity:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_columns)
-            The columns alone, in the order in which they were asked for: numbers, and
-            codes of categories. Missing cells are NaN.
+            The columns alone, in the order in which they were asked for, as `sample`
+            gives them. Missing cells are NaN or None.
 
         Returns
         -------
@@ -84,15 +85,7 @@ class MarginalDensity:
         evidence : Evidence
             Log-densities, and their errors.
         """
-        own = np.asarray(X, dtype=np.float64)
-        own = own.reshape(len(own), -1)
-        if own.shape[1] != len(self._columns):
-            raise ValueError(
-                f"X has {own.shape[1]} columns, but this is the density of "
-                f"{len(self._columns)}: {', '.join(self.columns)}."
-            )
-        if np.isinf(own).any():
-            raise ValueError("X contains infinity.")
+        own = encoded_cells(self._schema, self._columns, X, "X")
         table = np.full((len(own), len(self._schema.names)), np.nan)
         table[:, self._columns] = own
         return self._evidence(table, **options)

@@ -12,6 +12,7 @@ from skvae.model import LinearStart
 __all__ = ["linear_start"]
 
 RIDGE = 1e-3  # added to the variances of a regression's inputs, which are about one
+LEAST_VARIANCE = 1e-8  # of a direction that latents describe
 ABOVE_CORRELATION = 0.3  # of a latent in a level above with its direction
 
 
@@ -76,16 +77,18 @@ def linear_start(
     vectors = vectors * vectors[largest, torch.arange(len(values))].sign()
     n_directions = min(n_components, len(values))
     leading = vectors[:, -n_directions:].flip(1)
-    spread = values[-n_directions:].flip(0).clamp(min=1e-8).sqrt()
+    variance = values[-n_directions:].flip(0)
+    # Latents beyond the rank of the table start as the prior.
+    told = F.pad(variance > LEAST_VARIANCE, (0, n_components - n_directions))
+    spread = variance.clamp(min=LEAST_VARIANCE).sqrt()
     encoder = torch.zeros(n_components, x.shape[1], dtype=x.dtype)
     encoder[:n_directions] = (leading / spread).T
+    encoder[~told] = 0
     noise = torch.randn(len(x), n_components, dtype=x.dtype, generator=generator)
     z = centred @ encoder.T + posterior_scale * noise
-    if n_components > n_directions:
-        # Latents beyond the rank of the table start as the prior.
-        z[:, n_directions:] = noise[:, n_directions:]
+    z[:, ~told] = noise[:, ~told]
     tril = torch.full((n_components,), posterior_scale, dtype=x.dtype)
-    tril[n_directions:] = 1
+    tril[~told] = 1
     decoder = _ridge(z, centred, w)
     residual = centred - z @ decoder.T
     residual_scale = (w @ residual.square()).sqrt()

@@ -1,7 +1,9 @@
 """Single cells given the others: against integrals, closed forms and one another."""
 
 import numpy as np
+import pandas as pd
 import pytest
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 from scipy.special import logsumexp
 
@@ -199,5 +201,35 @@ def test_what_is_asked_wrongly_is_named(density: VAEDensity) -> None:
         density.conditional(rows, [0, 1]).quantile(0.5)
     with pytest.raises(ValueError, match="q must hold numbers between 0 and 1, got 2"):
         density.conditional(rows, 0).quantile(2)
-    with pytest.raises(ValueError, match="X has 2 columns, but this is"):
+    with pytest.raises(
+        ValueError, match="X has 2 columns, but the question is about 1"
+    ):
         density.marginal(0).score_samples(rows)
+
+
+def test_values_are_given_as_categories() -> None:
+    """As `sample` draws them: text, truth values, and numbers that are categories."""
+    rng = np.random.default_rng(0)
+    kind = rng.choice(["red", "green", "blue"], 200, p=[0.6, 0.3, 0.1])
+    size = np.where(kind == "red", 7.5, rng.choice([1.5, 2.5], 200))
+    frame = pd.DataFrame({"kind": kind, "size": size})
+    density = VAEDensity(likelihood="categorical", **SMALL).fit(frame)
+    marginal = density.marginal("kind")
+    mass = np.exp(marginal.score_samples(["red", "green", "blue"]))
+    assert mass.sum() == pytest.approx(1, abs=0.1)
+    assert mass.argmax() == 0
+    assert_array_equal(
+        marginal.score_samples(frame[["kind"]][:5]),
+        density.score_samples(frame[:5].assign(size=np.nan)),
+    )
+    drawn = marginal.sample(5, random_state=0)
+    assert np.isfinite(marginal.score_samples(drawn)).all()
+    sizes = density.conditional(frame[:2], "size")
+    at = sizes.values
+    every = [sizes.log_prob([value] * 2) for value in at]
+    assert set(at) == {1.5, 2.5, 7.5}
+    assert_allclose(np.exp(every).sum(0), 1, atol=0.2)
+    with pytest.raises(ValueError, match="X has 'pink' in row 1, which is no category"):
+        marginal.score_samples(["red", "pink"])
+    with pytest.raises(ValueError, match="values must have 2 rows"):
+        sizes.log_prob([1.5])

@@ -140,6 +140,15 @@ def test_rank_deficient_tables_have_a_finite_start(table: Tensor, kind: str) -> 
 # Given features
 
 
+def test_encoder_ignores_directions_in_which_rows_do_not_vary(table: Tensor) -> None:
+    """A missing cell of a constant column would otherwise move latents far away."""
+    constant = torch.cat([table[:, :1], table[:, :1], torch.ones(2000, 2)], 1)
+    start = start_of(constant, 3)
+    assert start.encoder_weight[1:].abs().max() == 0
+    assert start.encoder_weight[0].abs().max() < 1
+    assert torch.equal(start.encoder_tril.diagonal()[1:], torch.ones(2).double())
+
+
 @pytest.fixture
 def conditional_table() -> Tensor:
     """Return rows of four features and, last, two that are given."""

@@ -180,8 +180,8 @@ def _k_means(points: Tensor, w: Tensor, n_codes: int) -> tuple[Tensor, Tensor]:
     Everything is a deterministic function of points and weights.
     """
     if len(points) > MOST_ROWS:
-        # Latents of the start are noisy, so that any rows do.
-        points, w = points[:MOST_ROWS], w[:MOST_ROWS] / w[:MOST_ROWS].sum()
+        chosen = torch.arange(MOST_ROWS, device=w.device) * len(points) // MOST_ROWS
+        points, w = points[chosen], w[chosen] / w[chosen].sum()
     centres = points[farthest_first(points, w, n_codes)]
     for _ in range(ROUNDS):
         nearest = torch.cdist(points, centres).argmin(1)
