@@ -176,19 +176,23 @@ def draw(name: str, measured: list[Point], folder: Path) -> None:
         read = [p for p in mine if p.error] or mine[-1:]
         speeds = [p.rows_per_second for p in read]
         right.plot(speeds, [p.log_density.mean() for p in read], **style)
-        for point in read:
-            if point.error:
-                right.annotate(
-                    f"{point.error:.2f}",
-                    (point.rows_per_second, point.log_density.mean()),
-                    textcoords="offset points",
-                    xytext=(-3, -10),
-                    rotation=-90,
-                    va="top",
-                    fontsize=8,
-                )
+        with_error = sorted(
+            (p for p in read if p.error), key=lambda p: p.rows_per_second
+        )
+        for number, point in enumerate(with_error):
+            below = number % 2 == 0  # neighbours on different sides
+            right.annotate(
+                f"{point.error:.2f}",
+                (point.rows_per_second, point.log_density.mean()),
+                textcoords="offset points",
+                xytext=(-3, -10 if below else 10),
+                rotation=-90,
+                va="top" if below else "bottom",
+                fontsize=8,
+            )
     left.set(xscale="log", xlabel="fit, seconds", ylabel="test rows, nats per row")
     right.set(xscale="log", xlabel="score, rows a second (numbers: errors, rms nats)")
+    right.margins(y=0.2)
     for axes in (left, right):
         axes.grid(alpha=0.3)
     shown = left.get_legend_handles_labels()
