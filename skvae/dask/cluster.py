@@ -1,7 +1,9 @@
 """Fits by the workers of a dask cluster."""
 
 import contextlib
+import ctypes
 import os
+import sys
 import threading
 import time
 import uuid
@@ -30,6 +32,9 @@ __all__ = ["fit_on_workers", "import_distributed"]
 
 POLL_SECONDS = 0.2
 STOP_SECONDS = 30.0  # for the workers of a fit that has failed
+# Options of the C library's `mallopt`, and values of them that suit a training.
+TRIM_THRESHOLD, MMAP_THRESHOLD = (-1, 2**28), (-3, 2**25)
+USUAL_MMAP_THRESHOLD = 2**17
 
 
 def import_distributed() -> Any:
@@ -211,7 +216,7 @@ def _train(
     if rank:
         density.verbose = 0
     try:
-        with _joined_group(name, rank, size, host, port):
+        with _joined_group(name, rank, size, host, port), _kept_memory():
             processes = Processes(None, stopped.is_set)
             fitted = fit_same_rows(density, rows, weight, processes, seed)
     finally:
@@ -239,3 +244,28 @@ def _joined_group(
         yield
     finally:
         torch.distributed.destroy_process_group()
+
+
+@contextlib.contextmanager
+def _kept_memory() -> Iterator[None]:
+    """Let the C library keep freed memory for the next tensor, within the block.
+
+    It does so by itself, unless it was told when to give memory back, as dask tells it
+    for its workers (MALLOC_TRIM_THRESHOLD_): every larger tensor is then made of new
+    pages of the system, and a training step takes twice as long.
+    """
+    told = os.environ.get("MALLOC_TRIM_THRESHOLD_", "")
+    if not sys.platform.startswith("linux") or not told.isdecimal():
+        yield
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", lambda option, value: None)
+    mallopt(*TRIM_THRESHOLD)
+    mallopt(*MMAP_THRESHOLD)
+    try:
+        yield
+    finally:
+        usual = os.environ.get("MALLOC_MMAP_THRESHOLD_", "")
+        mallopt(TRIM_THRESHOLD[0], int(told))
+        mallopt(
+            MMAP_THRESHOLD[0], int(usual) if usual.isdecimal() else USUAL_MMAP_THRESHOLD
+        )
