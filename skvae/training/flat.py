@@ -48,7 +48,11 @@ class FlatParameters:
         self.others = nn.Parameter(values[n_decayed:])
 
     def set_gradient(
-        self, loss: Tensor, clip_norm: float, processes: Parallel | None = None
+        self,
+        loss: Tensor,
+        clip_norm: float,
+        processes: Parallel | None = None,
+        shared: Tensor | None = None,
     ) -> Tensor:
         """Set the gradients of both parts to that of a loss, clipped.
 
@@ -60,6 +64,9 @@ class FlatParameters:
             Largest norm of the gradient; a larger one is scaled down.
         processes : Parallel, default=None
             Processes whose mean gradient it is.
+        shared : Tensor, default=None
+            Numbers that become their mean over all processes, too, in place: one
+            message takes less time than two.
 
         Returns
         -------
@@ -68,8 +75,13 @@ class FlatParameters:
         """
         parts = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
         gradient = torch.cat([part.flatten() for part in parts])
-        if processes is not None:
-            processes.average(gradient)
+        if processes is not None and processes.size > 1:
+            message = [gradient] if shared is None else [gradient, shared.to(gradient)]
+            mean = torch.cat(message)
+            processes.average(mean)
+            gradient, rest = mean.tensor_split((len(gradient),))
+            if shared is not None:
+                shared.copy_(rest)
         norm = gradient.norm()
         gradient.mul_((clip_norm / (norm + 1e-6)).clamp(max=1))
         n_decayed = self.decayed.numel()

@@ -339,16 +339,14 @@ class Trainer:
         )
         latent = self.objective.bound(draw, progress)
         objective = draw.closed_form.mix(latent).mean()
-        norm = self.flat.set_gradient(
-            -share * objective, self.schedule.clip_norm, self.parallel
-        )
         with torch.no_grad():
             bound = draw.closed_form.mix(draw.log_mean_w).mean()
             kl = (draw.log_q_z - draw.log_p_z).mean() if draw.kl is None else draw.kl
             each = [objective, bound, draw.log_p_x.mean(), kl.mean()]
             terms = share * torch.stack(each).double()
-            if self.parallel is not None:
-                self.parallel.average(terms)
+        norm = self.flat.set_gradient(
+            -share * objective, self.schedule.clip_norm, self.parallel, terms
+        )
         if not torch.isfinite(terms[0] + norm):
             return None  # before the optimiser has seen the gradient
         rate = self._learning_rate(self.n_steps)
