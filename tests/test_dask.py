@@ -99,8 +99,9 @@ def test_one_worker_fits_what_one_process_fits(array: Any) -> None:
         assert torch.equal(values, density.model_.state_dict()[name])
 
 
-def test_it_reads_lazily(fitted: DaskVAEDensity, array: Any) -> None:
-    local = fitted.to_local()
+def test_it_reads_lazily(fitted: DaskVAEDensity) -> None:
+    local, rows = fitted.to_local(), ROWS[:100]
+    array = da.from_array(rows, chunks=(40, 1))
 
     def fail(block: Any) -> Any:
         raise ZeroDivisionError
@@ -109,20 +110,20 @@ def test_it_reads_lazily(fitted: DaskVAEDensity, array: Any) -> None:
     with pytest.raises(ZeroDivisionError):
         failing.compute()
     evidence = fitted.evidence(array, tol=0.5)
-    expected = local.evidence(ROWS, tol=0.5)
+    expected = local.evidence(rows, tol=0.5)
     for name in vars(expected):
         lazy = getattr(evidence, name)
-        assert lazy.chunks == ((250, 250, 100),)
+        assert lazy.chunks == ((40, 40, 20),)
         values = lazy.compute()
         np.testing.assert_array_equal(values, getattr(expected, name))
         assert values.dtype == lazy.dtype
     np.testing.assert_array_equal(
-        fitted.transform(array).compute(), local.transform(ROWS)
+        fitted.transform(array).compute(), local.transform(rows)
     )
-    assert fitted.score(array) == pytest.approx(local.score(ROWS), rel=1e-12)
-    weight = np.arange(600.0)
+    assert fitted.score(array) == pytest.approx(local.score(rows), rel=1e-12)
+    weight = np.arange(100.0)
     assert fitted.score(array, sample_weight=weight) == pytest.approx(
-        local.score(ROWS, sample_weight=weight), rel=1e-12
+        local.score(rows, sample_weight=weight), rel=1e-12
     )
     np.testing.assert_array_equal(fitted.sample(3, 0), local.sample(3, 0))
 
@@ -201,7 +202,7 @@ def test_it_is_an_estimator(fitted: DaskVAEDensity) -> None:
         (
             da.zeros((5, 2), chunks=(3, 2)),
             da.ones(5, chunks=(2, 3)),
-            r"shape \(2,\) in partition 0",
+            r"shape \(\d,\) in partition \d",
         ),
         (frame_of(ROWS), np.ones(600), "a dask collection with the partitions of X"),
         (frame_of(ROWS[:0], 1), None, "no rows in any partition"),
@@ -223,6 +224,7 @@ def test_what_cannot_be_fitted(tmp_path: Any, array: Any) -> None:
         DaskVAEDensity(checkpoint=tmp_path).fit(array)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")
 def test_a_lost_worker_is_an_error_and_the_next_fit_works(array: Any) -> None:
     settings = {**SETTINGS, "max_iter": 100_000, "early_stopping": False}
