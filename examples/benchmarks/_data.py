@@ -12,8 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
 
-from skvae import Batches
-
 SPLIT_SEED = 0
 
 
@@ -72,6 +70,9 @@ def load_split(name: str, folder: Path | None) -> Split:
         return split_rows(dequantise(BUNDLED[name](), rng), rng)
     parts = ("train", "valid", "test")
     if (folder / name).is_dir():
+        # A parent process that measures its children's memory must not load torch.
+        from skvae import Batches
+
         files = [Batches(folder / name / f"{part}.parquet") for part in parts]
         drawn = [file.sample(None, SPLIT_SEED)[0] for file in files]
         return Split(*(rows.to_numpy(np.float64) for rows in drawn))

@@ -53,6 +53,14 @@ def simulated(n_rows: int, seed: int) -> NDArray[np.float64]:
     return linear + 0.5 * np.sin(2 * linear) + 0.2 * rng.normal(size=linear.shape)
 
 
+def rows_in(parent: Path, n_rows: int) -> Path:
+    """Return the folder of so many rows in Parquet files, written once."""
+    folder = parent / f"rows-{n_rows}"
+    if not folder.exists():
+        write(folder, n_rows)
+    return folder
+
+
 def write(folder: Path, n_rows: int) -> None:
     """Write rows to Parquet files, some hundred thousand in each."""
     import pyarrow
@@ -115,9 +123,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         parent = arguments.folder or Path(temporary)
         for n_rows in arguments.rows:
-            folder = parent / f"rows-{n_rows}"
-            if not folder.exists():
-                write(folder, n_rows)
+            folder = rows_in(parent, n_rows)
             cost = in_fresh_process(measure, folder, n_rows, arguments.max_iter)
             table.append(
                 [

@@ -24,7 +24,7 @@ from time import perf_counter
 import numpy as np
 from _process import in_fresh_process, limit_threads, peak_memory
 from _report import markdown_table
-from scale import N_TEST, simulated, write
+from scale import N_TEST, rows_in, simulated
 
 SETTINGS = {
     "decoder": "mlp",
@@ -117,9 +117,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         parent = arguments.folder or Path(temporary)
         for n_rows in arguments.rows:
-            folder = parent / f"rows-{n_rows}"
-            if not folder.exists():
-                write(folder, n_rows)
+            folder = rows_in(parent, n_rows)
             for n_workers in arguments.workers:
                 cost = in_fresh_process(
                     *(measure, folder, n_workers),

@@ -2,7 +2,6 @@
 
 import contextlib
 import inspect
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from skvae.dask.partitions import (
 )
 from skvae.density import VAEDensity
 from skvae.distributed import check_no_checkpoint
-from skvae.evidence import Evidence
+from skvae.evidence import Evidence, RowEvidence
 from skvae.typing import Array
 
 if TYPE_CHECKING:
@@ -170,15 +169,12 @@ default=None
         parts = [
             dask.delayed(_evidence)(held, rows, options) for rows in partitions_of(X)
         ]
-        empty = _no_evidence()
         return Evidence(
             **{
-                field.name: joined(
-                    [getattr(part, field.name) for part in parts],
-                    lengths_of(X),
-                    getattr(empty, field.name).dtype,
+                name: joined(
+                    [getattr(part, name) for part in parts], lengths_of(X), empty.dtype
                 )
-                for field in fields(Evidence)
+                for name, empty in vars(_no_evidence()).items()
             }
         )
 
@@ -331,13 +327,8 @@ def _impute(
 
 def _no_evidence() -> Evidence:
     """Return the evidence of no rows, whose fields have their types."""
-    types = {"n_samples": np.int64, "n_stages": np.int64, "unreliable": np.bool_}
-    return Evidence(
-        **{
-            field.name: np.empty(0, types.get(field.name, np.float64))
-            for field in fields(Evidence)
-        }
-    )
+    nothing = vars(RowEvidence.of_nothing(0))
+    return Evidence(**{name: values.numpy() for name, values in nothing.items()})
 
 
 def _score_sum(density: VAEDensity, part: Part) -> tuple[float, float]:

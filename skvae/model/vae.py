@@ -191,13 +191,7 @@ class VAE(nn.Module):
     ) -> Tensor:
         """Return log p(x, z) for each of the few values of z, shape (N, B)."""
         prior = self.prior()
-        if raw is None:
-            log_likelihood = self.log_likelihood(x, prior.points[:, None], cells)
-        else:
-            modelled = x[:, : self.n_features]
-            observed = ~modelled.isnan()
-            mask = None if bool(observed.all()) else observed
-            log_likelihood = self._of_raw(modelled, raw, mask)
+        log_likelihood = self.log_likelihood(x, prior.points[:, None], cells, raw)
         return log_likelihood + prior.log_weight[:, None]
 
     def raw(self, x: Tensor, z: Tensor) -> Tensor:
@@ -209,7 +203,11 @@ class VAE(nn.Module):
         return self.decoder(z, self.features(x))
 
     def log_likelihood(
-        self, x: Tensor, z: Tensor, cells: CellNoise | None = None
+        self,
+        x: Tensor,
+        z: Tensor,
+        cells: CellNoise | None = None,
+        raw: Tensor | None = None,
     ) -> Tensor:
         """Return log p(x | z), shape (K, B).
 
@@ -221,22 +219,24 @@ class VAE(nn.Module):
             Latents, of each row or for all rows.
         cells : CellNoise, default=None
             By which missing cells are drawn, where the decoder reads columns.
+        raw : Tensor, default=None
+            What `raw` returns for z, if it is known and the decoder reads no columns.
         """
         modelled = x[:, : self.n_features]
         observed = ~modelled.isnan()
         complete = bool(observed.all())
         if complete or self.decoder.order is None:
             mask = None if complete else observed
-            log_prob = self._of_raw(modelled, self.raw(x, z), mask)
+            raw = self.raw(x, z) if raw is None else raw
+            if raw.shape[1] == 1 < len(x):
+                log_prob = self.likelihood.shared_log_prob(
+                    modelled, raw.squeeze(1), mask
+                )
+            else:
+                log_prob = self.likelihood.log_prob(modelled, raw, mask)
         else:
             log_prob = self._weighted_likelihood(x, z, cells)
         return log_prob.expand(len(z), -1)
-
-    def _of_raw(self, x: Tensor, raw: Tensor, observed: Tensor | None) -> Tensor:
-        """Return log p(x | z) by raw parameters, of each row or the same for all."""
-        if raw.shape[1] == 1 < len(x):
-            return self.likelihood.shared_log_prob(x, raw.squeeze(1), observed)
-        return self.likelihood.log_prob(x, raw, observed)
 
     def _weighted_likelihood(
         self, x: Tensor, z: Tensor, cells: CellNoise | None

@@ -9,14 +9,12 @@ from numpy.typing import NDArray
 
 from skvae.tables.labels import (
     as_array,
-    as_codes,
     as_python,
     frame_columns,
     is_frame,
     listed,
-    missing_cells,
 )
-from skvae.tables.schema import TableSchema
+from skvae.tables.schema import TableSchema, category_codes
 from skvae.typing import Array
 
 __all__ = ["column_numbers", "encoded_cells"]
@@ -105,10 +103,7 @@ def _encoded_column(
         if np.isinf(numbers).any():
             raise ValueError(f"{argument} contains infinity.")
         return numbers
-    codes = as_codes(cells, categories)
-    codes[missing_cells(cells)] = np.nan
-    if schema.kinds[j].other:
-        return np.where(codes < 0, schema.kinds[j].n_values, codes)
+    codes = category_codes(cells, categories, schema.kinds[j])
     if (codes < 0).any():
         row = int((codes < 0).argmax())
         raise ValueError(

@@ -272,10 +272,7 @@ def _encode_column(
     cells = raw.cells(j)
     if j in raw.labels:
         check_cells(cells, raw.columns.label(j), raw.columns.table)
-    codes = as_codes(cells, values)
-    codes[missing_cells(cells)] = np.nan
-    if kind.other:
-        return np.where(codes < 0, kind.n_values, codes)
+    codes = category_codes(cells, values, kind)
     unknown = codes < 0 if used is None else (codes < 0) & used
     if unknown.any():
         row = int(unknown.argmax())
@@ -285,6 +282,18 @@ def _encode_column(
             f"such rows, fit with unknown_category='other'."
         )
     return codes.clip(min=0)
+
+
+def category_codes(
+    cells: NDArray[Any], values: tuple[object, ...], kind: ColumnKind
+) -> Array:
+    """Return the codes of one column's cells: NaN for missing ones, −1 for unknown.
+
+    Where the column has a code for all other values, no cell is unknown.
+    """
+    codes = as_codes(cells, values)
+    codes[missing_cells(cells)] = np.nan
+    return np.where(codes < 0, kind.n_values, codes) if kind.other else codes
 
 
 def natural_support(column: Array, sample_weight: Array) -> Support:

@@ -10,7 +10,7 @@ from skvae.model.distributions import CodeDistribution, LatentDistribution
 from skvae.model.dtype import BUILD_DTYPE
 from skvae.model.memory import check_weights
 from skvae.model.priors._base import PriorModule, PriorSpec
-from skvae.model.priors.mixture import farthest_first
+from skvae.model.priors.mixture import k_means
 from skvae.model.spec import positive_int
 
 __all__ = ["MOST_CODES", "CodebookPrior"]
@@ -165,7 +165,7 @@ class CodebookPriorModule(PriorModule):
         w = start.sample_weight / start.sample_weight.sum()
         log_weight = torch.zeros((), dtype=BUILD_DTYPE)
         for slot, points in enumerate(z.unbind(1)):
-            centres, mass = _k_means(points, w, self.n_codes)
+            centres, mass = _separate_centres(points, w, self.n_codes)
             with torch.no_grad():
                 self.codes[slot] = centres
             log_mass = mass.log()[self.combinations[:, slot].cpu()]
@@ -174,7 +174,7 @@ class CodebookPriorModule(PriorModule):
             self.logit.copy_(log_weight)
 
 
-def _k_means(points: Tensor, w: Tensor, n_codes: int) -> tuple[Tensor, Tensor]:
+def _separate_centres(points: Tensor, w: Tensor, n_codes: int) -> tuple[Tensor, Tensor]:
     """Return centres (C, L), no two of them equal, and their shares of the weight.
 
     Everything is a deterministic function of points and weights.
@@ -182,13 +182,7 @@ def _k_means(points: Tensor, w: Tensor, n_codes: int) -> tuple[Tensor, Tensor]:
     if len(points) > MOST_ROWS:
         chosen = torch.arange(MOST_ROWS, device=w.device) * len(points) // MOST_ROWS
         points, w = points[chosen], w[chosen] / w[chosen].sum()
-    centres = points[farthest_first(points, w, n_codes)]
-    for _ in range(ROUNDS):
-        nearest = torch.cdist(points, centres).argmin(1)
-        mass = torch.zeros(n_codes, dtype=w.dtype, device=w.device)
-        mass.index_add_(0, nearest, w)
-        sums = torch.zeros_like(centres).index_add_(0, nearest, w[:, None] * points)
-        centres = (sums / mass[:, None]).where((mass > 0)[:, None], centres)
+    centres, mass = k_means(points, w, n_codes, ROUNDS)
     # More codes than distinct points: the others lie beside one.
     spread = torch.linspace(0, 1e-3, n_codes, dtype=centres.dtype)
     centres = centres + spread.to(centres.device)[:, None]

@@ -10,7 +10,7 @@ from skvae.model.memory import check_weights
 from skvae.model.priors._base import PriorModule, PriorSpec
 from skvae.model.spec import positive_int
 
-__all__ = ["MixturePrior", "expectation_maximisation", "farthest_first"]
+__all__ = ["MixturePrior", "expectation_maximisation", "farthest_first", "k_means"]
 
 SCALE_FLOOR = 1e-2  # of a latent, whose standard deviation is about one
 
@@ -116,18 +116,10 @@ def expectation_maximisation(
     means, scale : Tensor of shape (C, L)
         Means and standard deviations.
     """
-    n_rows = z.shape[0]
     w = sample_weight / sample_weight.sum()
     centre = w @ z
     variance = (w @ (z - centre).square()).clamp(min=SCALE_FLOOR**2)
-    means = z[farthest_first(z, w, n_modes)]
-    for _ in range(5):
-        nearest = torch.cdist(z, means).argmin(1)
-        assigned = torch.zeros(n_rows, n_modes, dtype=z.dtype, device=z.device)
-        assigned[torch.arange(n_rows), nearest] = w
-        mass = assigned.sum(0)
-        moved = assigned.T @ z / mass.clamp(min=1e-12)[:, None]
-        means = torch.where((mass > 0)[:, None], moved, means)
+    means, mass = k_means(z, w, n_modes, n_rounds=5)
     weight = mass.clamp(min=1e-3 / n_modes)
     weight = weight / weight.sum()
     scale = (variance.sqrt() / n_modes ** (1 / z.shape[1])).expand(n_modes, -1)
@@ -147,6 +139,37 @@ def expectation_maximisation(
         scale = spread.clamp(min=SCALE_FLOOR**2).sqrt()
         weight = (mass + 1e-3 / n_modes) / (mass + 1e-3 / n_modes).sum()
     return weight, means, scale
+
+
+def k_means(z: Tensor, w: Tensor, n_modes: int, n_rounds: int) -> tuple[Tensor, Tensor]:
+    """Return some rounds of k-means of weighted points, from points far apart.
+
+    Parameters
+    ----------
+    z : Tensor of shape (N, L)
+        Points.
+    w : Tensor of shape (N,)
+        Their weights, which sum to one.
+    n_modes, n_rounds : int
+        Numbers of centres and of rounds.
+
+    Returns
+    -------
+    centres : Tensor of shape (C, L)
+        Their means; a centre without points stays where it was.
+    mass : Tensor of shape (C,)
+        Weight of the points that each was the mean of.
+    """
+    n_rows = len(z)
+    centres = z[farthest_first(z, w, n_modes)]
+    for _ in range(n_rounds):
+        nearest = torch.cdist(z, centres).argmin(1)
+        assigned = torch.zeros(n_rows, n_modes, dtype=z.dtype, device=z.device)
+        assigned[torch.arange(n_rows), nearest] = w
+        mass = assigned.sum(0)
+        moved = assigned.T @ z / mass.clamp(min=1e-12)[:, None]
+        centres = torch.where((mass > 0)[:, None], moved, centres)
+    return centres, mass
 
 
 def _log_joint(z: Tensor, weight: Tensor, means: Tensor, scale: Tensor) -> Tensor:
