@@ -15,7 +15,7 @@ from tests.conftest import QUICK
 
 ROOT = Path(__file__).parents[1]
 SNIPPET = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
-PAGES = ("docs/outliers.md", "docs/speed.md", "docs/stacking.md")
+PAGES = ("docs/compression.md", "docs/outliers.md", "docs/speed.md", "docs/stacking.md")
 
 
 @pytest.fixture
