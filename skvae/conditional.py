@@ -31,10 +31,9 @@ __all__ = ["ConditionalVAEDensity"]
 
 
 class ConditionalVAEDensity(BaseVAEDensity, TargetQueries):
-    r"""Density of one target or several, given other columns, by a VAE.
+    """Density of one target or several, given other columns, by a VAE.
 
-    .. math:: p(y \mid x) = (1 - \epsilon) \int p(y \mid z, x)\, p(z)\, dz
-              + \epsilon\, p_0(y)
+    .. math:: p(y | x) = (1 - ε) ∫ p(y | z, x) p(z) dz + ε p_0(y)
 
     Encoder and decoder read x, one column or several of numbers or categories, beside
     the targets and the latents. The prior of the latents does not: whatever it could

@@ -25,9 +25,9 @@ __all__ = ["VAEDensity"]
 class VAEDensity(
     ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAEDensity, JointQueries
 ):
-    r"""Density of a table's rows by a variational autoencoder.
+    """Density of a table's rows by a variational autoencoder.
 
-    .. math:: p(x) = \int p(x \mid z)\, p(z)\, dz
+    .. math:: p(x) = ∫ p(x | z) p(z) dz
 
     A prior over a few latents z, a decoder and a likelihood define the density; an
     encoder is trained with them and serves as the proposal of the importance sampler
