@@ -13,7 +13,7 @@ from pathlib import Path
 DOCS = Path(__file__).parent
 sys.path[:0] = [str(DOCS / "_ext"), str(DOCS.parent)]
 
-import skvae  # noqa: E402
+import skvae
 
 # -- Project --
 
