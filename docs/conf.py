@@ -83,7 +83,7 @@ sphinx_gallery_conf = {
     "show_memory": False,
     "show_signature": False,
     "download_all_examples": False,
-    "plot_gallery": True,
+    "plot_gallery": not os.environ.get("SKVAE_DOCS_NO_GALLERY"),
     "abort_on_example_error": True,
     "parallel": 2,
 }
@@ -95,6 +95,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "skvae"
 html_static_path = ["_static"]
 html_css_files = ["skvae.css"]
+html_context = {"default_mode": "auto"}
 html_favicon = "_static/logo.svg"
 html_copy_source = True
 html_show_sourcelink = False
