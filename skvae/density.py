@@ -148,7 +148,7 @@ default="auto"
         Number of latents of every level, bottom first.
     n_features_in_ : int
         Number of columns seen by `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Column names, where `fit` saw a DataFrame with string names.
     n_iter_ : int
         Number of epochs, over all calls that continued one another.
@@ -461,7 +461,7 @@ Proposal or None, default=None
 
         Returns
         -------
-        Z : ndarray of shape (n_samples, n_components_)
+        Z : ndarray of shape (n_samples, `n_components_`)
             Posterior means; with a `CodebookPrior`, (n_samples, n_slots) code numbers.
         """
         rows = self._read(X)
@@ -472,7 +472,7 @@ Proposal or None, default=None
 
         Parameters
         ----------
-        Z : array-like of shape (n_samples, n_components_)
+        Z : array-like of shape (n_samples, `n_components_`)
             Latents or codes.
 
         Returns
