@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skvae.arguments.seeds import generator_from
+from skvae.display.comparison import ComparisonDisplay
 from skvae.members.folds import every_row_once
 from skvae.members.held_out import HeldOut, clone_members, score_held_out
 from skvae.members.member import check_density
@@ -163,31 +164,7 @@ class DensityComparison:
         ImportError
             Where matplotlib is not installed.
         """
-        try:
-            from matplotlib import pyplot as plt
-        except ImportError as error:
-            raise ImportError(
-                "plot needs the package matplotlib: pip install 'skvae[plot]'."
-            ) from error
-        if ax is None:
-            height = 1.2 + 0.4 * len(self.names)
-            _, ax = plt.subplots(figsize=(6, height), layout="constrained")
-        order = self._best_first()
-        place = -np.arange(len(order))
-        of_folds = self.scores.fold_difference(self.names.index(self.reference))
-        ax.axvline(0, color="0.7", linewidth=0.8, zorder=0)
-        for fold in of_folds:
-            ax.plot(fold[order], place, "o", color="0.6", markersize=2.5)
-        ax.errorbar(
-            np.where(np.isfinite(self.difference), self.difference, np.nan)[order],
-            place,
-            xerr=N_ERRORS * self.difference_error[order],
-            fmt="o",
-            capsize=3,
-        )
-        ax.set_yticks(place, [self.names[m] for m in order])
-        ax.set_xlabel(f"held-out log-density minus {self.reference}, nats per row")
-        return ax
+        return ComparisonDisplay.from_comparison(self, ax=ax).ax_
 
     def __str__(self) -> str:
         width = max(11, *(len(name) for name in self.names))

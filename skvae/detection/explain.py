@@ -11,7 +11,7 @@ from skvae.members.pipelines import changes_rows, last_step, rows_of_last_step
 from skvae.members.rows import in_container_of
 from skvae.tables.frames import pandas_for_frames
 from skvae.tables.labels import frame_columns, is_frame
-from skvae.tables.rows import join_rows, take_rows
+from skvae.tables.rows import exchange_column, join_rows, take_rows
 from skvae.typing import Array, Density, Table
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def explain_rows(
 
     def exchanged(columns: range) -> list[Table]:
         pairs = ((x, b), (b, x), (background, ordinary))
-        return [_exchanged(*pair, j) for j in columns for pair in pairs]
+        return [exchange_column(*pair, j) for j in columns for pair in pairs]
 
     # A density reads many rows at once faster than the same in parts.
     widths = [len(of_row), len(of_row), n_background]
@@ -244,20 +244,6 @@ def cell_surprise(density: Density) -> Callable[[Table], CellAnswers]:
         return found.surprise, _as_floats(expected), found.tail
 
     return of_cells
-
-
-def _exchanged(table: Any, other: Any, j: int) -> Any:
-    """Return a table with column j of another one of the same length and container."""
-    table = table.copy() if hasattr(table, "copy") else table.clone()
-    if hasattr(table, "isetitem"):
-        # By number, because names may repeat; by position, because pandas would match
-        # the rows of a Series by their index.
-        table.isetitem(j, other.iloc[:, j].array)
-    elif hasattr(table, "replace_column"):
-        table.replace_column(j, other.to_series(j).rename(table.columns[j]))
-    else:
-        table[:, j] = other[:, j]
-    return table
 
 
 def _column(table: Any, j: int) -> NDArray[Any]:
