@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
+from sklearn.utils import get_tags
 
+from skvae.members.member import check_density
 from skvae.members.pipelines import changes_rows, last_step
 from skvae.tables.labels import (
     as_array,
@@ -23,6 +25,7 @@ __all__ = [
     "AxisColumn",
     "axis_column",
     "cells_of",
+    "check_density_of_rows",
     "groups_of",
     "names_of",
     "numbers_of",
@@ -44,6 +47,16 @@ def table_of(X: ArrayLike, name: str = "X") -> Any:
             f"one row, got shape {table.shape}."
         )
     return table
+
+
+def check_density_of_rows(density: Any) -> None:
+    """Raise a TypeError unless this is an estimator of log-densities of rows."""
+    check_density(density, "density")
+    if get_tags(density).target_tags.required:
+        raise TypeError(
+            f"density must be one of rows alone, got {density!r}, a density of y given "
+            f"X: draw what its conditional(X) or score_samples(X, y) returns."
+        )
 
 
 def names_of(density: Any, table: Table) -> tuple[str, ...]:
@@ -116,8 +129,6 @@ class AxisColumn:
         Values at which the density is read, as the table has them.
     places : ndarray of shape (G,)
         Where they are on the axis.
-    weight : ndarray of shape (G,)
-        Lengths by which a density is summed; one for categories and counts.
     labels : tuple of str or None
         What is written at the places; None writes numbers.
     is_discrete : bool
@@ -127,7 +138,6 @@ class AxisColumn:
     name: str
     cells: NDArray[Any]
     places: Array
-    weight: Array
     labels: tuple[str, ...] | None
     is_discrete: bool
 
@@ -173,19 +183,17 @@ def axis_column(
         of_values[:] = values
         labels = tuple(map(str, values))
         places = np.arange(len(values), dtype=np.float64)
-        return AxisColumn(name, of_values, places, np.ones(len(values)), labels, True)
+        return AxisColumn(name, of_values, places, labels, True)
     numbers = observed.astype(np.float64)
     low, high = np.quantile(numbers, [TAIL, 1 - TAIL])
     if support in ("binary", "count"):
         last = 1 if support == "binary" else int(np.ceil(high + MARGIN * (high - low)))
         step = 1 + last // MAX_COUNTS
         counts = np.arange(0, last + 1, step, dtype=np.float64)
-        return AxisColumn(name, counts, counts, np.full(len(counts), step), None, True)
+        return AxisColumn(name, counts, counts, None, True)
     reach = MARGIN * (high - low) if high > low else 0.5
     places = np.linspace(low - reach, high + reach, n_values)
-    width = np.full(n_values, places[1] - places[0])
-    width[[0, -1]] /= 2  # the trapezoidal rule
-    return AxisColumn(name, places, places, width, None, False)
+    return AxisColumn(name, places, places, None, False)
 
 
 def _schema_of(density: Density) -> Any:

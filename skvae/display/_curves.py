@@ -2,28 +2,31 @@
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import logsumexp
-from sklearn.utils import get_tags
 
 from skvae.display._columns import AxisColumn
-from skvae.evidence import Evidence
 from skvae.members.drawing import draw_from
 from skvae.members.evidence import knows_errors, member_evidence
-from skvae.members.pipelines import changes_rows, last_step
+from skvae.members.pipelines import changes_rows
 from skvae.members.rows import in_container_of
+from skvae.queries.conditional import ConditionalDistribution
 from skvae.tables.rows import take_rows, with_cells
-from skvae.typing import Array, Density, Table
+from skvae.typing import Array, Density, Mask, Table
 
 __all__ = ["LogDensity", "read_log_density"]
 
 SEED = 0
-# Most values of a grid are far from the data, where the proposals that `evidence` would
-# search for take ten times as long as these draws. What they are off by is in the error.
+# Most values of a map are far from the data, where the proposals that `evidence` would
+# search for take ten times as long as these draws. The errors say what they are off by.
+MAX_ACCURATE = 250
 QUICKLY: dict[str, Any] = {"tol": 0.1, "max_samples": 512, "proposal": "defensive"}
-LABEL = "the display"
+USUAL: dict[str, Any] = {"tol": None, "max_samples": None, "proposal": None}
+N_BEYOND = 10  # values beyond each end of an axis, as far as the axis is long
 
 
 class LogDensity(NamedTuple):
@@ -34,11 +37,81 @@ class LogDensity(NamedTuple):
     log_density : ndarray of shape (G,) or (G_y, G_x)
         Nats.
     standard_error : ndarray of the same shape, or None
-        None where log-densities are exact.
+        None where none is known.
     """
 
     log_density: Array
     standard_error: Array | None
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """All combinations of the values of one or two columns, G of them.
+
+    Attributes
+    ----------
+    columns : sequence of int
+        Numbers of the columns.
+    cells : list of ndarray of shape (G,)
+        The values of each column.
+    log_weight : ndarray of shape (G,)
+        Logarithms of the lengths or areas by which densities are summed.
+    on_axes : ndarray of bool of shape (G,)
+        Which of them are drawn; the others are beyond the axes.
+    """
+
+    columns: Sequence[int]
+    cells: list[NDArray[Any]]
+    log_weight: Array
+    on_axes: Mask
+
+    @classmethod
+    def of(
+        cls, columns: Sequence[int], axes: Sequence[AxisColumn], *, beyond: bool = False
+    ) -> "_Grid":
+        """Return the values of the axes, and others beyond them if these are asked for.
+
+        A density is scaled to sum to one over all of them.
+        """
+        cells, weights, inside = zip(
+            *(_values_and_weights(axis, beyond) for axis in axes), strict=True
+        )
+        return cls(
+            columns,
+            [values.ravel() for values in np.meshgrid(*cells)],
+            np.log(np.prod(np.meshgrid(*weights), axis=0)).ravel(),
+            np.all(np.meshgrid(*inside), axis=0).ravel(),
+        )
+
+    def in_place_of(self, row: Any) -> Any:
+        """Return a row, once for each combination, with these values in its cells."""
+        table: Any = take_rows(row, np.zeros(len(self.on_axes), dtype=np.intp))
+        for j, values in zip(self.columns, self.cells, strict=True):
+            table = with_cells(table, j, values)
+        return table
+
+    def normalised(self, log_density: Array) -> Array:
+        """Return log-densities of the axes, scaled to sum to one over all values."""
+        return (log_density - logsumexp(log_density + self.log_weight))[self.on_axes]
+
+
+def _values_and_weights(
+    axis: AxisColumn, beyond: bool
+) -> tuple[NDArray[Any], Array, Mask]:
+    if axis.is_discrete:
+        step = axis.places[1] - axis.places[0] if len(axis.places) > 1 else 1.0
+        n_values = len(axis.cells)
+        return axis.cells, np.full(n_values, step), np.ones(n_values, dtype=bool)
+    values = axis.places
+    inside = np.ones(len(values), dtype=bool)
+    if beyond:
+        low, high = values[[0, -1]]
+        more = np.linspace(0, high - low, N_BEYOND + 1)[1:]
+        values = np.r_[low - more[::-1], values, high + more]
+        inside = (values >= low) & (values <= high)
+    # The trapezoidal rule.
+    ends = np.r_[values[0], (values[1:] + values[:-1]) / 2, values[-1]]
+    return values, np.diff(ends), inside
 
 
 def read_log_density(
@@ -67,53 +140,56 @@ def read_log_density(
         Rows that are drawn where the density has no method `marginal`.
     """
     shape = tuple(len(axis.cells) for axis in reversed(axes))
-    grid = np.meshgrid(*(axis.cells for axis in axes))
-    cells = [values.ravel() for values in grid]
-    log_weight = np.log(_weights(axes))
-    marginal = None if changes_rows(density) else getattr(density, "marginal", None)
-    if row is not None:
-        found = _conditional(density, row, columns, cells, log_weight)
+    error: Array | None
+    if row is not None and _answers(density, "conditional"):
+        log_density, error = _conditional(density, columns, axes, row), None
+    elif row is not None:
+        grid = _Grid.of(columns, axes, beyond=True)
+        log_density, error = _read(density, grid.in_place_of(row))
+        log_density = grid.normalised(log_density)
+        error = None if error is None else error[grid.on_axes]
     elif len(columns) == table.shape[1]:
-        model: Any = take_rows(table, np.zeros(len(cells[0]), dtype=np.intp))
-        found = _read(density, _with_all(model, columns, cells))
-    elif callable(marginal):
-        values = np.empty((len(cells[0]), len(columns)), dtype=object)
-        for place, column in enumerate(cells):
-            values[:, place] = column
+        grid = _Grid.of(columns, axes)
+        first = take_rows(table, np.zeros(1, dtype=np.intp))
+        log_density, error = _read(density, grid.in_place_of(first))
+    elif _answers(density, "marginal"):
+        cells = np.column_stack(
+            [values.astype(object) for values in _Grid.of(columns, axes).cells]
+        )
+        of_columns: Any = density
         with warnings.catch_warnings():
             _ignore_unreliable()
-            evidence = marginal(list(columns)).evidence(values, **QUICKLY)
-        found = evidence.log_density, evidence.standard_error
+            evidence = of_columns.marginal(list(columns)).evidence(
+                cells, **_options(len(cells))
+            )
+        log_density, error = evidence.log_density, evidence.standard_error
     else:
-        found = _by_draws(density, table, columns, cells, log_weight, n_draws)
-    log_density, error = found
+        grid = _Grid.of(columns, axes, beyond=True)
+        log_density, error = _by_draws(density, table, grid, n_draws)
     return LogDensity(
         log_density.reshape(shape), None if error is None else error.reshape(shape)
     )
 
 
-def _weights(axes: Sequence[AxisColumn]) -> Array:
-    """Return the lengths or areas by which densities are summed, (G,)."""
-    grid = np.meshgrid(*(axis.weight for axis in axes))
-    return np.prod([values.ravel() for values in grid], axis=0)
+def _answers(density: Density, question: str) -> bool:
+    """Whether a density has a method, and reads the rows as they are."""
+    return not changes_rows(density) and callable(getattr(density, question, None))
 
 
-def _with_all(table: Any, columns: Sequence[int], cells: Sequence[Any]) -> Any:
-    for j, values in zip(columns, cells, strict=True):
-        table = with_cells(table, j, values)
-    return table
+def _options(n_values: int) -> dict[str, Any]:
+    return USUAL if n_values <= MAX_ACCURATE else QUICKLY
 
 
 def _read(density: Density, rows: Any) -> tuple[Array, Array | None]:
     """Return log-densities and their errors, if there are any."""
     with warnings.catch_warnings():
         _ignore_unreliable()
-        evidence: Evidence = member_evidence(
+        evidence = member_evidence(
             density,
             rows,
-            LABEL,
+            "the display",
             random_state=None,
-            **QUICKLY,
+            **_options(rows.shape[0]),
         )
     error = evidence.standard_error if knows_errors(density) else None
     return evidence.log_density, error
@@ -125,56 +201,47 @@ def _ignore_unreliable() -> None:
 
 
 def _conditional(
-    density: Density,
-    row: Any,
-    columns: Sequence[int],
-    cells: Sequence[Any],
-    log_weight: Array,
-) -> tuple[Array, Array | None]:
-    """Return log p(columns | the other cells of a row)."""
-    rows = take_rows(row, np.zeros(len(cells[0]), dtype=np.intp))
-    log_density, error = _read(density, _with_all(rows, columns, cells))
-    if not (get_tags(density).input_tags.allow_nan and _has_conditional(density)):
-        return log_density - logsumexp(log_density + log_weight), error
-    missing = [[None if values.dtype == object else np.nan] for values in cells]
-    of_others, _ = _read(density, _with_all(row, columns, missing))
-    return log_density - of_others, error
+    density: Any, columns: Sequence[int], axes: Sequence[AxisColumn], row: Any
+) -> Array:
+    """Return log p(a | others), or log p(a | others) + log p(b | a, others)."""
+    of_first = _log_masses(density.conditional(row, columns[0]), axes[0])
+    if len(columns) == 1:
+        return of_first[0]
+    rows = _Grid.of(columns[:1], axes[:1]).in_place_of(row)
+    of_second = _log_masses(density.conditional(rows, columns[1]), axes[1])
+    return (of_first.T + of_second).T
 
 
-def _has_conditional(density: Density) -> bool:
-    """Whether the log-density of a row with missing cells is that of the others."""
-    return not changes_rows(density) and hasattr(last_step(density), "conditional")
+def _log_masses(given: ConditionalDistribution, axis: AxisColumn) -> Array:
+    """Return the log-density of n rows at the values of an axis, shape (n, G)."""
+    if axis.labels is not None:
+        with np.errstate(divide="ignore"):
+            return np.log(given.probabilities())
+    return given.log_pdf(np.tile(axis.places, (len(given), 1)))
 
 
 def _by_draws(
-    density: Density,
-    table: Any,
-    columns: Sequence[int],
-    cells: Sequence[Any],
-    log_weight: Array,
-    n_draws: int,
+    density: Density, table: Any, grid: _Grid, n_draws: int
 ) -> tuple[Array, Array]:
     r"""Return the marginal as a mean of conditionals over draws.
 
     .. math:: p(x_A) = E_{x_B \sim p}\; p(x_A \mid x_B)
     """
+    sampling: Any = density
     if not callable(getattr(density, "sample", None)):
         raise ValueError(
             f"The marginal of some columns needs a density with marginal, as "
             f"VAEDensity has, or with sample; {density!r} has neither. Fit it to these "
             f"columns alone, or draw a conditional: given=0 for the first row."
         )
-    # Rows of numbers and labels are drawn as arrays of objects.
-    drawn = in_container_of(table, draw_from(density, n_draws, SEED))  # type: ignore[arg-type]
-    same = np.zeros(len(cells[0]), dtype=np.intp)
-    each = np.empty((n_draws, len(same)))
+    drawn = in_container_of(table, draw_from(sampling, n_draws, SEED))
+    each = np.empty((n_draws, int(grid.on_axes.sum())))
     for k in range(n_draws):
-        rows = _with_all(take_rows(drawn, same + k), columns, cells)
-        log_density, _ = _read(density, rows)
-        each[k] = log_density - logsumexp(log_density + log_weight)
+        rows = grid.in_place_of(take_rows(drawn, np.array([k])))
+        each[k] = grid.normalised(_read(density, rows)[0])
     log_mean = logsumexp(each, axis=0) - np.log(n_draws)
-    with np.errstate(invalid="ignore"):
-        ratio = np.exp(each - np.where(np.isfinite(log_mean), log_mean, 0.0))
+    if n_draws == 1:
+        return log_mean, np.full_like(log_mean, np.nan)
+    ratio = np.exp(each - np.where(np.isfinite(log_mean), log_mean, 0.0))
     # By the delta method, the error of a logarithm is relative.
-    error = ratio.std(0, ddof=1) / np.sqrt(n_draws) if n_draws > 1 else 0 * log_mean
-    return log_mean, error
+    return log_mean, ratio.std(0, ddof=1) / np.sqrt(n_draws)

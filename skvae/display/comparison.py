@@ -82,11 +82,11 @@ class ComparisonDisplay:
     >>> from sklearn.datasets import load_iris
     >>> from sklearn.mixture import GaussianMixture
     >>> from skvae import ComparisonDisplay, compare_densities
-    >>> mixtures = {str(k): GaussianMixture(k, random_state=0) for k in (1, 2, 3)}
+    >>> mixtures = {"one mode": GaussianMixture(1), "two modes": GaussianMixture(2)}
     >>> comparison = compare_densities(mixtures, load_iris().data, random_state=0)
     >>> display = ComparisonDisplay.from_comparison(comparison)
     >>> display.names
-    ('2', '3', '1')
+    ('two modes', 'one mode')
     """
 
     def __init__(
@@ -222,7 +222,7 @@ class ComparisonDisplay:
         ax.set_yticks(place, [shortened(name) for name in self.names])
         ax.set_ylim(place[-1] - 0.5, 0.5)
         ax.set_xlabel(
-            f"held-out log-density minus {shortened(self.reference)}, nats per row"
+            f"held-out log-density minus {shortened(self.reference)},\nnats per row"
         )
         self.ax_, self.figure_ = ax, ax.figure
         return self

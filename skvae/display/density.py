@@ -11,6 +11,7 @@ from skvae.display._columns import (
     AxisColumn,
     axis_column,
     cells_of,
+    check_density_of_rows,
     names_of,
     table_of,
 )
@@ -26,7 +27,6 @@ from skvae.display._style import (
     merged,
     shortened,
 )
-from skvae.members.member import check_density
 from skvae.queries.columns import column_numbers
 from skvae.tables.rows import take_rows
 from skvae.typing import Array, Density
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["DensityDisplay"]
 
 N_ERRORS = 2.0
-UNSURE = 0.5  # nats: standard errors above it are hatched in a map
+UNSURE = 0.5  # nats: standard errors above it are marked in a map
 MAX_ROWS = 1000  # points of a map
 N_BINS = 30
 JITTER = 0.18  # of the distance of two categories, to either side
@@ -75,8 +75,8 @@ class DensityDisplay:
         The rows of one column.
     surface_ : matplotlib QuadContourSet, QuadMesh or None
         The map of two columns.
-    unsure_ : matplotlib QuadContourSet or None
-        Where the standard error of the map is above half a nat.
+    unsure_ : matplotlib Line2D or None
+        Where the standard error of the map is above half a nat; None where it has none.
     points_ : matplotlib Line2D or None
         The rows of two columns.
     point_ : matplotlib Line2D or None
@@ -159,18 +159,18 @@ class DensityDisplay:
         marginal is the mean of p(columns | others) over rows drawn from it, and its
         standard error is that of this mean.
 
-        *Conditionals.* They are log p of the row with other values in the columns, less
-        log p of its other cells, if the density reads missing cells. If it does not,
-        they are scaled to sum to one over the values of the axes, as are those whose
-        mean is a marginal.
+        *Conditionals.* Those of `VAEDensity` are in closed form, without errors (see
+        `VAEDensity.conditional`). Those of another density are log p of the row with
+        other values in the columns, scaled to sum to one; so are those whose mean is a
+        marginal.
 
-        *Errors.* A density that knows its errors is read by at most 512 draws for each
-        value, from a proposal that does not look for the best one. The band around a
-        curve, and the hatching of a map, say where that is not enough.
+        *Errors.* Where a density knows its errors, a map is read by at most 512 draws
+        for each value, from a proposal that does not look for the best one. Crosses say
+        where that is not enough. A curve is read as by `evidence`.
 
         *Pipelines.* Log-densities are in the units of the last step's columns.
         """
-        check_density(density, "density")
+        check_density_of_rows(density)
         check_positive_int(grid_resolution, "grid_resolution", None)
         check_positive_int(n_draws, "n_draws")
         table = table_of(X)
@@ -322,18 +322,18 @@ class DensityDisplay:
             levels = np.linspace(top - span, top, 11)
             style = {"cmap": COLOR_MAP, "levels": levels, "extend": "min", **kwargs}
             surface = ax.contourf(x.places, y.places, values, **style)
-            error = self.standard_error
-            likely = self.log_density > top - span
-            if error is not None and (likely & (error > UNSURE)).any():
-                self.unsure_ = ax.contourf(
-                    x.places,
-                    y.places,
-                    np.where(likely, error, 0.0),
-                    levels=[UNSURE, max(float(error.max()), 2 * UNSURE)],
-                    colors="none",
-                    hatches=["////"],
-                )
+        error = self.standard_error
         limits = ax.get_xlim(), ax.get_ylim()
+        if error is not None:
+            unsure = (self.log_density > top - span) & (error > UNSURE)
+            (self.unsure_,) = ax.plot(
+                *(places[unsure] for places in np.meshgrid(x.places, y.places)),
+                linestyle="",
+                marker="x",
+                markersize=3,
+                markeredgewidth=0.6,
+                color=LIGHT,
+            )
         if rows is not None:
             places = _thinned(rows, self.axes)
             (self.points_,) = ax.plot(

@@ -29,6 +29,7 @@ __all__ = ["EvidenceDisplay"]
 
 BOUND_SAMPLES = (1, 2, 5, 10, 20, 50, 100)
 N_ERRORS = 2.0
+LEAST_RATIO = 1.5  # of two numbers on an axis of logarithms
 LEAST_ERROR = 1e-4  # nats; smaller ones are drawn there
 
 
@@ -242,8 +243,9 @@ class EvidenceDisplay:
 
     def _plot_bounds(self, ax: "Axes", kwargs: dict[str, Any]) -> None:
         assert self.bound_gap is not None and self.bound_gap_error is not None
-        ax.axhline(0, color=BLACK, linewidth=1, linestyle="--")
+        ax.axhline(0, color=BLACK, linewidth=1, linestyle="--", label="log p(x)")
         style = {"color": BLUE, "marker": "o", "markersize": 4, "capsize": 3}
+        style["label"] = "importance-weighted bound"
         self.errorbar_ = ax.errorbar(
             self.n_samples,
             -self.bound_gap,
@@ -253,18 +255,10 @@ class EvidenceDisplay:
         ax.set_xscale("log")
         ax.set_xticks(self.n_samples, [str(k) for k in self.n_samples])
         ax.minorticks_off()
-        ax.annotate(
-            "log p(x)",
-            (1, 0),
-            xytext=(0, -4),
-            xycoords=("axes fraction", "data"),
-            textcoords="offset points",
-            ha="right",
-            va="top",
-            fontsize="small",
-        )
-        ax.set_xlabel("K, samples of the importance-weighted bound (1: ELBO)")
+        ax.set_xlabel("samples K of the bound (K = 1: ELBO)")
         ax.set_ylabel("bound minus log p(x),\nnats per row")
+        ax.margins(y=0.25)  # for the legend
+        add_legend(ax, 2)
 
     def _plot_errors(self, ax: "Axes", kwargs: dict[str, Any]) -> None:
         assert self.evidence is not None
@@ -288,6 +282,14 @@ class EvidenceDisplay:
         self.unreliable_points_ = points(bad, "x", ORANGE, "lower bound only")
         ax.set_xscale("log")
         ax.set_yscale("log")
+        # There are few different numbers, often one: each is a tick, if there is room.
+        ticks: list[int] = []
+        for number in np.unique(n_samples).tolist():
+            if not ticks or number > LEAST_RATIO * ticks[-1]:
+                ticks.append(number)
+        ax.set_xticks(ticks, [f"{number:,}" for number in ticks])
+        ax.minorticks_off()
+        ax.set_xlim(ticks[0] / LEAST_RATIO, LEAST_RATIO * n_samples.max())
         ax.set_xlabel("importance samples of the row")
         ax.set_ylabel("standard error of log p(x), nats")
         if bad.any():

@@ -210,7 +210,9 @@ class LatentDisplay:
             style = merged("collections.Collection", own, kwargs)
             self.points_.append(ax.scatter(*self.position[rows].T, **style))
         if scale is not None:
-            self.colorbar_ = ax.figure.colorbar(self.points_[0], ax=ax, label="y")
+            self.colorbar_ = ax.figure.colorbar(
+                self.points_[0], ax=ax, label=getattr(self.y, "name", None) or "y"
+            )
 
 
 def _has_codes(density: Any) -> bool:

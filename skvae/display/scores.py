@@ -7,7 +7,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skvae.arguments.checks import check_number, check_positive_int
-from skvae.display._columns import groups_of, numbers_of, table_of
+from skvae.display._columns import (
+    check_density_of_rows,
+    groups_of,
+    numbers_of,
+    table_of,
+)
 from skvae.display._style import (
     BLACK,
     DASHES,
@@ -16,7 +21,7 @@ from skvae.display._style import (
     bin_edges,
     draw_stairs,
 )
-from skvae.members.member import check_density, score_member
+from skvae.members.member import score_member
 from skvae.typing import Array, Density
 
 if TYPE_CHECKING:
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ScoreDisplay"]
 
+N_BINS = (10, 30)
 SHARE_BELOW = 0.02  # of the scores of a group that the first bin may hide
 
 
@@ -178,7 +184,7 @@ class ScoreDisplay:
         self,
         ax: "Axes | None" = None,
         *,
-        n_bins: int = 30,
+        n_bins: int | None = None,
         lowest: float | None = None,
         **kwargs: Any,
     ) -> "ScoreDisplay":
@@ -188,8 +194,9 @@ class ScoreDisplay:
         ----------
         ax : matplotlib Axes, default=None
             Where to draw; None makes a new figure.
-        n_bins : int, default=30
-            Number of bins.
+        n_bins : int, default=None
+            Number of bins; None is 10 to 30, by the number of rows in the smallest
+            group.
         lowest : float, default=None
             Lower scores are counted in the first bin. None is the score above which
             98 % of each group are, and at most any threshold: a few rows that are
@@ -202,17 +209,20 @@ class ScoreDisplay:
         display : ScoreDisplay
             This object, with `ax_`, `figure_` and the artists.
         """
-        check_positive_int(n_bins, "n_bins")
+        check_positive_int(n_bins, "n_bins", None)
         check_number(lowest, "lowest", low=-np.inf, also=(None,))
         ax = axes_for(ax)
         marks = dict(self.thresholds or {})
         finite = [scores[np.isfinite(scores)] for scores in self.scores.values()]
         ends = [(np.quantile(s, SHARE_BELOW), s.max()) for s in finite if len(s)]
         # Without a single finite score, there is nothing but the first bin.
-        low, high = (0.0, 0.0) if not ends else (min(e[0] for e in ends), 0.0)
-        high = max((float(e[1]) for e in ends), default=0.0)
+        low = min((float(end[0]) for end in ends), default=0.0)
+        high = max((float(end[1]) for end in ends), default=0.0)
         span = [value for value in marks.values() if np.isfinite(value)]
         low = min([low, *span]) if lowest is None else lowest
+        if n_bins is None:
+            fewest = min(map(len, self.scores.values()))
+            n_bins = int(np.clip(2 * np.sqrt(fewest), *N_BINS))
         edges = bin_edges(float(low), max([high, low, *span]), n_bins)
         self.stairs_ = draw_stairs(ax, self.scores, edges, kwargs)
         self.threshold_lines_ = [
@@ -240,8 +250,8 @@ def _scores(
     densities: Mapping[str, Density], X: ArrayLike, y: ArrayLike | None
 ) -> dict[str, Array]:
     table = table_of(X)
-    for name, density in densities.items():
-        check_density(density, f"density {name!r}")
+    for density in densities.values():
+        check_density_of_rows(density)
     scores = {
         name: score_member(density, table, name) for name, density in densities.items()
     }

@@ -7,14 +7,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skvae.arguments.checks import check_choice
-from skvae.display._style import (
-    BLUE,
-    GREY,
-    ORANGE,
-    add_legend,
-    axes_for,
-    merged,
-)
+from skvae.display._style import BLUE, GREY, ORANGE, add_legend, axes_for, merged
 from skvae.members.pipelines import last_step
 from skvae.typing import Array
 
@@ -42,7 +35,8 @@ class TrainingDisplay:
     bound : ndarray of shape (n_epochs,)
         Importance-weighted bound of the training rows, nats per row.
     evidence : ndarray of shape (n_epochs,)
-        That of the validation rows; NaN where it was not computed.
+        That of the validation rows; NaN where it was not computed. It is that of the
+        whole density, with the companion; the other is of the latent part alone.
     seconds : ndarray of shape (n_epochs,)
         Time since the training began, at the end of each epoch.
     best_iter : int, default=None

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import numpy as np
 from scipy.sparse import issparse, vstack
 
-from skvae.tables.frames import pandas_for_frames
+from skvae.reports import pandas_for_frames
 from skvae.tables.labels import is_frame
 from skvae.typing import Index, Table
 
