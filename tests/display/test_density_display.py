@@ -85,7 +85,8 @@ def test_map_has_the_density_of_each_place(table: Array, container: Any) -> None
     X = container(table[:, :2])
     kernels = KernelDensity(bandwidth=0.5).fit(table[:, :2])
     names = X.columns if hasattr(X, "columns") else None
-    display = DensityDisplay.from_estimator(kernels, X, grid_resolution=7)
+    same = KernelDensity(bandwidth=0.5).fit(X)
+    display = DensityDisplay.from_estimator(same, X, grid_resolution=7)
     assert display.log_density.shape == (7, 7)
     x, y = display.axes
     assert_allclose(
