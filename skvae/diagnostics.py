@@ -234,7 +234,10 @@ class Diagnosis:
     def _repr_html_(self) -> str:
         summary, nats = self._summary(), ("", "nats per row")
         n_first = summary.index("")
-        means = [line.split("  ", 1) for line in map(str.strip, summary[n_first + 2 :])]
+        means = [
+            [part.strip() for part in line.strip().split("  ", 1)]
+            for line in summary[n_first + 2 :]
+        ]
         levels = [_percent(level, 0) for level in self.quantiles]
         columns, more_columns = _largest(self.reconstruction_error)
         latents, more_latents = _largest(self.latent_kl)

@@ -14,7 +14,7 @@ from skvae.members.drawing import draw_from
 from skvae.members.evidence import knows_errors, member_evidence
 from skvae.members.pipelines import changes_rows
 from skvae.members.rows import in_container_of
-from skvae.queries.conditional import ConditionalDistribution
+from skvae.tables.labels import is_frame
 from skvae.tables.rows import take_rows, with_cells
 from skvae.typing import Array, Density, Mask, Table
 
@@ -137,43 +137,36 @@ def read_log_density(
     row : array or data frame of shape (1, D) or None
         What the columns are conditional on; None is for marginals.
     n_draws : int
-        Rows that are drawn where the density has no method `marginal`.
+        Rows that are drawn for marginals.
     """
     shape = tuple(len(axis.cells) for axis in reversed(axes))
     error: Array | None
-    if row is not None and _answers(density, "conditional"):
-        log_density, error = _conditional(density, columns, axes, row), None
-    elif row is not None:
-        grid = _Grid.of(columns, axes, beyond=True)
-        log_density, error = _read(density, grid.in_place_of(row))
-        log_density = grid.normalised(log_density)
-        error = None if error is None else error[grid.on_axes]
-    elif len(columns) == table.shape[1]:
+    if row is None and len(columns) == table.shape[1]:
         grid = _Grid.of(columns, axes)
         first = take_rows(table, np.zeros(1, dtype=np.intp))
         log_density, error = _read(density, grid.in_place_of(first))
-    elif _answers(density, "marginal"):
-        cells = np.column_stack(
-            [values.astype(object) for values in _Grid.of(columns, axes).cells]
-        )
-        of_columns: Any = density
-        with warnings.catch_warnings():
-            _ignore_unreliable()
-            evidence = of_columns.marginal(list(columns)).evidence(
-                cells, **_options(len(cells))
-            )
-        log_density, error = evidence.log_density, evidence.standard_error
+    elif _has_conditionals(density) and len(columns) == 2:
+        log_density, error = _of_two(density, table, columns, axes, row)
+    elif _has_conditionals(density):
+        rows = _drawn(density, table, n_draws) if row is None else row
+        log_density, error = _mean(_given(density, rows, columns[0], axes[0]))
     else:
         grid = _Grid.of(columns, axes, beyond=True)
-        log_density, error = _by_draws(density, table, grid, n_draws)
+        if row is None:
+            slices = _slices(density, _drawn(density, table, n_draws), grid)
+            log_density, error = _mean(slices)
+        else:
+            log_density, error = _read(density, grid.in_place_of(row))
+            log_density = grid.normalised(log_density)
+            error = None if error is None else error[grid.on_axes]
     return LogDensity(
         log_density.reshape(shape), None if error is None else error.reshape(shape)
     )
 
 
-def _answers(density: Density, question: str) -> bool:
-    """Whether a density has a method, and reads the rows as they are."""
-    return not changes_rows(density) and callable(getattr(density, question, None))
+def _has_conditionals(density: Density) -> bool:
+    """Whether a density has conditionals of its own, and reads the rows as they are."""
+    return not changes_rows(density) and callable(getattr(density, "conditional", None))
 
 
 def _options(n_values: int) -> dict[str, Any]:
@@ -200,48 +193,73 @@ def _ignore_unreliable() -> None:
     warnings.filterwarnings("ignore", message="The log-density of .* lower bound")
 
 
-def _conditional(
-    density: Any, columns: Sequence[int], axes: Sequence[AxisColumn], row: Any
-) -> Array:
-    """Return log p(a | others), or log p(a | others) + log p(b | a, others)."""
-    of_first = _log_masses(density.conditional(row, columns[0]), axes[0])
-    if len(columns) == 1:
-        return of_first[0]
-    rows = _Grid.of(columns[:1], axes[:1]).in_place_of(row)
-    of_second = _log_masses(density.conditional(rows, columns[1]), axes[1])
-    return (of_first.T + of_second).T
-
-
-def _log_masses(given: ConditionalDistribution, axis: AxisColumn) -> Array:
-    """Return the log-density of n rows at the values of an axis, shape (n, G)."""
+def _given(density: Any, rows: Any, j: int, axis: AxisColumn) -> Array:
+    """Return log p(column | the other cells) of n rows, shape (n, G)."""
+    given = density.conditional(rows, j)
     if axis.labels is not None:
         with np.errstate(divide="ignore"):
             return np.log(given.probabilities())
     return given.log_pdf(np.tile(axis.places, (len(given), 1)))
 
 
-def _by_draws(
-    density: Density, table: Any, grid: _Grid, n_draws: int
+def _of_two(
+    density: Any,
+    table: Any,
+    columns: Sequence[int],
+    axes: Sequence[AxisColumn],
+    row: Any | None,
 ) -> tuple[Array, Array]:
-    r"""Return the marginal as a mean of conditionals over draws.
+    """Return log p(a, b | others) by the product rule, in both orders.
+
+    Both would be equal but for the draws that each conditional is read by. Where two
+    independent values differ by d, the standard error of their mean is d / 2.
+    """
+    missing = columns if row is not None else range(table.shape[1])
+    row = take_rows(table, np.zeros(1, dtype=np.intp)) if row is None else row
+    for j in missing:
+        row = with_cells(row, j, [None if is_frame(row) else np.nan])
+
+    def product(first: int, second: int) -> Array:
+        """Return log p(first) + log p(second | first), of shape (G, G)."""
+        rows = _Grid.of([columns[first]], [axes[first]]).in_place_of(row)
+        of_first = _given(density, row, columns[first], axes[first])
+        return of_first.T + _given(density, rows, columns[second], axes[second])
+
+    one, other = product(0, 1).T, product(1, 0)
+    with np.errstate(invalid="ignore"):
+        difference = np.nan_to_num(np.abs(one - other), nan=0.0)
+    return np.logaddexp(one, other) - np.log(2), difference / 2
+
+
+def _drawn(density: Any, table: Any, n_draws: int) -> Any:
+    """Return rows drawn from a density, in the container of a table."""
+    if not callable(getattr(density, "sample", None)):
+        raise ValueError(
+            f"The marginal of some columns needs a density with sample; {density!r} "
+            f"has none. Fit it to these columns alone, or draw a conditional: given=0 "
+            f"for the first row."
+        )
+    return in_container_of(table, draw_from(density, n_draws, SEED))
+
+
+def _slices(density: Density, rows: Any, grid: _Grid) -> Array:
+    """Return log p(columns | the other cells) of n rows, each scaled to sum to one."""
+    each = np.empty((rows.shape[0], int(grid.on_axes.sum())))
+    for k in range(len(each)):
+        asked = grid.in_place_of(take_rows(rows, np.array([k])))
+        each[k] = grid.normalised(_read(density, asked)[0])
+    return each
+
+
+def _mean(each: Array) -> tuple[Array, Array | None]:
+    r"""Return the logarithm of the mean over draws of conditionals, and its error.
 
     .. math:: p(x_A) = E_{x_B \sim p}\; p(x_A \mid x_B)
     """
-    sampling: Any = density
-    if not callable(getattr(density, "sample", None)):
-        raise ValueError(
-            f"The marginal of some columns needs a density with marginal, as "
-            f"VAEDensity has, or with sample; {density!r} has neither. Fit it to these "
-            f"columns alone, or draw a conditional: given=0 for the first row."
-        )
-    drawn = in_container_of(table, draw_from(sampling, n_draws, SEED))
-    each = np.empty((n_draws, int(grid.on_axes.sum())))
-    for k in range(n_draws):
-        rows = grid.in_place_of(take_rows(drawn, np.array([k])))
-        each[k] = grid.normalised(_read(density, rows)[0])
-    log_mean = logsumexp(each, axis=0) - np.log(n_draws)
-    if n_draws == 1:
-        return log_mean, np.full_like(log_mean, np.nan)
+    n = len(each)
+    log_mean = logsumexp(each, axis=0) - np.log(n)
+    if n == 1:
+        return log_mean, None
     ratio = np.exp(each - np.where(np.isfinite(log_mean), log_mean, 0.0))
     # By the delta method, the error of a logarithm is relative.
-    return log_mean, ratio.std(0, ddof=1) / np.sqrt(n_draws)
+    return log_mean, ratio.std(0, ddof=1) / np.sqrt(n)

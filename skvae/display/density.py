@@ -143,7 +143,7 @@ class DensityDisplay:
             Number of values of each column of real numbers; None is 100 for one column
             and 40 for two.
         n_draws : int, default=100
-            Rows that are drawn where the density has no method `marginal`; see Notes.
+            Rows that are drawn for marginals; see Notes.
         ax : matplotlib Axes, default=None
             Where to draw; None makes a new figure.
         **kwargs
@@ -155,18 +155,18 @@ class DensityDisplay:
 
         Notes
         -----
-        *Marginals.* `VAEDensity` has marginals of its own. Of another density, the
-        marginal is the mean of p(columns | others) over rows drawn from it, and its
-        standard error is that of this mean.
+        *Conditionals* of `VAEDensity` are its own, in closed form; those of two columns
+        are p(a) p(b | a) and p(b) p(a | b), averaged, and half the difference of both
+        is their error. The conditional of another density is p of the row with other
+        values in the columns, scaled to sum to one.
 
-        *Conditionals.* Those of `VAEDensity` are in closed form, without errors (see
-        `VAEDensity.conditional`). Those of another density are log p of the row with
-        other values in the columns, scaled to sum to one; so are those whose mean is a
-        marginal.
+        *Marginals* of one column are means of conditionals over rows that are drawn
+        from the density, with the standard errors of these means; so are those of two
+        columns, unless they are of a `VAEDensity`, which reads rows with missing cells.
 
-        *Errors.* Where a density knows its errors, a map is read by at most 512 draws
-        for each value, from a proposal that does not look for the best one. Crosses say
-        where that is not enough. A curve is read as by `evidence`.
+        *Errors* of maps are marked by crosses, where they are above half a nat. Where
+        a density knows its errors and all its columns are drawn, it is read by at most
+        512 draws for each value, from a proposal that does not look for the best one.
 
         *Pipelines.* Log-densities are in the units of the last step's columns.
         """

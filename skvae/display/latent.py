@@ -242,7 +242,7 @@ def _on_the_map(
     directions = directions[:2] * np.sign(directions[[0, 1], largest])[:, None]
     share = spread**2 / max(float(np.square(spread).sum()), np.finfo(float).tiny)
     names = tuple(
-        f"{which} principal direction of {n_latents} latents ({share[k]:.0%})"
+        f"{which} principal direction ({share[k]:.0%})"
         for k, which in enumerate(("first", "second"))
     )
     return centred @ directions.T, names

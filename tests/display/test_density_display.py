@@ -98,33 +98,38 @@ def test_map_has_the_density_of_each_place(table: Array, container: Any) -> None
     assert display.colorbar_ is not None
 
 
-def test_marginals_of_a_density_with_errors_have_bands(
-    table: Array, density: VAEDensity
-) -> None:
+def test_marginals_have_bands_that_hold(table: Array, density: VAEDensity) -> None:
+    """Of means over draws, all are within five errors of the marginals by evidence."""
     display = DensityDisplay.from_estimator(density, table, 1, grid_resolution=9)
     (column,) = display.axes
-    evidence = density.marginal(1).evidence(column.places)
-    assert_array_equal(display.log_density, evidence.log_density)
-    assert_array_equal(display.standard_error, evidence.standard_error)
+    inside = slice(2, 7)
+    exact = density.marginal(1).evidence(column.places[inside], tol=0.05)
+    off = np.abs(display.log_density[inside] - exact.log_density)
+    assert display.standard_error is not None
+    error = np.hypot(display.standard_error[inside], exact.standard_error)
+    assert (off < 5 * error).all() and error.max() < 0.3
     high = display.band_.get_paths()[0].vertices[:, 1].max()
-    assert high == np.exp(evidence.log_density + 2 * evidence.standard_error).max()
+    assert high == np.exp(display.log_density + 2 * display.standard_error).max()
 
 
-def test_conditionals_of_two_columns_are_a_product(
+def test_maps_of_two_columns_hold_their_errors(
     table: Array, density: VAEDensity
 ) -> None:
-    of_two = DensityDisplay.from_estimator(
-        density, table, [0, 2], given=3, grid_resolution=30
-    )
-    x, y = of_two.axes
-    given = density.conditional(table[[3]], 0)
-    # Summed over the second column, it is the conditional of the first.
-    summed = np.trapezoid(np.exp(of_two.log_density), y.places, axis=0)
-    filled = np.tile(table[3], (30, 1))
-    filled[:, 0] = x.places
-    ends = density.conditional(filled, 2).cdf(np.tile(y.places[[0, -1]], (30, 1)))
-    inside = np.diff(ends)[:, 0]
-    assert_allclose(summed, given.pdf(x.places[None])[0] * inside, atol=0.02)
+    for given in (3, None):
+        of_two = DensityDisplay.from_estimator(
+            density, table, [0, 2], given=given, grid_resolution=30
+        )
+        x, y = of_two.axes
+        # Summed over the second column, it is the density of the first.
+        summed = np.trapezoid(np.exp(of_two.log_density), y.places, axis=0)
+        others = np.nan if given is None else table[given, 1]
+        row = np.array([[np.nan, others, np.nan]])
+        expected = density.conditional(row, 0).pdf(x.places[None])[0]
+        assert_allclose(summed, expected, atol=0.06)
+        assert total(of_two) > 0.9
+        assert of_two.standard_error is not None
+        likely = of_two.log_density > of_two.log_density.max() - 3
+        assert np.median(of_two.standard_error[likely]) < 0.1
 
 
 def test_categories_and_counts_have_masses(
