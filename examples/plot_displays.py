@@ -78,7 +78,7 @@ figure, axes = plt.subplots(1, 3, figsize=(11, 3.2), layout="constrained")
 DensityDisplay.from_estimator(density, X_train, "hue", ax=axes[0])
 DensityDisplay.from_estimator(density, X_train, ["hue", "flavanoids"], ax=axes[1])
 DensityDisplay.from_estimator(density, X_train, "hue", given=0, ax=axes[2])
-figure.savefig(folder / "density.png", dpi=100)
+figure.savefig(folder / "displays_density.png", dpi=80)
 
 # %%
 # What has it learnt?
@@ -91,7 +91,7 @@ figure, axes = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
 TrainingDisplay.from_estimator(density, ax=axes[0])
 LatentDisplay.from_estimator(density, X_test, vineyard_test, ax=axes[1])
 DependenceDisplay.from_estimator(density, n_samples=50, random_state=0, ax=axes[2])
-figure.savefig(folder / "learnt.png", dpi=100)
+figure.savefig(folder / "displays_learnt.png", dpi=80)
 
 # %%
 # Can it be trusted?
@@ -107,7 +107,7 @@ CalibrationDisplay.from_estimator(
     density, X_test, columns=["hue", "flavanoids"], ax=axes[1]
 )
 EvidenceDisplay.from_estimator(density, X_test, ax=axes[2])
-figure.savefig(folder / "trust.png", dpi=100)
+figure.savefig(folder / "displays_trust.png", dpi=80)
 covered = whole.coverage(0.9)["whole rows"]
 print(f"{covered:.0%} of the held-out wines are in the region of 90 %")
 
@@ -125,7 +125,7 @@ comparison = compare_densities(
     {"VAEDensity": density, **rivals}, wine.data[columns], random_state=0
 )
 ComparisonDisplay.from_comparison(comparison, ax=axes[1])
-figure.savefig(folder / "comparison.png", dpi=100)
+figure.savefig(folder / "displays_comparison.png", dpi=80)
 print(comparison)
 
 # %%
@@ -146,5 +146,5 @@ ScoreDisplay.from_estimator(detector, wine.data[columns], vineyard, ax=axes[0])
 ExplanationDisplay.from_estimator(
     detector, wine.data[columns], row=strangest, ax=axes[1]
 )
-figure.savefig(folder / "strange.png", dpi=100)
+figure.savefig(folder / "displays_strange.png", dpi=80)
 print(f"Figures: {folder}")

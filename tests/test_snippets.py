@@ -15,7 +15,12 @@ from tests.conftest import QUICK
 
 ROOT = Path(__file__).parents[1]
 SNIPPET = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
-PAGES = ("docs/outliers.md", "docs/speed.md", "docs/stacking.md")
+PAGES = (
+    "docs/displays.md",
+    "docs/outliers.md",
+    "docs/speed.md",
+    "docs/stacking.md",
+)
 
 
 @pytest.fixture

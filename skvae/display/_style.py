@@ -30,6 +30,7 @@ __all__ = [
     "line_style",
     "marker_style",
     "merged",
+    "number_text",
     "shortened",
 ]
 
@@ -158,6 +159,11 @@ def add_legend(ax: "Axes", n_entries: int) -> Any:
     legend = ax.legend(fontsize="small", loc="best", framealpha=0.8)
     legend.get_frame().set_linewidth(0)
     return legend
+
+
+def number_text(value: float) -> str:
+    """Return a number in four digits, with the minus sign of matplotlib's axes."""
+    return f"{value:.4g}".replace("-", "−")
 
 
 def shortened(text: object, longest: int = LONGEST) -> str:

@@ -174,7 +174,9 @@ class DependenceDisplay:
         ax = axes_for(ax, (side + 1.0, side))
         table = self.information[np.ix_(shown, shown)].copy()
         np.fill_diagonal(table, np.nan)
-        self.image_ = ax.imshow(table, **{"cmap": COLOR_MAP, "vmin": 0.0, **kwargs})
+        # Square cells would let constrained layouts cut off labels below the table.
+        style = {"cmap": COLOR_MAP, "vmin": 0.0, "aspect": "auto", **kwargs}
+        self.image_ = ax.imshow(table, **style)
         self.text_ = self._numbers(ax, table) if n <= MAX_WITH_NUMBERS else []
         # A label for each of very many columns would be unreadable.
         step = 1 + (n - 1) // MAX_WITH_NAMES

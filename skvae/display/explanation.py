@@ -15,6 +15,7 @@ from skvae.display._style import (
     add_legend,
     axes_for,
     merged,
+    number_text,
     shortened,
 )
 from skvae.tables.rows import take_rows
@@ -226,7 +227,9 @@ class ExplanationDisplay:
         ax.margins(x=0.08)
         ax.set_xlabel("contribution to the score, nats")
         ax.set_title(
-            f"row {self.row}, score {self.score:.4g}", loc="left", fontsize="medium"
+            f"row {self.row}, score {number_text(self.score)}",
+            loc="left",
+            fontsize="medium",
         )
         add_legend(ax, 2)
         self.ax_, self.figure_ = ax, ax.figure
@@ -250,5 +253,6 @@ def _of_row(explanation: Explanation, i: int, row: int) -> ExplanationDisplay:
 
 
 def _shown(cell: object) -> str:
-    number = isinstance(cell, (float, np.floating))
-    return f"{cell:.4g}" if number else shortened(cell, 16)
+    if isinstance(cell, (float, np.floating)):
+        return number_text(float(cell))
+    return shortened(cell, 16)

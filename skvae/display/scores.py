@@ -20,6 +20,7 @@ from skvae.display._style import (
     axes_for,
     bin_edges,
     draw_stairs,
+    number_text,
 )
 from skvae.members.member import score_member
 from skvae.typing import Array, Density
@@ -231,7 +232,7 @@ class ScoreDisplay:
                 color=BLACK,
                 linewidth=1,
                 linestyle=DASHES[(1 + place) % len(DASHES)],
-                label=f"{name}, {value:.4g}",
+                label=f"{name}, {number_text(value)}",
             )
             for place, (name, value) in enumerate(marks.items())
         ]

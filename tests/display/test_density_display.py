@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from skvae import ConditionalVAEDensity, DensityDisplay, StackedDensity, VAEDensity
 from skvae.display.density import UNSURE
 from skvae.typing import Array
+from tests.conftest import QUICK
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +178,20 @@ def test_uncertain_places_of_a_map_are_marked(
     display = DensityDisplay(axes, log_density, standard_error=error).plot(span=10)
     # The other one is below the map's lowest colour.
     assert_array_equal(display.unsure_.get_xydata(), [[1.0, axes[1].places[2]]])
+
+
+@pytest.mark.parametrize("container", [pd.DataFrame, pl.DataFrame])
+def test_marginals_of_densities_of_frames(table: Array, container: Any) -> None:
+    frame = container(dict(zip("abc", table.T, strict=True)))
+    fitted = VAEDensity(**QUICK).fit(frame)
+    display = DensityDisplay.from_estimator(
+        fitted, frame, ["c", "a"], grid_resolution=6
+    )
+    same = DensityDisplay.from_estimator(
+        VAEDensity(**QUICK).fit(table), table, [2, 0], grid_resolution=6
+    )
+    assert_allclose(display.log_density, same.log_density)
+    assert [display.ax_.get_xlabel(), display.ax_.get_ylabel()] == ["c", "a"]
 
 
 def test_a_stack_is_drawn_as_any_density(table: Array) -> None:
