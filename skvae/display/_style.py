@@ -26,6 +26,7 @@ __all__ = [
     "add_legend",
     "axes_for",
     "bin_edges",
+    "color_limits",
     "draw_stairs",
     "line_style",
     "marker_style",
@@ -100,6 +101,11 @@ def merged(artist: str, defaults: dict[str, Any], given: dict[str, Any]) -> Any:
     module, name = artist.split(".")
     known = cbook.normalize_kwargs(given, getattr(modules[module], name))
     return {**defaults, **known}
+
+
+def color_limits(low: float, high: float, given: dict[str, Any]) -> dict[str, float]:
+    """Return the ends of a scale of colours, unless the user gave a scale."""
+    return {} if "norm" in given else {"vmin": low, "vmax": high}
 
 
 def line_style(index: int) -> dict[str, Any]:

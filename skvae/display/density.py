@@ -24,6 +24,7 @@ from skvae.display._style import (
     ORANGE,
     SKY,
     axes_for,
+    color_limits,
     merged,
     shortened,
 )
@@ -314,7 +315,8 @@ class DensityDisplay:
         values = self.log_density.clip(top - span)
         if x.is_discrete or y.is_discrete:
             # Where a column has places of its own, there is nothing between them.
-            style = {"cmap": COLOR_MAP, "vmin": top - span, "vmax": top, **kwargs}
+            style: dict[str, Any] = {"cmap": COLOR_MAP}
+            style |= color_limits(top - span, top, kwargs) | kwargs
             surface = ax.pcolormesh(
                 x.places, y.places, values, shading="nearest", rasterized=True, **style
             )

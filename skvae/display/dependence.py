@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from skvae.arguments.checks import check_positive_int
-from skvae.display._style import COLOR_MAP, axes_for, shortened
+from skvae.display._style import COLOR_MAP, axes_for, color_limits, shortened
 from skvae.members.pipelines import last_step
 from skvae.typing import Array, RandomState
 
@@ -19,6 +19,7 @@ __all__ = ["DependenceDisplay"]
 
 MAX_WITH_NUMBERS = 8  # columns of a table whose cells have room for numbers
 MAX_WITH_NAMES = 40
+LEAST_INFORMATION = 0.01  # nats, at the end of the scale of colours
 
 
 class DependenceDisplay:
@@ -175,8 +176,11 @@ class DependenceDisplay:
         table = self.information[np.ix_(shown, shown)].copy()
         np.fill_diagonal(table, np.nan)
         # Square cells would let constrained layouts cut off labels below the table.
-        style = {"cmap": COLOR_MAP, "vmin": 0.0, "aspect": "auto", **kwargs}
-        self.image_ = ax.imshow(table, **style)
+        style: dict[str, Any] = {"cmap": COLOR_MAP, "aspect": "auto"}
+        # Estimates of no information at all may be negative, by chance.
+        strongest = max(np.nan_to_num(table).max(), LEAST_INFORMATION)
+        style |= color_limits(0.0, strongest, kwargs)
+        self.image_ = ax.imshow(table, **{**style, **kwargs})
         self.text_ = self._numbers(ax, table) if n <= MAX_WITH_NUMBERS else []
         # A label for each of very many columns would be unreadable.
         step = 1 + (n - 1) // MAX_WITH_NAMES

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
+from matplotlib.colors import LogNorm
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import binom, kstest, poisson
 from sklearn.mixture import GaussianMixture
@@ -356,14 +357,25 @@ def test_latents_that_are_no_places_are_refused(
 def test_dependence_is_a_table_without_its_diagonal(
     density: VAEDensity,
 ) -> None:
-    display = DependenceDisplay.from_estimator(density, n_samples=9, random_state=0)
-    information = density.dependence(9, 0)
+    display = DependenceDisplay.from_estimator(density, n_samples=4, random_state=0)
+    information = density.dependence(4, 0)
     shown = np.ma.filled(display.image_.get_array(), np.nan)
     assert_allclose(shown, information)
     labels = [text.get_text() for text in display.ax_.get_yticklabels()]
     assert labels == ["x0", "x1", "x2"]
     assert len(display.text_) == 6
     assert display.text_[0].get_text() == f"{max(information[0, 1], 0):.2f}"
+
+
+def test_columns_without_dependence_have_a_scale_too() -> None:
+    """Estimates of nothing are negative by chance."""
+    display = DependenceDisplay.from_predictions([[np.nan, -0.2], [-0.2, np.nan]])
+    assert display.image_.get_clim() == (0, 0.01)
+    assert [text.get_text() for text in display.text_] == ["0.00", "0.00"]
+    scale = LogNorm(1e-3, 1)
+    display = DependenceDisplay.from_predictions([[1.0, 0.5], [0.5, 1.0]], norm=scale)
+    assert display.image_.norm is scale
+    assert not DependenceDisplay.from_predictions([[1.0]]).text_
 
 
 def test_only_the_strongest_dependences_of_many_columns() -> None:
