@@ -156,7 +156,7 @@ class DensityComparison:
         -------
         ax : matplotlib Axes
             The best estimator is at the top. Small dots are the differences in single
-            folds. Differences of minus infinity are left out.
+            folds, arrows infinite differences.
 
         Raises
         ------

@@ -52,7 +52,8 @@ def table_of(X: ArrayLike, name: str = "X") -> Any:
 def check_density_of_rows(density: Any) -> None:
     """Raise a TypeError unless this is an estimator of log-densities of rows."""
     check_density(density, "density")
-    if get_tags(density).target_tags.required:
+    tagged = hasattr(density, "__sklearn_tags__")
+    if tagged and get_tags(density).target_tags.required:
         raise TypeError(
             f"density must be one of rows alone, got {density!r}, a density of y given "
             f"X: draw what its conditional(X) or score_samples(X, y) returns."

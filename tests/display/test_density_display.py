@@ -7,6 +7,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.integrate import trapezoid
 from scipy.stats import multivariate_normal, norm
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
@@ -29,7 +30,7 @@ def total(display: DensityDisplay) -> float:
     """Return the integral of a density over the axes of its figure."""
     density = np.exp(display.log_density)
     for column in display.axes:
-        density = np.trapezoid(density, column.places, axis=-1)
+        density = trapezoid(density, column.places, axis=-1)
     return float(density)
 
 
@@ -124,7 +125,7 @@ def test_maps_of_two_columns_hold_their_errors(
         )
         x, y = of_two.axes
         # Summed over the second column, it is the density of the first.
-        summed = np.trapezoid(np.exp(of_two.log_density), y.places, axis=0)
+        summed = trapezoid(np.exp(of_two.log_density), y.places, axis=0)
         others = np.nan if given is None else table[given, 1]
         row = np.array([[np.nan, others, np.nan]])
         expected = density.conditional(row, 0).pdf(x.places[None])[0]

@@ -20,6 +20,7 @@ from skvae import (
     CalibrationDisplay,
     CodebookPrior,
     ComparisonDisplay,
+    ConditionalVAEDensity,
     DensityOutlierDetector,
     DependenceDisplay,
     EvidenceDisplay,
@@ -33,7 +34,7 @@ from skvae import (
 )
 from skvae.display._style import COLORS, line_style, marker_style
 from skvae.typing import Array
-from tests.conftest import QUICK
+from tests.conftest import GIVEN_QUICK, QUICK
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +172,17 @@ def test_transforms_of_columns_are_those_of_conditionals(
     assert_allclose(display.pit["cost"], expected[observed])
     with pytest.raises(ValueError, match="'kind' holds categories"):
         CalibrationDisplay.from_estimator(mixed, trips, columns="kind")
+
+
+@pytest.mark.parametrize("container", [np.asarray, pd.Series])
+def test_transforms_of_targets_are_those_of_their_density(
+    table: Array, container: Any
+) -> None:
+    X, y = table[:, :2], container(table[:, 2])
+    conditional = ConditionalVAEDensity(**GIVEN_QUICK).fit(X, y)
+    display = CalibrationDisplay.from_estimator(conditional, X[:30], y[:30])
+    (transforms,) = display.pit.values()
+    assert_allclose(transforms, conditional.conditional(X[:30]).cdf(table[:30, 2]))
 
 
 def test_coverage_of_known_transforms_is_known() -> None:
