@@ -173,6 +173,11 @@ def number_text(value: float) -> str:
 
 
 def shortened(text: object, longest: int = LONGEST) -> str:
-    """Return a label that is short enough to be printed beside a figure."""
-    name = str(text)
-    return name if len(name) <= longest else name[: longest - 1] + "…"
+    """Return a label that is short enough to be printed beside a figure.
+
+    Its end stays, because names of many categories often differ there alone.
+    """
+    name, n_last = str(text), longest // 3
+    if len(name) <= longest:
+        return name
+    return f"{name[: longest - n_last - 1]}…{name[-n_last:]}"

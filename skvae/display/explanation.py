@@ -224,7 +224,7 @@ class ExplanationDisplay:
         ]
         ax.set_yticks(place, labels, fontsize="small")
         ax.invert_yaxis()
-        ax.margins(x=0.08)
+        ax.margins(x=0.2 if self.text_ else 0.08)
         ax.set_xlabel("contribution to the score, nats")
         ax.set_title(
             f"row {self.row}, score {number_text(self.score)}",

@@ -201,8 +201,9 @@ class LatentDisplay:
         kwargs: dict[str, Any],
     ) -> None:
         size = float(np.clip(4000 / len(self.position), 4, 20))
+        alpha = float(np.clip(1500 / len(self.position), 0.25, 0.75))
         for index, (name, rows) in enumerate(groups.items()):
-            own = {**marker_style(index), "s": size, "linewidth": 0, "alpha": 0.75}
+            own = {**marker_style(index), "s": size, "linewidth": 0, "alpha": alpha}
             own["label"] = name or None
             if scale is not None:
                 del own["color"]

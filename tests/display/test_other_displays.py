@@ -32,7 +32,7 @@ from skvae import (
     VAEDensity,
     compare_densities,
 )
-from skvae.display._style import COLORS, line_style, marker_style
+from skvae.display._style import COLORS, line_style, marker_style, shortened
 from skvae.typing import Array
 from tests.conftest import GIVEN_QUICK, QUICK
 
@@ -476,6 +476,13 @@ def test_infinite_differences_are_marked() -> None:
 
 
 # What all of them have in common
+
+
+def test_long_names_are_told_apart_by_their_ends() -> None:
+    names = [f"category with a long name {k}" for k in range(12)]
+    short = {shortened(name, 16) for name in names}
+    assert len(short) == 12 and {len(name) for name in short} == {16}
+    assert shortened("short") == "short"
 
 
 def test_styles_differ_in_grey_too() -> None:
