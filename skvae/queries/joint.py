@@ -38,6 +38,7 @@ class JointQueries:
     _evidence_of: Callable[..., Evidence]
     _log_densities: Callable[..., list[Array]]
     _draw: Callable[..., Any]
+    _drawn_numbers: Callable[..., Array]
 
     def impute(
         self,
@@ -291,7 +292,7 @@ of them
         """Draw rows, as numbers."""
         check_is_fitted(self)
         check_positive_int(n_samples, "n_samples")
-        return self._read(self._draw(n_samples, random_state))
+        return self._drawn_numbers(n_samples, random_state)
 
 
 def _only(rows: Array, columns: list[int]) -> Array:

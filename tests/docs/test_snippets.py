@@ -76,6 +76,7 @@ QUICK_PAGES: dict[str, Start] = {
     "docs/components/likelihoods.md": mixed_frame,
     "docs/compression.md": rows,
     "docs/density.md": rows,
+    "docs/displays.md": rows,
     "docs/outliers.md": rows,
     "docs/speed.md": rows,
     "docs/stacking.md": rows,
