@@ -47,6 +47,7 @@ from skvae.model.posteriors import (
     DiagonalPosterior,
     FlowPosterior,
     FullPosterior,
+    ImplicitPosterior,
     LadderPosterior,
     PosteriorSpec,
 )
@@ -67,6 +68,7 @@ from skvae.training.objectives import (
     ELBO,
     IWAE,
     DReG,
+    InfoObjective,
     ObjectiveSpec,
     StickingTheLanding,
 )
@@ -103,7 +105,9 @@ __all__ = [
     "FullPosterior",
     "GaussianLikelihood",
     "GaussianMixtureCompanion",
+    "ImplicitPosterior",
     "IndependentBackground",
+    "InfoObjective",
     "LadderPosterior",
     "LadderPrior",
     "LikelihoodSpec",

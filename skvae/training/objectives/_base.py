@@ -31,7 +31,7 @@ class ObjectiveSpec(ComponentSpec, ABC):
     """
 
     family: ClassVar[str] = "objective"
-    path_gradient: ClassVar[bool] = False
+    path_gradient: bool = False
 
     @abstractmethod
     def n_draws(self, progress: float) -> int:
