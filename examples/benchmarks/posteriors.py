@@ -1,14 +1,16 @@
-"""Posteriors beside one another: held-out log-density, gaps of the bounds, seconds.
+r"""Posteriors beside one another: held-out log-density, gaps of the bounds, seconds.
 
 Examples::
 
     python examples/benchmarks/posteriors.py
+    python examples/benchmarks/posteriors.py \
+        --objective "ELBO(n_samples=4, beta=4, released=0.5)"
     python examples/benchmarks/posteriors.py --data FOLDER --sets wilt power_plant
 
-The first set, ``folded``, is simulated: three columns follow the absolute value of one
+Without ``--data``, the set is simulated: three columns follow the absolute value of one
 number, and the decoder, one of our own, reads the absolute value of the one latent.
 Its sign cannot be known, and with a normal prior the posterior of every row has two
-modes of equal weight. Other sets are fitted with the default number of latents.
+modes of equal weight. Sets of a folder are fitted with the default number of latents.
 
 Every posterior is fitted to ``train`` and read on ``test``. The difference is to the
 first posterior, paired by row, ± its standard error. The gaps are of log p(x) and the
@@ -23,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from _command import add_sets, benchmark_parser, check_sets
+from _command import add_sets, benchmark_parser, check_sets, with_components
 from _data import Split, load_split, split_rows
 from _report import mean_and_error, plus_minus
 from torch import Tensor
@@ -81,8 +83,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--objective", default="dreg")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    if arguments.data is None and arguments.sets is None:
-        arguments.sets = []
+    if arguments.data is None:
+        arguments.sets = ["folded"]
         return arguments
     return check_sets(parser, arguments)
 
@@ -94,13 +96,13 @@ def main() -> None:
     print("| set | posterior | fit s | nats | difference | ELBO gap | gap of 25 |")
     print("|---|---|---|---|---|---|---|")
     settings: dict[str, Any] = {
-        "objective": arguments.objective,
+        **with_components({"objective": arguments.objective}),
         "companion": None,
         "marginal_transform": "normal",
         "max_iter": arguments.epochs,
         "random_state": arguments.seed,
     }
-    for name in ("folded", *arguments.sets):
+    for name in arguments.sets:
         simulated = name == "folded"
         split = folded() if simulated else load_split(name, arguments.data)
         own: dict[str, Any] = {"decoder": "mlp"}
