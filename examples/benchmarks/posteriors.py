@@ -4,7 +4,7 @@ Examples::
 
     python examples/benchmarks/posteriors.py
     python examples/benchmarks/posteriors.py \
-        --objective "ELBO(n_samples=4, beta=4, released=0.5)"
+        --objective "ELBO(n_samples=4, beta=4, released=0.5)" --to-the-end
     python examples/benchmarks/posteriors.py --data FOLDER --sets wilt power_plant
 
 Without ``--data``, the set is simulated: three columns follow the absolute value of one
@@ -81,6 +81,11 @@ def parse_arguments() -> argparse.Namespace:
     add_sets(parser)
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--objective", default="dreg")
+    parser.add_argument(
+        "--to-the-end",
+        action="store_true",
+        help="no early stopping, which a large beta would cause, and no validation",
+    )
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     if arguments.data is None:
@@ -98,6 +103,7 @@ def main() -> None:
     settings: dict[str, Any] = {
         **with_components({"objective": arguments.objective}),
         "companion": None,
+        "early_stopping": False if arguments.to_the_end else "auto",
         "marginal_transform": "normal",
         "max_iter": arguments.epochs,
         "random_state": arguments.seed,
