@@ -152,10 +152,13 @@ class Trainer:
         self.validation = self._validation()
         self.cumulative_weight = data.weight.cpu().cumsum(0)
         is_decayed = decayed_weights(model).__contains__
-        critics = critic_weights(model)
-        others = [p for p in model.parameters() if p not in set(critics)]
+        of_critics = critic_weights(model)
+        others = [p for p in model.parameters() if p not in of_critics]
         self.flat = FlatParameters(others, is_decayed)
-        self.critic = FlatParameters(critics, is_decayed) if critics else None
+        self.critic = None
+        if of_critics:
+            critics = [p for p in model.parameters() if p in of_critics]
+            self.critic = FlatParameters(critics, is_decayed)
         self.optimiser = self._new_optimiser()
         if optimiser_state is not None:
             self.optimiser.load_state_dict(optimiser_state)

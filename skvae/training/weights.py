@@ -18,13 +18,13 @@ def decayed_weights(model: nn.Module) -> set[nn.Parameter]:
     }
 
 
-def critic_weights(model: VAE) -> list[nn.Parameter]:
+def critic_weights(model: VAE) -> set[nn.Parameter]:
     """Return the weights that get the gradient of a critic's loss, not the bound's."""
     if model.encoder_is_exact:
-        return []
-    return [
+        return set()
+    return {
         parameter
         for critic in model.modules()
         if isinstance(critic, Critic)
         for parameter in critic.parameters()
-    ]
+    }
