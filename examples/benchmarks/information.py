@@ -3,7 +3,7 @@
 Examples::
 
     python examples/benchmarks/information.py
-    python examples/benchmarks/information.py --sets digits
+    python examples/benchmarks/information.py --decoder autoregressive
 
 Sets are scikit-learn's, with the classes of their rows. Every objective is fitted to
 90 % of the rows, without their classes, and read on the others. Means and standard
@@ -83,13 +83,14 @@ def main() -> None:
     )
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--prior", default="normal")
+    parser.add_argument("--decoder", default="mlp")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     print("| set | objective | nats | difference | KL | MMD² | active | accuracy |")
     print("|---|---|---|---|---|---|---|---|")
     settings: dict[str, Any] = {
         "prior": arguments.prior,
-        "decoder": "mlp",
+        "decoder": arguments.decoder,
         "background": None,
         "companion": None,
         "marginal_transform": "normal",

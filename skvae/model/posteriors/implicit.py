@@ -44,7 +44,7 @@ class ImplicitPosterior(PosteriorSpec):
     Nothing but training reads the critic. Wherever a density is asked for, as by
     validation, bounds, evidence or a `VampPrior`, a mixture of Gaussians stands for q.
     Nine tenths of it are the distributions of z for 16 fixed values of ε. The rest is
-    r, so that weights stay bounded where these are too narrow or too few.
+    r, which covers what these leave out where they are too narrow or too few.
 
     Parameters
     ----------
