@@ -58,6 +58,7 @@ from skvae.model.posteriors import (
     DiagonalPosterior,
     FlowPosterior,
     FullPosterior,
+    ImplicitPosterior,
     LadderPosterior,
     PosteriorSpec,
 )
@@ -78,6 +79,7 @@ from skvae.training.objectives import (
     ELBO,
     IWAE,
     DReG,
+    InfoObjective,
     ObjectiveSpec,
     StickingTheLanding,
 )
@@ -120,7 +122,9 @@ __all__ = [
     "FullPosterior",
     "GaussianLikelihood",
     "GaussianMixtureCompanion",
+    "ImplicitPosterior",
     "IndependentBackground",
+    "InfoObjective",
     "LadderPosterior",
     "LadderPrior",
     "LatentDisplay",
