@@ -15,6 +15,8 @@ from skvae.model.distributions import (
     CodeDistribution,
     LatentDistribution,
     SharedDistribution,
+    SlotDistribution,
+    vectors_of,
 )
 from skvae.model.draw import LatentDraw
 from skvae.model.dtype import BUILD_DTYPE
@@ -25,6 +27,7 @@ from skvae.model.priors import PriorModule, PriorSpec
 
 __all__ = ["VAE"]
 
+CODE_DRAWS = 8
 PACKAGE = __name__.partition(".")[0]
 
 
@@ -103,10 +106,11 @@ class VAE(nn.Module):
         """Build the modules of these specs for a table of these sizes."""
         context = replace(context, autoregressive=decoder.autoregressive)
         likelihood_module = likelihood.build(context)
+        prior_module = prior.build(context)
         return cls(
             context.features(),
-            prior.build(context),
-            posterior.build(context),
+            prior_module,
+            prior_module.posterior(posterior, context),
             decoder.build(
                 context, likelihood_module.n_parameters, likelihood_module.n_linear
             ),
@@ -134,6 +138,15 @@ class VAE(nn.Module):
         their posterior is computed.
         """
         return not self.decoder.reads_latents or self.prior.is_finite
+
+    @property
+    def least_draws(self) -> int:
+        """Number of latents of a row that a step of the training needs.
+
+        By a single draw of codes, an encoder learns nothing.
+        """
+        few = self.encoder_is_exact or self.prior.n_codes is None
+        return 1 if few else CODE_DRAWS
 
     @property
     def reads_in_single(self) -> bool:
@@ -361,6 +374,9 @@ class VAE(nn.Module):
         if self.prior.is_finite and self.decoder.reads_latents:
             return replace(self._sum(x, cells), closed_form=self.closed_form(x))
         proposal = self.encode(x)
+        if isinstance(proposal, SlotDistribution):
+            draw = self._draw_codes(proposal, x, noise, cells)
+            return replace(draw, closed_form=self.closed_form(x))
         draw = self.draw_from(proposal, x, noise, cells)
         if path_gradient:
             log_q_z = proposal.detached().log_prob(draw.z)
@@ -382,6 +398,36 @@ class VAE(nn.Module):
             log_p_x=((share * log_joint).sum(0) - log_prior)[None],
             log_p_z=log_prior[None],
             log_q_z=-torch.special.entr(share).sum(0)[None],
+        )
+
+    def _draw_codes(
+        self,
+        proposal: SlotDistribution,
+        x: Tensor,
+        noise: Tensor,
+        cells: CellNoise | None,
+    ) -> LatentDraw:
+        r"""Draw codes; no gradient reaches the encoder through them.
+
+        Its gradient is Σ w̃ₖ ∇log q(cₖ | x) of the draws' normalised weights w̃, that of
+        the divergence KL(p(c | x) ‖ q(c | x)) from the posterior: the encoder covers
+        it, as importance sampling asks for, and needs no baselines (J. Bornschein and
+        Y. Bengio, 2015. Reweighted wake-sleep). All other gradients are the bound's.
+        """
+        prior = self.prior()
+        assert isinstance(prior, SlotDistribution)
+        numbers, log_q = proposal.draw(noise)
+        z = vectors_of(prior.codes, numbers)
+        log_p_x = self.log_likelihood(x, z, cells)
+        log_p_z = prior.log_mass(numbers)
+        share = (log_p_x + log_p_z - log_q).detach().softmax(0)
+        wake = (share * log_q).sum(0)
+        return LatentDraw(
+            z=z.detach(),
+            log_p_x=log_p_x,
+            log_p_z=log_p_z,
+            # Every objective moves by as much as all log-weights do.
+            log_q_z=log_q.detach() - (wake - wake.detach()),
         )
 
     def draw_from(

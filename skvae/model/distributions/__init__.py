@@ -16,6 +16,12 @@ from skvae.model.distributions.gaussian_mixtures import (
 )
 from skvae.model.distributions.mixtures import MixtureOfDistributions, MixtureOverRows
 from skvae.model.distributions.shared import SharedDistribution
+from skvae.model.distributions.slots import (
+    CombinationDistribution,
+    SlotDistribution,
+    numbers_of,
+    vectors_of,
+)
 from skvae.model.distributions.transformed import BentGaussian, PulledBackNormal
 
 __all__ = [
@@ -25,6 +31,7 @@ __all__ = [
     "CholeskyGaussian",
     "CholeskyGaussianMixture",
     "CodeDistribution",
+    "CombinationDistribution",
     "DiagonalGaussian",
     "DiagonalGaussianMixture",
     "GaussianStep",
@@ -34,7 +41,10 @@ __all__ = [
     "MixtureOverRows",
     "PulledBackNormal",
     "SharedDistribution",
+    "SlotDistribution",
     "StandardNormal",
     "Step",
     "mean_over_fixed_noise",
+    "numbers_of",
+    "vectors_of",
 ]
