@@ -53,7 +53,7 @@ def measure(name: str, data: Path | None, n_rows: int, epochs: int) -> dict[int,
 
 
 def number_by(rule: Rule, n_rows: int, fitted: list[int]) -> int:
-    """Return the number of codes that a rule (r, m) gives, of those that were fitted."""
+    """Return the number of codes that a rule (r, m) gives, of those fitted."""
     rows_per_code, most = rule
     wanted = min(n_rows // rows_per_code, most)
     return max([n for n in fitted if n <= wanted], default=fitted[0])

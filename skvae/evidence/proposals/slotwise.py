@@ -36,11 +36,11 @@ class SlotwiseProposal(Proposal):
     .. math:: p(c_m \mid x, c_{-m}) \propto p(x \mid c)\, p(c)
 
     Chains begin at the best of some draws from encoder and prior, and visit slot after
-    slot: all codes of a slot are weighed, and one is drawn (Gibbs sampling). The best
-    combinations of all that were weighed are half of the proposal. Where they are most
-    of the posterior, hardly anything is left to chance. The rest are the posteriors
-    of the slots at the ends of the chains, the encoder, and the prior, so that no weight
-    is without a bound.
+    slot: all codes of a slot are weighed, and one is drawn (Gibbs sampling). Half of
+    the proposal are the best combinations of all that were weighed. Where they are most
+    of the posterior, hardly anything is left to chance. The rest are the posteriors of
+    the slots at the ends of the chains, the encoder, and the prior, so that every
+    weight has a bound.
 
     It is for a `CodebookPrior` with more combinations than a sum would take.
 

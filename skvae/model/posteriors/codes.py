@@ -4,7 +4,7 @@ import math
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from skvae.model.context import BuildContext, LinearStart
 from skvae.model.distributions import SlotDistribution
@@ -17,8 +17,8 @@ __all__ = ["CodePosteriorModule"]
 class CodeVectors(Protocol):
     """Who has the vectors (M, C, L / M) and log-odds (M, C) of the codes."""
 
-    codes: Tensor
-    bias: Tensor
+    codes: nn.Parameter
+    bias: nn.Parameter
 
 
 class CodePosteriorModule(PosteriorModule):
@@ -27,8 +27,9 @@ class CodePosteriorModule(PosteriorModule):
     .. math:: q(c \mid x) = \prod_m \operatorname{softmax}\Bigl(a_m(x)
               + \sum_{l<m} T_{lm}[c_l]\Bigr)_{c_m}
 
-    Where rows are linear functions of the codes' vectors and Gaussian noise, log p(x, c)
-    is a sum of functions of the row and a code and of functions of two codes.
+    Where rows are linear functions of the codes' vectors and Gaussian noise,
+    log p(x, c) is a sum of functions of the row and a code and of functions of two
+    codes.
 
     Parameters
     ----------
@@ -81,7 +82,7 @@ class CodePosteriorModule(PosteriorModule):
         """Move to the codes near the start's encoder, by its own width."""
         (owner,) = self._owner
         precision = torch.linalg.inv(start.encoder_tril @ start.encoder_tril.T)
-        n_slots, _, width = owner.codes.shape
+        width = owner.codes.shape[-1]
         with torch.no_grad():
             for m, (codes, bias) in enumerate(
                 zip(owner.codes, owner.bias, strict=True)
