@@ -17,6 +17,7 @@ from skvae.evidence import (
     Proposal,
     QuadratureProposal,
     RefinedProposal,
+    SlotwiseProposal,
 )
 from skvae.imputation import DensityImputer
 from skvae.model.backgrounds import (
@@ -124,6 +125,7 @@ __all__ = [
     "Proposal",
     "QuadratureProposal",
     "RefinedProposal",
+    "SlotwiseProposal",
     "StackedDensity",
     "StickingTheLanding",
     "StudentTBackground",

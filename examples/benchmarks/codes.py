@@ -1,17 +1,22 @@
-"""Discrete latents beside a Gaussian mixture: held-out log-density and speed.
+r"""Discrete latents beside a Gaussian mixture: held-out log-density and speed.
 
 Examples::
 
     python examples/benchmarks/codes.py --data FOLDER --sets magic
     python examples/benchmarks/codes.py --data FOLDER --sets magic --epochs 40
-    python examples/benchmarks/codes.py --data FOLDER --sets magic --n-scored 300 \\
+    python examples/benchmarks/codes.py --data FOLDER --sets magic --n-scored 300 \
         --densities "8 × 16 codes" "8 × 16 codes, two stages" "no codes"
 
 Every density is fitted to the training rows and scored on the validation rows, in one
 process of one thread. The mixture has the number of components, of 5, 10, 20, 40 and
 80, that is best on the validation rows, which is to its advantage. The difference is
 that of the mean log-density of the same rows from the mixture's, with its standard
-error; perplexity is that of the codes of the validation rows (see ``diagnose``).
+error; perplexity is that of the codes of the validation rows (see ``diagnose``), the
+least of all slots.
+
+In two stages, the codes have equal masses while they are trained, and their masses are
+found after that (A. van den Oord, O. Vinyals and K. Kavukcuoglu, 2017. Neural discrete
+representation learning).
 """
 
 import sys

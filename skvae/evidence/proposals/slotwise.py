@@ -25,7 +25,7 @@ N_ENCODER, N_PRIOR = 24, 8  # combinations at which chains may begin
 AT_ONCE = 64  # combinations of a row that are decoded at a time
 # Of the proposal: the best combinations that were seen, the posteriors of slots at the
 # ends of the chains, the encoder, the prior.
-SHARES = (0.5, 0.3, 0.15, 0.05)
+SHARES = (0.4, 0.2, 0.3, 0.1)
 N_KEPT = 256  # best combinations
 LEAST_MASS = 1e-3  # of each slot's posterior, spread over all codes
 
