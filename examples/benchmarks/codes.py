@@ -14,6 +14,8 @@ that of the mean log-density of the same rows from the mixture's, with its stand
 error; perplexity is that of the codes of the validation rows (see ``diagnose``), the
 least of all slots.
 
+Seconds are of processor time, so that other work on the machine does not count.
+
 In two stages, the codes have equal masses while they are trained, and their masses are
 found after that (A. van den Oord, O. Vinyals and K. Kavukcuoglu, 2017. Neural discrete
 representation learning).
@@ -22,7 +24,7 @@ representation learning).
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 from _command import add_sets, benchmark_parser, check_sets, with_components
@@ -69,6 +71,17 @@ class Line:
     rows_per_second: float
     perplexity: str = ""
 
+    def cells(self) -> list[str]:
+        """Return the line as it is printed."""
+        return [
+            self.name,
+            f"{self.fit_seconds:.0f}",
+            f"{self.log_density:.3f}",
+            f"{self.lead:+.3f} ± {self.lead_error:.3f}",
+            f"{self.rows_per_second:,.0f}",
+            self.perplexity,
+        ]
+
 
 def measure(
     name: str,
@@ -90,25 +103,25 @@ def measure(
 
     def add(label: str, seconds: float, density: object, perplexity: str = "") -> None:
         nonlocal reference
-        began = perf_counter()
+        began = process_time()
         scores = density.score_samples(valid)  # type: ignore[attr-defined]
-        rate = len(scores) / (perf_counter() - began)
+        rate = len(scores) / (process_time() - began)
         if not lines:
             reference = scores
         lead = scores - reference
         error = lead.std(ddof=1) / len(lead) ** 0.5
-        lines.append(
-            Line(label, seconds, scores.mean(), lead.mean(), error, rate, perplexity)
-        )
+        line = Line(label, seconds, scores.mean(), lead.mean(), error, rate, perplexity)
+        print(name, *line.cells(), sep="  ", flush=True)
+        lines.append(line)
 
-    began = perf_counter()
+    began = process_time()
     mixtures = [
         GaussianMixture(n, reg_covar=1e-4, random_state=0).fit(split.train)
         for n in N_COMPONENTS
         if 2 * n < len(split.train)
     ]
     best = max(mixtures, key=lambda mixture: mixture.score(valid))
-    add(f"Gaussian mixture, {best.n_components}", perf_counter() - began, best)
+    add(f"Gaussian mixture, {best.n_components}", process_time() - began, best)
     for label in densities or list(VARIANTS)[:N_USUAL]:
         settings = VARIANTS[label]
         two_stages = label.endswith(", two stages")
@@ -120,11 +133,11 @@ def measure(
         )
         if two_stages:
             density.set_params(prior=EqualMasses(**density.prior.get_params()))
-        began = perf_counter()
+        began = process_time()
         density.fit(split.train)
         if two_stages:
             fit_masses(density, split.train)
-        seconds = perf_counter() - began
+        seconds = process_time() - began
         n_codes, perplexity = density.model_.prior.n_codes, ""
         if n_codes is not None:
             least = min(density.diagnose(valid).code_perplexity)
@@ -154,19 +167,7 @@ def main() -> int:
             options.densities,
             options.n_scored,
         )
-        for line in measured:
-            table.append(
-                [
-                    name,
-                    line.name,
-                    f"{line.fit_seconds:.0f}",
-                    f"{line.log_density:.3f}",
-                    f"{line.lead:+.3f} ± {line.lead_error:.3f}",
-                    f"{line.rows_per_second:,.0f}",
-                    line.perplexity,
-                ]
-            )
-            print(*table[-1], sep="  ", flush=True)
+        table += [[name, *line.cells()] for line in measured]
     print(f"\n{markdown_table(table)}")
     return 0
 

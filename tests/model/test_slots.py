@@ -155,7 +155,7 @@ def test_the_encoder_follows_the_posterior(make_vae: MakeVAE, rows: Rows) -> Non
 def test_evidence_is_the_sum_within_its_error(crosses: np.ndarray, gaps: bool) -> None:
     """A quick fit's encoder is poor; the errors are honest all the same.
 
-    Of 40 rows, near and far, none is off by five standard errors: less than one false
+    Of 32 rows, near and far, none is off by five standard errors: less than one false
     alarm in 10⁴ by normal errors, and in a hundred by errors of 10 degrees of freedom.
     """
     exact = {"evidence_tol": 0.02, "n_importance_samples": 64}
@@ -164,9 +164,9 @@ def test_evidence_is_the_sum_within_its_error(crosses: np.ndarray, gaps: bool) -
         prior=CodebookPrior(4, 3),
         likelihood="gaussian",
         background=None,
-        **{**SETTINGS, **exact, "max_evidence_samples": 2048},
+        **{**SETTINGS, **exact, "max_evidence_samples": 1024},
     ).fit(crosses)
-    table = np.r_[crosses[:30], 2 * crosses[50:60]]
+    table = np.r_[crosses[:24], 2 * crosses[50:58]]
     if gaps:
         table[::2, 0] = np.nan
     u, log_jacobian = density.columns_.to_model(table)
@@ -212,8 +212,8 @@ def test_it_does_all_that_a_density_does(
     assert np.abs(places / 4000 - truth).max() < 4.9 * (0.5 / 240) ** 0.5
     gaps = np.array([[2.0, np.nan], [np.nan, np.nan]])
     halves = np.stack(fitted.impute(gaps, n_draws=200, random_state=0))[:, 0, 1]
-    assert np.median(np.abs(halves)) == pytest.approx(2, abs=0.3)
-    assert 0.3 < (halves > 0).mean() < 0.7
+    assert np.median(np.abs(halves)) == pytest.approx(2, abs=0.6)
+    assert 0.1 < (halves > 0).mean() < 0.9
     diagnosis = fitted.diagnose(crosses)
     assert diagnosis.n_codes == 16
     assert len(diagnosis.code_perplexity) == 5
