@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from skvae.model.backgrounds import BackgroundModule, BackgroundSpec
 from skvae.model.cell_noise import CellNoise
 from skvae.model.closed_form import ClosedFormPart
+from skvae.model.code_draw import CODE_DRAWS, draw_codes
 from skvae.model.context import BuildContext, LinearStart
 from skvae.model.decoders import DecoderModule, DecoderSpec
 from skvae.model.distributions import (
@@ -16,7 +17,6 @@ from skvae.model.distributions import (
     LatentDistribution,
     SharedDistribution,
     SlotDistribution,
-    vectors_of,
 )
 from skvae.model.draw import LatentDraw
 from skvae.model.dtype import BUILD_DTYPE
@@ -27,7 +27,6 @@ from skvae.model.priors import PriorModule, PriorSpec
 
 __all__ = ["VAE"]
 
-CODE_DRAWS = 8
 PACKAGE = __name__.partition(".")[0]
 
 
@@ -375,7 +374,12 @@ class VAE(nn.Module):
             return replace(self._sum(x, cells), closed_form=self.closed_form(x))
         proposal = self.encode(x)
         if isinstance(proposal, SlotDistribution):
-            draw = self._draw_codes(proposal, x, noise, cells)
+            draw = draw_codes(
+                self.prior(),
+                proposal,
+                noise,
+                lambda z: self.log_likelihood(x, z, cells),
+            )
             return replace(draw, closed_form=self.closed_form(x))
         draw = self.draw_from(proposal, x, noise, cells)
         if path_gradient:
@@ -398,36 +402,6 @@ class VAE(nn.Module):
             log_p_x=((share * log_joint).sum(0) - log_prior)[None],
             log_p_z=log_prior[None],
             log_q_z=-torch.special.entr(share).sum(0)[None],
-        )
-
-    def _draw_codes(
-        self,
-        proposal: SlotDistribution,
-        x: Tensor,
-        noise: Tensor,
-        cells: CellNoise | None,
-    ) -> LatentDraw:
-        r"""Draw codes; no gradient reaches the encoder through them.
-
-        Its gradient is Σ w̃ₖ ∇log q(cₖ | x) of the draws' normalised weights w̃, that of
-        the divergence KL(p(c | x) ‖ q(c | x)) from the posterior: the encoder covers
-        it, as importance sampling asks for, and needs no baselines (J. Bornschein and
-        Y. Bengio, 2015. Reweighted wake-sleep). All other gradients are the bound's.
-        """
-        prior = self.prior()
-        assert isinstance(prior, SlotDistribution)
-        numbers, log_q = proposal.draw(noise)
-        z = vectors_of(prior.codes, numbers)
-        log_p_x = self.log_likelihood(x, z, cells)
-        log_p_z = prior.log_mass(numbers)
-        share = (log_p_x + log_p_z - log_q).detach().softmax(0)
-        wake = (share * log_q).sum(0)
-        return LatentDraw(
-            z=z.detach(),
-            log_p_x=log_p_x,
-            log_p_z=log_p_z,
-            # Every objective moves by as much as all log-weights do.
-            log_q_z=log_q.detach() - (wake - wake.detach()),
         )
 
     def draw_from(

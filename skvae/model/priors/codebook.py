@@ -17,8 +17,11 @@ from skvae.model.distributions import (
 from skvae.model.dtype import BUILD_DTYPE
 from skvae.model.memory import check_weights
 from skvae.model.networks import SlotTables
-from skvae.model.posteriors import PosteriorModule, PosteriorSpec
-from skvae.model.posteriors.codes import CodePosteriorModule
+from skvae.model.posteriors import (
+    CodePosteriorModule,
+    PosteriorModule,
+    PosteriorSpec,
+)
 from skvae.model.priors._base import PriorModule, PriorSpec
 from skvae.model.priors.mixture import k_means
 from skvae.model.spec import layer_sizes, positive_int
