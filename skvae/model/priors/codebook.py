@@ -33,7 +33,7 @@ ROUNDS = 10  # of k-means
 MOST_ROWS = 20_000  # that k-means reads
 # Codes "auto": one for so many rows, and no more; fewer beside a decoder that reads
 # columns, which every code runs for every row.
-ROWS_PER_CODE, MANY_CODES, FEW_CODES = 20, 64, 8
+ROWS_PER_CODE, MANY_CODES, FEW_CODES = 10, 128, 8
 
 
 class CodebookPrior(PriorSpec):
@@ -52,8 +52,8 @@ class CodebookPrior(PriorSpec):
     Parameters
     ----------
     n_codes : int or "auto", default="auto"
-        Number of codes of a slot, C. "auto" is one per 20 distinct training rows, at
-        most 64; at most 8 beside a decoder that reads columns. For several slots, it is
+        Number of codes of a slot, C. "auto" is one per 10 distinct training rows, at
+        most 128; at most 8 beside a decoder that reads columns. For several slots, it is
         at most the number that gives 4,096 combinations.
     n_slots : int, default=1
         Number of slots, M; it divides the number of latents.
