@@ -25,7 +25,7 @@ from _report import markdown_table
 N_CODES = (4, 8, 16, 32, 64, 128, 256)
 ROWS_PER_CODE = (5, 10, 20, 40, 80)
 LEAST_ROWS_PER_CODE = 4  # more codes are not fitted
-MOST_CODES = (32, 64, 128, 256)
+MOST_CODES = (32, 64, 128)
 
 Rule = tuple[int, int]
 

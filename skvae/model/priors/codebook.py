@@ -47,16 +47,30 @@ class CodebookPrior(PriorSpec):
     whatever the objective, and the posterior of the codes, p(c | x), is known, so that
     no encoder is trained. `VAEDensity.transform` gives the most probable codes.
 
-    Codes start at the centres of k-means on the latents of the linear start.
+    Of more combinations, codes are drawn. The prior is then autoregressive,
+
+    .. math:: p(c) = \prod_m \operatorname{softmax}\Bigl(b_m
+              + \sum_{l<m} T_{lm}[c_l]\Bigr)_{c_m}
+
+    with tables T of pairs of slots, and the encoder is of the same form, its logits b a
+    network of the row; of the estimator's `posterior`, only the hidden layers count.
+    Log-densities are estimates with errors, as for continuous latents.
+
+    Codes start at the centres of k-means on the latents of the linear start. In the
+    first third of the training, codes that hardly any row uses are restarted on rows
+    that have a low log-density.
 
     Parameters
     ----------
     n_codes : int or "auto", default="auto"
         Number of codes of a slot, C. "auto" is one per 10 distinct training rows, at
-        most 128; at most 8 beside a decoder that reads columns. For several slots, it is
-        at most the number that gives 4,096 combinations.
+        most 128; at most 8 beside a decoder that reads columns. For several slots, it
+        is at most the number that gives 4,096 combinations.
     n_slots : int, default=1
         Number of slots, M; it divides the number of latents.
+    masses : {"auto", "table", "autoregressive"}, default="auto"
+        What gives combinations their probabilities: a number for each, or the tables T.
+        "auto" is "table" up to 2¹⁶ combinations, which "table" cannot exceed.
 
     References
     ----------
@@ -64,6 +78,9 @@ class CodebookPrior(PriorSpec):
     learning. (Codebooks; there, the density is a bound, and a row has one code.)
 
     P. F. Lazarsfeld and N. W. Henry, 1968. Latent structure analysis.
+
+    B. J. Frey, G. E. Hinton and P. Dayan, 1996. Does the wake-sleep algorithm produce
+    good density estimators? (Autoregressive masses.)
 
     Examples
     --------
