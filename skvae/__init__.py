@@ -28,6 +28,7 @@ from skvae.evidence import (
     Proposal,
     QuadratureProposal,
     RefinedProposal,
+    SlotwiseProposal,
 )
 from skvae.imputation import DensityImputer
 from skvae.model.backgrounds import (
@@ -147,6 +148,7 @@ __all__ = [
     "QuadratureProposal",
     "RefinedProposal",
     "ScoreDisplay",
+    "SlotwiseProposal",
     "StackedDensity",
     "StickingTheLanding",
     "StudentTBackground",

@@ -355,8 +355,8 @@ companion_ : specs
             `evidence_tol`.
         max_samples : int, default=None
             Largest number of samples per row; None is `max_evidence_samples`.
-        proposal : {"prior", "encoder", "defensive", "refined", "quadrature"}, \
-Proposal or None, default=None
+        proposal : {"prior", "encoder", "defensive", "refined", "quadrature", \
+"slotwise"}, Proposal or None, default=None
             Where the latents come from. None begins with the encoder and goes on, for
             the rows where that is not good enough, to refined proposals.
         random_state : int, default=None

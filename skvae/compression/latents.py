@@ -23,6 +23,8 @@ from skvae.model.distributions import (
     CodeDistribution,
     GaussianStep,
     LatentDistribution,
+    SlotDistribution,
+    vectors_of,
 )
 from skvae.typing import Array
 
@@ -94,6 +96,8 @@ def latent_coder(model: VAE, lattice: Sequence[int]) -> LatentCoder:
         return _NoLatents(prior)
     if isinstance(prior, CodeDistribution):
         return _CodeLatents(prior)
+    if isinstance(prior, SlotDistribution):
+        return _SlotLatents(prior)
     top = prior.top if isinstance(prior, Chain) else prior
     modes = top.gaussian_modes()
     if modes is None:
@@ -159,6 +163,50 @@ class _CodeLatents(LatentCoder):
     def _law(posterior: LatentDistribution) -> Codes:
         assert isinstance(posterior, CodeDistribution)
         return Codes(posterior.log_weight.exp().numpy())
+
+
+class _SlotLatents(LatentCoder):
+    """Combinations of codes, slot by slot."""
+
+    def __init__(self, prior: SlotDistribution) -> None:
+        self.prior = prior
+
+    def draw(self, stack: BitStack, posterior: LatentDistribution) -> Points:
+        """Draw codes from the encoder."""
+        n_rows = len(posterior.mode)
+        return _code_slots(Popped(stack), posterior, None, n_rows)
+
+    def give_back(
+        self, stack: BitStack, posterior: LatentDistribution, points: Points
+    ) -> None:
+        """Put the codes back."""
+        with Tape(stack) as tape:
+            _code_slots(tape, posterior, points, len(points))
+
+    def code(self, channel: Channel, points: Points | None, n_rows: int) -> Points:
+        """Write or read codes."""
+        return _code_slots(channel, self.prior, points, n_rows)
+
+    def latents(self, points: Points) -> Tensor:
+        """Return the vectors of codes."""
+        return vectors_of(self.prior.codes, torch.from_numpy(points).long())
+
+
+def _code_slots(
+    channel: Channel,
+    distribution: LatentDistribution,
+    points: Points | None,
+    n_rows: int,
+) -> Points:
+    """Write or read codes, each given those of the slots before."""
+    assert isinstance(distribution, SlotDistribution)
+
+    def choose(slot: int, log_mass: Tensor) -> Tensor:
+        mass = log_mass.exp().expand(n_rows, -1).numpy()
+        known = None if points is None else points[:, slot]
+        return torch.from_numpy(channel.code(Codes(mass), known)).long()
+
+    return distribution.chosen(choose).numpy().astype(np.int32)
 
 
 class _GaussianLatents(LatentCoder):

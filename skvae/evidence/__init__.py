@@ -21,6 +21,7 @@ from skvae.evidence.proposals import (
     Proposal,
     QuadratureProposal,
     RefinedProposal,
+    SlotwiseProposal,
 )
 from skvae.evidence.record import MEAN_TOL, Bounds, Evidence
 from skvae.evidence.sampling import Budget, WeightSampler
@@ -39,6 +40,7 @@ __all__ = [
     "RefinedProposal",
     "RowEvidence",
     "RowNoise",
+    "SlotwiseProposal",
     "Stage",
     "WeightSampler",
     "ask_posteriors",

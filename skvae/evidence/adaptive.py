@@ -22,6 +22,7 @@ from skvae.evidence.proposals import (
     Proposal,
     QuadratureProposal,
     RefinedProposal,
+    SlotwiseProposal,
     search_from_prior,
 )
 from skvae.evidence.sampling import (
@@ -48,7 +49,8 @@ __all__ = [
 # If the background has a larger share of a row, the proposal may have missed modes of
 # the latent part.
 DOUBTFUL_SHARE = 0.1
-PRIOR_SHARE = 0.1  # of the draws for a single latent, in the first stage
+# Of the draws of the first stage: for a single latent, and for codes.
+PRIOR_SHARE, CODE_PRIOR_SHARE = 0.1, 0.05
 COARSE_GRID = 512  # points
 SURELY = math.log(1000)  # nats, off a threshold
 # If the latent part has a smaller share of a row, no search for its modes is made: it
@@ -103,7 +105,7 @@ class RowEvidence:
 
 
 def default_stages(
-    budget: Budget, n_latents: int, n_first: int | None = None
+    budget: Budget, n_latents: int, n_first: int | None = None, *, codes: bool = False
 ) -> list[Stage]:
     """Return proposals in order of their cost.
 
@@ -119,6 +121,9 @@ def default_stages(
         Number of latents.
     n_first : int, default=None
         Number of draws that a half of a row begins with, if it is not the budget's.
+    codes : bool, default=False
+        Whether latents are codes. The stages are then the encoder mixed with the prior,
+        and two searches slot by slot.
     """
     usual = budget.n_samples
     first = usual if n_first is None else min(usual, n_first)
@@ -127,6 +132,12 @@ def default_stages(
         most = min(max_samples, budget.max_samples)
         return replace(budget, n_samples=n_samples, max_samples=most, patient=False)
 
+    if codes:
+        return [
+            Stage(DefensiveProposal(CODE_PRIOR_SHARE), impatient(8 * usual, first)),
+            Stage(SlotwiseProposal(1, 1), impatient(64 * usual, 2 * usual)),
+            Stage(SlotwiseProposal(3, 4), budget),
+        ]
     search = search_from_prior(n_latents)
     if n_latents == 1:
         # A single latent follows a table of several columns along a curve of many

@@ -12,6 +12,7 @@ from skvae.model.distributions import (
     CodeDistribution,
     LatentDistribution,
     SharedDistribution,
+    SlotDistribution,
 )
 
 __all__ = ["posterior_and_bound"]
@@ -28,7 +29,8 @@ def posterior_and_bound(
     """Return an approximation of the posterior of each row, and a bound on log p(x).
 
     It is the posterior itself where latents have few values or the decoder does not
-    read them, and else a Gaussian, matched to log p(x, z).
+    read them, the encoder where latents are codes of many values, and else a Gaussian,
+    matched to log p(x, z).
 
     Parameters
     ----------
@@ -47,6 +49,7 @@ def posterior_and_bound(
         The importance-weighted bound of 16 draws on log p(x) of the latent part.
     """
     prior = model.prior()
+    encoder = model.encode(x[:1])
     has_few = isinstance(prior, CodeDistribution) and model.decoder.reads_latents
 
     def of_block(rows: Tensor) -> tuple[Tensor, ...]:
@@ -59,6 +62,10 @@ def posterior_and_bound(
                 # It is the prior where missing cells would have to be drawn.
                 found = posterior if isinstance(posterior, CodeDistribution) else prior
                 parts = (found.log_weight.expand(len(block), -1),)
+        elif isinstance(encoder, SlotDistribution):
+            posterior = model.encode(block)
+            assert isinstance(posterior, SlotDistribution)
+            parts = (posterior.logits,)
         else:
             search = PosteriorSearch(model, block)
             gaussians = search.from_encoder(own.stream(1), N_STEPS)
@@ -75,4 +82,6 @@ def posterior_and_bound(
         return SharedDistribution(prior, len(x)), bound
     if isinstance(prior, CodeDistribution):
         return CodeDistribution(prior.points, *parts), bound
+    if isinstance(encoder, SlotDistribution):
+        return SlotDistribution(encoder.codes, *parts, encoder.tables), bound
     return CholeskyGaussian(*parts), bound

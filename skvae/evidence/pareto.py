@@ -1,6 +1,7 @@
 """Pareto k̂: how heavy the tail of the importance weights is."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 __all__ = ["pareto_k", "pareto_k_error", "pareto_k_limit"]
@@ -48,7 +49,9 @@ def pareto_k(log_w: Tensor) -> Tensor:
     -------
     k : Tensor of shape (B,)
         k̂; −inf where all weights are equal, up to rounding in single precision, else
-        nan with fewer than 25 weights.
+        nan with fewer than 25 weights. Weights of which some are equal, as those of
+        discrete latents, are spread evenly up to the next larger one: a weight that was
+        drawn often is no outlier.
 
     References
     ----------
@@ -63,7 +66,8 @@ def pareto_k(log_w: Tensor) -> Tensor:
         even = (log_w.amax(0) - log_w.amin(0) <= ROUNDING) & (n_samples > 1)
         return torch.full_like(log_w[0], torch.nan).where(~even, -torch.inf)
     top = log_w.topk(n_tail + 1, dim=0).values.flip(0)
-    weights = (top - top[-1]).exp()
+    distinct = top[1:] - top[:-1] > ROUNDING
+    weights = _without_ties((top - top[-1]).exp(), distinct)
     excess = weights[1:] - weights[0]  # (T, B), ascending
     flat = excess[-1] <= ROUNDING
     excess = torch.where(flat, torch.ones_like(excess), excess)
@@ -81,3 +85,29 @@ def pareto_k(log_w: Tensor) -> Tensor:
     # Shrink towards 0.5, as if ten more weights had that shape.
     k = (k * n_tail + 0.5 * PRIOR_WEIGHTS) / (n_tail + PRIOR_WEIGHTS)
     return torch.where(flat, torch.full_like(k, -torch.inf), k)
+
+
+def _without_ties(weights: Tensor, distinct: Tensor) -> Tensor:
+    """Spread weights that are equal evenly up to the next larger one.
+
+    The largest ones stay equal: beyond them there is nothing.
+
+    Parameters
+    ----------
+    weights : Tensor of shape (T + 1, B)
+        Ascending.
+    distinct : Tensor of bool of shape (T, B)
+        Whether each but the first is larger than the one before.
+    """
+    if distinct.all():
+        return weights
+    place = torch.arange(len(weights), device=weights.device)[:, None]
+    begins = F.pad(distinct, (0, 0, 1, 0), value=True)
+    first = place.where(begins, 0).cummax(0).values
+    end = len(weights)
+    ends = place.roll(-1, 0).where(F.pad(distinct, (0, 0, 0, 1)), end)
+    following = ends.flip(0).cummin(0).values.flip(0)
+    share = (place - first) / (following - first)
+    above = weights.gather(0, following.clamp(max=end - 1))
+    spread = weights + share.to(weights) * (above - weights)
+    return spread.where(following < end, weights)

@@ -15,6 +15,7 @@ from skvae.evidence.proposals import (
     PriorProposal,
     Proposal,
     RefinedProposal,
+    SlotwiseProposal,
     search_from_prior,
 )
 from skvae.model import VAE
@@ -124,7 +125,9 @@ def ask_posteriors(
         The tensors of all rows.
     """
     proposals: list[Proposal] = [DefensiveProposal()]
-    if not model.encoder_is_exact:
+    if model.prior.n_codes is not None and not model.encoder_is_exact:
+        proposals += [SlotwiseProposal(1, 1), SlotwiseProposal(3, 4)]
+    elif not model.encoder_is_exact:
         n_latents = model.prior().mean.shape[-1]
         proposals += [RefinedProposal(), search_from_prior(n_latents)]
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 __all__ = [
     "ROWS_OF_PATTERN",
+    "before_an_observed",
     "by_blocks",
     "choose",
     "incomplete_rows",
@@ -27,6 +28,14 @@ ROWS_OF_PATTERN = 8
 def incomplete_rows(x: Tensor) -> Tensor:
     """Return the numbers of the rows (B, D) with missing cells, in ascending order."""
     return x.isnan().any(1).nonzero().squeeze(1)
+
+
+def before_an_observed(observed: Tensor, order: Tensor) -> Tensor:
+    """Return which cells (B, D) some observed cell of the row follows in the order."""
+    ordered = observed[:, order].flip(1).to(torch.int64).cumsum(1).flip(1)
+    before = torch.zeros_like(observed)
+    before[:, order] = (ordered - observed[:, order].to(torch.int64)) > 0
+    return before
 
 
 def pattern_groups(x: Tensor) -> list[tuple[Tensor, Tensor]]:

@@ -9,17 +9,20 @@ from torch import Tensor, nn
 from skvae.model.backgrounds import BackgroundModule, BackgroundSpec
 from skvae.model.cell_noise import CellNoise
 from skvae.model.closed_form import ClosedFormPart
+from skvae.model.code_draw import CODE_DRAWS, draw_codes, sum_of_codes
 from skvae.model.context import BuildContext, LinearStart
 from skvae.model.decoders import DecoderModule, DecoderSpec
 from skvae.model.distributions import (
     CodeDistribution,
     LatentDistribution,
     SharedDistribution,
+    SlotDistribution,
 )
 from skvae.model.draw import Aggregate, LatentDraw
 from skvae.model.dtype import BUILD_DTYPE
 from skvae.model.features import RowFeatures
 from skvae.model.likelihoods import LikelihoodModule, LikelihoodSpec
+from skvae.model.missing import before_an_observed
 from skvae.model.posteriors import PosteriorModule, PosteriorSpec
 from skvae.model.priors import PriorModule, PriorSpec
 
@@ -103,10 +106,11 @@ class VAE(nn.Module):
         """Build the modules of these specs for a table of these sizes."""
         context = replace(context, autoregressive=decoder.autoregressive)
         likelihood_module = likelihood.build(context)
+        prior_module = prior.build(context)
         return cls(
             context.features(),
-            prior.build(context),
-            posterior.build(context),
+            prior_module,
+            prior_module.posterior(posterior, context),
             decoder.build(
                 context, likelihood_module.n_parameters, likelihood_module.n_linear
             ),
@@ -134,6 +138,15 @@ class VAE(nn.Module):
         their posterior is computed.
         """
         return not self.decoder.reads_latents or self.prior.is_finite
+
+    @property
+    def least_draws(self) -> int:
+        """Number of latents of a row that a step of the training needs.
+
+        By a single draw of codes, an encoder learns nothing.
+        """
+        few = self.encoder_is_exact or self.prior.n_codes is None
+        return 1 if few else CODE_DRAWS
 
     @property
     def reads_in_single(self) -> bool:
@@ -319,7 +332,7 @@ class VAE(nn.Module):
         observed = ~x[:, : self.n_features].isnan()
         if self.decoder.order is None:
             return torch.zeros_like(observed)
-        return ~observed & _before_an_observed(observed, self.decoder.order)
+        return ~observed & before_an_observed(observed, self.decoder.order)
 
     def raw_of_each(self, x: Tensor, z: Tensor) -> Tensor:
         """Return raw parameters (K, B, P, D) where each draw has its own rows.
@@ -367,8 +380,17 @@ class VAE(nn.Module):
             density. Its gradients are path gradients in any case.
         """
         if self.prior.is_finite and self.decoder.reads_latents:
-            return replace(self._sum(x, cells), closed_form=self.closed_form(x))
+            draw = sum_of_codes(self.prior(), self._log_joint_of_codes(x, cells))
+            return replace(draw, closed_form=self.closed_form(x))
         proposal = self.encode(x, training=training)
+        if isinstance(proposal, SlotDistribution):
+            draw = draw_codes(
+                self.prior(),
+                proposal,
+                noise,
+                lambda z: self.log_likelihood(x, z, cells),
+            )
+            return replace(draw, closed_form=self.closed_form(x))
         draw = self.draw_from(proposal, x, noise, cells)
         if path_gradient and proposal.has_score:
             log_q_z = proposal.detached().log_prob(draw.z)
@@ -381,27 +403,13 @@ class VAE(nn.Module):
         )
 
     def aggregate(self, x: Tensor, generator: torch.Generator) -> Aggregate | None:
-        """Draw a latent of each row and of the prior; None if no encoder is learnt."""
-        if self.encoder_is_exact:
+        """Draw a latent of each row and of the prior.
+
+        None if no encoder is learnt, or one of codes, whose draws have no gradients.
+        """
+        if self.encoder_is_exact or self.prior.n_codes is not None:
             return None
         return Aggregate.drawn(self.encode(x, training=True), self.prior(), generator)
-
-    def _sum(self, x: Tensor, cells: CellNoise | None) -> LatentDraw:
-        """Return a sum over the few values of z, as one draw whose weight is p(x).
-
-        log p(x) is the mean of log p(x, z) − log p(z | x) over the posterior, and its
-        gradient the mean of that of log p(x, z).
-        """
-        prior = self.prior()
-        log_joint = self._log_joint_of_codes(x, cells)
-        share = log_joint.detach().softmax(0)
-        log_prior = share.T @ prior.log_weight
-        return LatentDraw(
-            z=(share.T @ prior.points)[None],
-            log_p_x=((share * log_joint).sum(0) - log_prior)[None],
-            log_p_z=log_prior[None],
-            log_q_z=-torch.special.entr(share).sum(0)[None],
-        )
 
     def draw_from(
         self,
@@ -488,11 +496,3 @@ class VAE(nn.Module):
         for column in self.decoder.order.tolist():
             x[:, column] = choose(self.raw(x, z[None]))[0, :, column]
         return x[:, : self.n_features]
-
-
-def _before_an_observed(observed: Tensor, order: Tensor) -> Tensor:
-    """Return which cells (B, D) some observed cell of the row follows in the order."""
-    ordered = observed[:, order].flip(1).to(torch.int64).cumsum(1).flip(1)
-    before = torch.zeros_like(observed)
-    before[:, order] = (ordered - observed[:, order].to(torch.int64)) > 0
-    return before

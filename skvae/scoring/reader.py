@@ -166,8 +166,9 @@ class RowReader:
             return Stages(alone, alone)
         if self.model.encoder_is_exact:
             return Stages([], [Stage(EncoderProposal(), budget)])
-        stages = default_stages(budget, n_components, n_first)
-        if self.model.decoder.order is None or n_components > 1:
+        codes = self.model.prior.n_codes is not None
+        stages = default_stages(budget, n_components, n_first, codes=codes)
+        if self.model.decoder.order is None or n_components > 1 or codes:
             return Stages(stages, stages)
         # A grid over a single latent would not say how large the error is of the draws
         # of missing cells.

@@ -47,6 +47,18 @@ class WeightAverage:
         torch._foreach_copy_(self.average, self.parameters)
         self.n_updates = 0
 
+    @torch.no_grad()
+    def follow(self, before: list[Tensor]) -> None:
+        """Move the average to the present weights where these differ from earlier ones.
+
+        Parameters
+        ----------
+        before : list of Tensor
+            All parameters as they were.
+        """
+        for mean, new, old in zip(self.average, self.parameters, before, strict=True):
+            mean.copy_(new.where(new != old, mean))
+
     @contextmanager
     def swapped_in(self) -> Iterator[None]:
         """Give the model the averaged weights, and its own back after the block."""

@@ -21,6 +21,7 @@ from skvae.training.flat import FlatParameters
 from skvae.training.objectives import ObjectiveSpec
 from skvae.training.parallel import own_part, parallel
 from skvae.training.records import EpochRecord, TrainingData, TrainingOutcome
+from skvae.training.restarts import CodeRestarts
 from skvae.training.schedule import Schedule
 from skvae.training.validation import Validation
 from skvae.training.weights import critic_weights, decayed_weights
@@ -143,7 +144,7 @@ class Trainer:
         first = data.x[torch.zeros(1, dtype=torch.int64, device=self.device)]
         self.noise_dim = model.encode(first).noise_dim
         self.training_noise_dim = model.encode(first, training=True).noise_dim
-        n_draws = max(objective.n_draws(0.0), objective.n_draws(1.0))
+        n_draws = max(objective.n_draws(0.0), objective.n_draws(1.0), model.least_draws)
         n_rows = max(min(schedule.batch_size, data.n_draws), len(data.x_valid))
         check_memory(
             4 * n_draws * n_rows * max(self.noise_dim, self.training_noise_dim),
@@ -174,6 +175,8 @@ class Trainer:
         self.rate_factor = 1.0
         self.n_steps = 0
         self.steps_per_epoch = -(-data.n_draws // schedule.batch_size)
+        n_steps = self.steps_per_epoch * schedule.n_epochs
+        self.restarts = CodeRestarts(model, data.x, self.average, n_steps)
         self.best_evidence = self.best_latent = -math.inf
         nothing = torch.full((len(data.x_valid),), -math.inf)
         # Bounds with the companion and without: now, and after the epochs to which
@@ -293,6 +296,7 @@ class Trainer:
                 return
             terms = (math.nan,) * N_TERMS
         else:
+            self.restarts.after(self.n_steps, self.steps_per_epoch, self._shared)
             self._remember_good()
         evidence = math.nan
         if epoch in self._checks:
@@ -338,9 +342,9 @@ class Trainer:
         """Train on one batch; return its terms, None if they are not finite."""
         x, share = own_part(x, self.parallel)
         progress = self.n_steps / (self.steps_per_epoch * self.schedule.n_epochs)
-        noise = x.new_empty(
-            self.objective.n_draws(progress), len(x), self.training_noise_dim
-        ).normal_(generator=self.noise_generator)
+        n_draws = max(self.objective.n_draws(progress), self.model.least_draws)
+        noise = x.new_empty(n_draws, len(x), self.training_noise_dim)
+        noise.normal_(generator=self.noise_generator)
         draw = self.model.draw(
             x,
             noise,

@@ -47,6 +47,8 @@ CASES: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
     "no latents": (REAL, {"decoder": AutoregressiveDecoder(reads_latents=False)}),
     "levels": (REAL, {"n_components": (3, 2)}),
     "codes": (REAL, {"prior": CodebookPrior(5)}),
+    "slots": (REAL, {"prior": CodebookPrior(20, n_slots=4), "n_components": 4}),
+    "implicit": (REAL, {"posterior": "implicit"}),
     "gaps": (GAPS, {}),
     "gaps by columns": (GAPS, {"decoder": "autoregressive"}),
     "gaps and codes": (GAPS, {"prior": CodebookPrior(5), "companion": COMPANION}),
@@ -89,7 +91,7 @@ def real() -> VAEDensity:
 
 # The others are slow together, and have no code of their own.
 USUAL = (
-    "mixture", "companion", "autoregressive", "no latents", "levels", "codes",
+    "mixture", "companion", "autoregressive", "no latents", "levels", "codes", "slots",
     "gaps and codes", "tree", "negative_binomial", "floats",
 )  # fmt: skip
 

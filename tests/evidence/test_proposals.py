@@ -30,6 +30,9 @@ Estimate = Callable[..., RowEvidence]
 FoldedMass = Callable[[Tensor, float, int], np.ndarray]
 
 every_alias = pytest.mark.parametrize("alias", sorted(registered(Proposal)))
+of_continuous_latents = pytest.mark.parametrize(
+    "alias", sorted(set(registered(Proposal)) - {"slotwise"})
+)
 
 
 def alone(proposal: Proposal, n_samples: int, tol: float = 0.01) -> list[Stage]:
@@ -39,13 +42,14 @@ def alone(proposal: Proposal, n_samples: int, tol: float = 0.01) -> list[Stage]:
 # Parameter objects
 
 
-def test_there_are_five_proposals() -> None:
+def test_there_are_six_proposals() -> None:
     assert set(registered(Proposal)) == {
         "defensive",
         "encoder",
         "prior",
         "quadrature",
         "refined",
+        "slotwise",
     }
 
 
@@ -75,7 +79,7 @@ def test_clone_keeps_the_parameters() -> None:
 # The density
 
 
-@every_alias
+@of_continuous_latents
 def test_estimate_is_the_exact_density_within_its_error(
     alias: str,
     make_model: MakeModel,
@@ -96,7 +100,7 @@ def test_estimate_is_the_exact_density_within_its_error(
     assert alias == "prior" or not result.unreliable.any()
 
 
-@every_alias
+@of_continuous_latents
 def test_value_of_a_row_depends_on_that_row_alone(
     alias: str, make_model: MakeModel, rows: Tensor, estimate: Estimate
 ) -> None:
@@ -111,7 +115,7 @@ def test_value_of_a_row_depends_on_that_row_alone(
             )
 
 
-@every_alias
+@of_continuous_latents
 def test_estimate_leaves_the_model_and_the_random_state_alone(
     alias: str, make_model: MakeModel, rows: Tensor, estimate: Estimate
 ) -> None:

@@ -32,7 +32,10 @@ MakeVAE = Callable[..., VAE]
 Rows = Callable[..., Tensor]
 
 SETTINGS = {**QUICK, "decoder": "mlp", "marginal_transform": None, "companion": None}
-both = pytest.mark.parametrize("prior", [CodebookPrior(6), CodebookPrior(3, 2)])
+both = pytest.mark.parametrize(
+    "prior",
+    [CodebookPrior(6), CodebookPrior(3, 2), CodebookPrior(3, 2, "autoregressive")],
+)
 
 
 @both
@@ -181,7 +184,11 @@ def test_codes_start_at_separate_centres() -> None:
     ("prior", "message"),
     [
         (CodebookPrior(4, 3), "n_slots of CodebookPrior must divide"),
-        (CodebookPrior(1000, 2), "at most 65,536; got n_codes=1000 to the power of"),
+        (
+            CodebookPrior(1000, 2, "table"),
+            "at most 65,536; got n_codes=1000 to the power of",
+        ),
+        (CodebookPrior(4, masses="tables"), "masses of CodebookPrior must be 'auto'"),
         (CodebookPrior(0), "n_codes of CodebookPrior"),
         (LadderPrior((1, 1), top="codebook"), "top of LadderPrior must be a prior"),
     ],

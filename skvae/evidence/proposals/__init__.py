@@ -6,6 +6,7 @@ from skvae.evidence.proposals.encoder import EncoderProposal
 from skvae.evidence.proposals.prior import PriorProposal
 from skvae.evidence.proposals.quadrature import QuadratureProposal
 from skvae.evidence.proposals.refined import RefinedProposal, search_from_prior
+from skvae.evidence.proposals.slotwise import SlotwiseProposal
 
 __all__ = [
     "DefensiveProposal",
@@ -14,5 +15,6 @@ __all__ = [
     "Proposal",
     "QuadratureProposal",
     "RefinedProposal",
+    "SlotwiseProposal",
     "search_from_prior",
 ]

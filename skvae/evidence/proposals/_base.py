@@ -12,7 +12,7 @@ from skvae.model import VAE
 from skvae.model.distributions import LatentDistribution
 from skvae.model.spec import ComponentSpec
 
-__all__ = ["Proposal"]
+__all__ = ["Proposal", "check_continuous"]
 
 
 class Proposal(ComponentSpec, ABC):
@@ -52,3 +52,13 @@ class Proposal(ComponentSpec, ABC):
             Noise for a search that needs randomness. It is independent of the noise by
             which the distribution is sampled.
         """
+
+
+def check_continuous(proposal: Proposal, model: VAE) -> None:
+    """Raise a ValueError if latents are codes, between which nothing lies."""
+    if model.prior.n_codes is not None:
+        raise ValueError(
+            f"{type(proposal).__name__} is for continuous latents, but those of a "
+            f"CodebookPrior are codes. Use proposal=None; or 'encoder', 'defensive', "
+            f"'prior' or, for more codes than a sum would take, 'slotwise'."
+        )

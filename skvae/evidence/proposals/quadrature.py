@@ -8,7 +8,7 @@ from torch import Tensor
 
 from skvae.evidence.importance import Estimate
 from skvae.evidence.noise import RowNoise
-from skvae.evidence.proposals._base import Proposal
+from skvae.evidence.proposals._base import Proposal, check_continuous
 from skvae.evidence.sampling import Budget, Halves, Sampler
 from skvae.model import VAE, ClosedFormPart
 from skvae.model.distributions import LatentDistribution
@@ -57,6 +57,7 @@ class QuadratureProposal(Proposal):
 
     def sampler(self, model: VAE, x: Tensor, noise: RowNoise) -> Sampler:
         """Lay the grid, the same for all rows."""
+        check_continuous(self, model)
         prior = self.prepare(model, x, noise)
         return GridSampler(model, x, prior, *self._grid(prior, x))
 

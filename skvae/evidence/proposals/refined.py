@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from skvae.evidence.noise import RowNoise
-from skvae.evidence.proposals._base import Proposal
+from skvae.evidence.proposals._base import Proposal, check_continuous
 from skvae.evidence.search import PosteriorSearch
 from skvae.model import VAE
 from skvae.model.distributions import LatentDistribution
@@ -77,6 +77,7 @@ class RefinedProposal(Proposal):
 
     def prepare(self, model: VAE, x: Tensor, noise: RowNoise) -> LatentDistribution:
         """Search for the posteriors, and return the mixture."""
+        check_continuous(self, model)
         for name in ("n_steps", "n_annealed_steps", "n_rounds"):
             number = getattr(self, name)
             if not isinstance(number, Integral) or number < 0:

@@ -17,6 +17,12 @@ from skvae.model.distributions.gaussian_mixtures import (
 from skvae.model.distributions.implicit import ImplicitDistribution
 from skvae.model.distributions.mixtures import MixtureOfDistributions, MixtureOverRows
 from skvae.model.distributions.shared import SharedDistribution
+from skvae.model.distributions.slots import (
+    CombinationDistribution,
+    SlotDistribution,
+    numbers_of,
+    vectors_of,
+)
 from skvae.model.distributions.transformed import BentGaussian, PulledBackNormal
 
 __all__ = [
@@ -26,6 +32,7 @@ __all__ = [
     "CholeskyGaussian",
     "CholeskyGaussianMixture",
     "CodeDistribution",
+    "CombinationDistribution",
     "DiagonalGaussian",
     "DiagonalGaussianMixture",
     "GaussianStep",
@@ -36,8 +43,11 @@ __all__ = [
     "MixtureOverRows",
     "PulledBackNormal",
     "SharedDistribution",
+    "SlotDistribution",
     "StandardNormal",
     "Step",
     "fixed_noise",
     "mean_over_fixed_noise",
+    "numbers_of",
+    "vectors_of",
 ]

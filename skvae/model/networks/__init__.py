@@ -11,6 +11,7 @@ from skvae.model.networks.detached import detached_module
 from skvae.model.networks.level import LevelModule
 from skvae.model.networks.masked_mlp import MaskedMLP
 from skvae.model.networks.skip_mlp import SkipMLP
+from skvae.model.networks.slot_tables import SlotTables
 from skvae.model.networks.spline_flow import SplineFlow
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "MaskedMLP",
     "Network",
     "SkipMLP",
+    "SlotTables",
     "SplineFlow",
     "detached_module",
     "dropout_from",

@@ -1,6 +1,7 @@
 """Approximate posteriors q(z | x)."""
 
 from skvae.model.posteriors._base import PosteriorModule, PosteriorSpec
+from skvae.model.posteriors._codes import CodePosteriorModule
 from skvae.model.posteriors.diagonal import DiagonalPosterior
 from skvae.model.posteriors.flow import FlowPosterior
 from skvae.model.posteriors.full import FullPosterior
@@ -8,6 +9,7 @@ from skvae.model.posteriors.implicit import ImplicitPosterior
 from skvae.model.posteriors.ladder import LadderPosterior
 
 __all__ = [
+    "CodePosteriorModule",
     "DiagonalPosterior",
     "FlowPosterior",
     "FullPosterior",

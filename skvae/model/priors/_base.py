@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from skvae.model.context import BuildContext, LinearStart
 from skvae.model.distributions import LatentDistribution
-from skvae.model.posteriors import PosteriorModule
+from skvae.model.posteriors import PosteriorModule, PosteriorSpec
 from skvae.model.spec import ComponentSpec
 
 __all__ = ["PriorModule", "PriorSpec"]
@@ -22,12 +22,20 @@ class PriorModule(nn.Module, ABC):
         Whether z has so few values that sums over all of them are computed. p(z) is a
         `CodeDistribution` then.
     n_slots, n_codes : int or None
-        If finite, how many codes `embed` gives of a row, and of how many each is one.
+        Where latents are codes, how many `embed` gives of a row, and of how many each
+        is one. p(z) is then a `CodeDistribution` or a `SlotDistribution`.
     """
 
     is_finite: bool = False
     n_slots: int | None = None
     n_codes: int | None = None
+
+    def posterior(self, spec: PosteriorSpec, context: BuildContext) -> PosteriorModule:
+        """Return the encoder's module: that of the spec, where it is of latents.
+
+        Codes have a posterior of their own, of which the spec says how wide it is.
+        """
+        return spec.build(context)
 
     @abstractmethod
     def forward(self) -> LatentDistribution:

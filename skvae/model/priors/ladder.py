@@ -65,7 +65,7 @@ class LadderPrior(PriorSpec):
         )
         top_context = replace(context, n_components=levels[-1])
         top = resolve(self.top, PriorSpec).build(top_context)
-        if top.is_finite:
+        if top.n_codes is not None:
             raise ValueError(
                 f"top of LadderPrior must be a prior with a density, got {self.top!r}: "
                 f"codes have no levels above others."
