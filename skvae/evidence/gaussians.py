@@ -83,5 +83,6 @@ def posterior_and_bound(
     if isinstance(prior, CodeDistribution):
         return CodeDistribution(prior.points, *parts), bound
     if isinstance(encoder, SlotDistribution):
-        return SlotDistribution(encoder.codes, *parts, encoder.tables), bound
+        (logits,) = parts
+        return SlotDistribution(encoder.codes, logits, encoder.tables), bound
     return CholeskyGaussian(*parts), bound
