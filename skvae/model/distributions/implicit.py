@@ -17,8 +17,8 @@ class ImplicitDistribution(LatentDistribution):
 
     The contrast r is a Gaussian with about the moments of q, u is z standardised by
     it, and c a critic that tells u from standard-normal numbers (adaptive contrast).
-    Log-densities are estimates: they give training a gradient, and nothing that is
-    reported rests on them. Their gradients reach z alone, as the density's dependence
+    Log-densities are estimates: they give training a gradient, and no bound or evidence
+    rests on them. Their gradients reach z alone, as the density's dependence
     on the parameters at fixed z is not known.
 
     Parameters
