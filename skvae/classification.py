@@ -88,7 +88,7 @@ class DensityClassifier(ArrayState, ClassifierMixin, BaseEstimator):
         The density of each class, fitted.
     n_features_in_ : int
         Number of columns seen by `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Column names, where `fit` saw a DataFrame with string names.
 
     See Also

@@ -101,7 +101,7 @@ class OutlierCommittee(ArrayState, BaseEstimator):
         Which rows were held out.
     n_features_in_ : int
         Number of columns seen by `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Column names, where `fit` saw a DataFrame with string names.
 
     See Also

@@ -31,10 +31,9 @@ __all__ = ["ConditionalVAEDensity"]
 
 
 class ConditionalVAEDensity(BaseVAEDensity, TargetQueries):
-    r"""Density of one target or several, given other columns, by a VAE.
+    """Density of one target or several, given other columns, by a VAE.
 
-    .. math:: p(y \mid x) = (1 - \epsilon) \int p(y \mid z, x)\, p(z)\, dz
-              + \epsilon\, p_0(y)
+    .. math:: p(y | x) = (1 - ε) ∫ p(y | z, x) p(z) dz + ε p_0(y)
 
     Encoder and decoder read x, one column or several of numbers or categories, beside
     the targets and the latents. The prior of the latents does not: whatever it could
@@ -73,7 +72,7 @@ max_evidence_samples, device, random_state, verbose
         Number of latents.
     n_features_in_ : int
         Number of columns of X seen by `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Column names of X, where `fit` saw a DataFrame with string names.
     schema_ : TableSchema
         What each target holds, and the known categories.
@@ -431,7 +430,7 @@ likelihood_, objective_, background_
 
         Returns
         -------
-        Z : ndarray of shape (n_samples, n_components_)
+        Z : ndarray of shape (n_samples, `n_components_`)
             Posterior means: what X does not say of the targets.
         """
         rows = self._read(X, y)
@@ -444,7 +443,7 @@ likelihood_, objective_, background_
         ----------
         X : array-like of shape (n_samples, n_features)
             As for `sample`.
-        Z : array-like of shape (n_samples, n_components_)
+        Z : array-like of shape (n_samples, `n_components_`)
             Latents.
 
         Returns

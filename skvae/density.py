@@ -25,9 +25,9 @@ __all__ = ["VAEDensity"]
 class VAEDensity(
     ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAEDensity, JointQueries
 ):
-    r"""Density of a table's rows by a variational autoencoder.
+    """Density of a table's rows by a variational autoencoder.
 
-    .. math:: p(x) = \int p(x \mid z)\, p(z)\, dz
+    .. math:: p(x) = ∫ p(x | z) p(z) dz
 
     A prior over a few latents z, a decoder and a likelihood define the density; an
     encoder is trained with them and serves as the proposal of the importance sampler
@@ -148,7 +148,7 @@ default="auto"
         Number of latents of every level, bottom first.
     n_features_in_ : int
         Number of columns seen by `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Column names, where `fit` saw a DataFrame with string names.
     n_iter_ : int
         Number of epochs, over all calls that continued one another.
@@ -461,7 +461,7 @@ Proposal or None, default=None
 
         Returns
         -------
-        Z : ndarray of shape (n_samples, n_components_)
+        Z : ndarray of shape (n_samples, `n_components_`)
             Posterior means; with a `CodebookPrior`, (n_samples, n_slots) code numbers.
         """
         rows = self._read(X)
@@ -472,7 +472,7 @@ Proposal or None, default=None
 
         Parameters
         ----------
-        Z : array-like of shape (n_samples, n_components_)
+        Z : array-like of shape (n_samples, `n_components_`)
             Latents or codes.
 
         Returns

@@ -104,7 +104,7 @@ class DistilledDensity(ArrayState, MeanScoreMixin, DensityMixin, BaseEstimator):
         fresh rows of the teacher. It is not negative, but for its standard error.
     n_features_in_ : int
         Number of columns seen by `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Column names, where `fit` saw a DataFrame with string names.
 
     See Also

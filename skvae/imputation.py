@@ -82,7 +82,7 @@ class DensityImputer(ArrayState, OneToOneFeatureMixin, TransformerMixin, BaseEst
         Which columns have an indicator; None without `add_indicator`.
     n_features_in_ : int
         Number of columns seen by `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Column names, where `fit` saw a DataFrame with string names.
 
     See Also

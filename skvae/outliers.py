@@ -129,7 +129,7 @@ class DensityOutlierDetector(ArrayState, ThresholdMixin, OutlierMixin, BaseEstim
         are below the threshold. The second is nan if there were no outliers.
     n_features_in_ : int
         Number of columns seen by `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Column names, where `fit` saw a DataFrame with string names.
 
     See Also

@@ -106,7 +106,7 @@ class StackedDensity(
         expect a little less on new rows.
     n_features_in_ : int
         Number of columns seen by `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Column names, where `fit` saw a DataFrame with string names.
 
     See Also

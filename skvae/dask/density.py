@@ -244,7 +244,7 @@ default=None
 
         Returns
         -------
-        Z : dask array of shape (n_samples, n_components_)
+        Z : dask array of shape (n_samples, `n_components_`)
             Posterior means.
         """
         density = self.to_local()

@@ -46,7 +46,7 @@ def map_rows(
 
     Returns
     -------
-    results : dask array of shape (n_samples, *shape)
+    results : dask array of shape (n_samples,) + shape
         In the partitions of X.
     """
     import dask

@@ -21,7 +21,7 @@ RIDGE = 1e-3
 class AutoregressiveDecoder(DecoderSpec):
     r"""Masked residual network; a column depends on z and on the columns before it.
 
-    .. math:: p(x \mid z) = \prod_i p(x_{o_i} \mid x_{o_1}, \dots, x_{o_{i-1}}, z)
+    .. math:: p(x \mid z) = \prod_i p(x_{o_i} \mid x_{o_1}, \ldots, x_{o_{i-1}}, z)
 
     Training starts at the ridge regression of every column on the columns before it
     and the latents. Without latents the decoder is a masked autoencoder (MADE):

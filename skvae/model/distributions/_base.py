@@ -61,6 +61,14 @@ class LatentDistribution(ABC):
         """Mean (B, L) and Cholesky factor (B, L, L) of Gaussians; None for others."""
         return None
 
+    def gaussian_modes(self) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Log-weights (C,), means (C, L) and Cholesky factors (C, L, L).
+
+        They are those of the mixture of Gaussians that all rows share; None where the
+        distribution is none, or is a row's own.
+        """
+        return None
+
     def entropy(self) -> Tensor | None:
         """Entropy in nats, shape () or (B,); None where there is no closed form."""
         return None
