@@ -55,6 +55,17 @@ GROUPS: dict[tuple[str, str], list[str]] = {
         "skvae.queries.records.Surprise",
         "skvae.compression.files.PackedSizes",
     ],
+    ("Displays", "Pictures of densities and of their answers."): [
+        "skvae.DensityDisplay",
+        "skvae.ScoreDisplay",
+        "skvae.CalibrationDisplay",
+        "skvae.EvidenceDisplay",
+        "skvae.TrainingDisplay",
+        "skvae.ComparisonDisplay",
+        "skvae.ExplanationDisplay",
+        "skvae.LatentDisplay",
+        "skvae.DependenceDisplay",
+    ],
     ("Several processes", "One training by several processes or workers."): [
         "skvae.distributed.fit_together",
         "skvae.distributed.LostProcessError",

@@ -17,6 +17,8 @@ from typing import Any
 from skvae.compression.files import pack, unpack
 from skvae.persistence import load
 
+__all__ = ["main"]
+
 
 def read(path: str) -> Any:
     """Read a table by the name of its file."""

@@ -92,7 +92,12 @@ LONG_PAGES: dict[str, Start] = {
 }
 SCALE = "docs/scale.md"
 # Each snippet of these needs nothing of those before it.
-APART = {"docs/outliers.md", "docs/speed.md", "docs/stacking.md"}
+APART = {
+    "docs/displays.md",
+    "docs/outliers.md",
+    "docs/speed.md",
+    "docs/stacking.md",
+}
 
 
 @pytest.fixture(autouse=True)
