@@ -33,8 +33,8 @@ def draw_codes(
 
     an estimate of −∇KL(p(c | x) ‖ q(c | x)). The encoder then covers the posterior, as
     importance sampling asks for. Gradients of the bound itself would need baselines, as
-    no path leads through codes; with leave-one-out baselines they were noisier. All
-    other gradients are those of the objective, which stays a bound on log p(x).
+    no path leads through codes. All other gradients are those of the objective, which
+    stays a bound on log p(x).
 
     Parameters
     ----------

@@ -62,10 +62,11 @@ class CodeRestarts:
         if self._number(n_done) == self._number(n_done - n_new):
             return
         before = [p.detach().clone() for p in self.model.parameters()]
-        if restart_codes(self.model, self.x):
-            for values in self.model.parameters():
-                share(values.detach())
-            self.average.follow(before)
+        restart_codes(self.model, self.x)
+        # Whatever the others have found, all processes do as the first one.
+        for values in self.model.parameters():
+            share(values.detach())
+        self.average.follow(before)
 
     def _number(self, n_done: int) -> int:
         """Return how often codes are looked at in so many steps."""
@@ -169,4 +170,5 @@ def _uphill(prior: CodesModule, model: VAE, x: Tensor, z: Tensor, slot: int) -> 
         norm = direction.norm(dim=1, keepdim=True).clamp(min=1e-12)
         trial = found + length * scale * direction / norm
     # No two codes are equal, or they would get the same gradient for ever.
-    return found + LEAST_STEP * scale
+    number = torch.arange(1, len(x) + 1, device=x.device)[:, None]
+    return found + LEAST_STEP * scale * number

@@ -109,9 +109,9 @@ def test_restarts_are_in_the_first_third(monkeypatch: pytest.MonkeyPatch) -> Non
         return 0
 
     monkeypatch.setattr(restarts, "restart_codes", look)
-    none = cast("WeightAverage", None)
-    rows = torch.zeros(3, 1)
-    of_training = restarts.CodeRestarts(cast("VAE", Never()), rows, none, 300)
+    rows, model = torch.zeros(3, 1), cast("VAE", Never())
+    average = WeightAverage(model, 0.9)
+    of_training = restarts.CodeRestarts(model, rows, average, 300)
     for n_done in range(10, 301, 10):
         of_training.after(n_done, 10, lambda tensor: tensor)
         if n_done == 100:
