@@ -34,7 +34,9 @@ from skvae.typing import Array, Mask
 
 __all__ = ["CodedRows", "RowCoder"]
 
+# Parts of a density, and what a row without an observed cell belongs to.
 LATENT, BACKGROUND, COMPANION = range(3)
+NOTHING = -1
 LARGEST_GROUP = 64  # rows whose latents are drawn together
 FIRST_BLOCK, LARGEST_BLOCK = 16, 2048  # rows whose parts are drawn together
 AT_ONCE = 256  # rows of a part in closed form
@@ -86,15 +88,17 @@ class RowCoder:
     ) -> None:
         self._reader, self._alphabets, self._missing = reader, alphabets, missing
         self._model = reader.model
-        weight = [1.0, 0.0, 0.0]
+        weight = {LATENT: 1.0}
         if self._model.background is not None:
-            weight[BACKGROUND] = self._model.background.weight
-            weight[LATENT] -= weight[BACKGROUND]
+            share = self._model.background.weight
+            weight = {LATENT: 1 - share, BACKGROUND: share}
         if reader.companion is not None:
             share = reader.companion.weight
-            weight = [(1 - share) * part for part in weight]
+            weight = {part: (1 - share) * of_part for part, of_part in weight.items()}
             weight[COMPANION] = share
-        self._weight = np.array(weight)
+        # A part that is not there must have no symbol: every symbol can be drawn.
+        self._parts = np.array(list(weight), dtype=np.int32)
+        self._weight = np.array(list(weight.values()))
 
     @reading_state()
     def encode(self, table: Array) -> CodedRows:
@@ -107,9 +111,9 @@ class RowCoder:
         stack = BitStack()
         for block in _blocks(len(table)):
             observed = ~np.isnan(table[block])
-            part = stack.pop(Codes(shares[block]))
-            # Of rows without cells, nothing is written.
-            part[~observed.any(1)] = BACKGROUND
+            has_cells: Mask = observed.any(axis=1)
+            symbol = stack.pop(Codes(shares[block][has_cells]))
+            part = self._part_of_each(has_cells, symbol)
             for kind, rows in self._in_closed_form(part):
                 with Tape(stack) as tape:
                     laws = self._closed_form(kind, len(rows))
@@ -125,8 +129,7 @@ class RowCoder:
                     code_columns(tape, laws, self._alphabets, *cells)
             with Tape(stack) as tape:
                 self._code_missing(tape, len(part), ~observed)
-                some = part[observed.any(1)]
-                tape.code(self._weights(len(some)), some)
+                tape.code(self._weights(len(symbol)), symbol)
         return CodedRows(stack.words, len(table), growth, lattice, _checksum(table))
 
     @reading_state()
@@ -145,9 +148,9 @@ class RowCoder:
         for block in reversed(_blocks(coded.n_rows)):
             found = table[block]
             observed = ~self._code_missing(channel, len(found), None)
-            has_cells = observed.any(1)
-            part = np.full(len(found), BACKGROUND, dtype=np.int32)
-            part[has_cells] = channel.code(self._weights(int(has_cells.sum())), None)
+            has_cells: Mask = observed.any(axis=1)
+            symbol = channel.code(self._weights(int(has_cells.sum())), None)
+            part = self._part_of_each(has_cells, symbol)
             for rows in reversed(_groups(part, block.start, coded.growth)):
                 points = coder.code(channel, None, len(rows))
                 laws = self._given(coder, points)
@@ -161,7 +164,8 @@ class RowCoder:
                 found[rows] = code_columns(channel, laws, self._alphabets, *cells)
             if block.start:
                 _, bound = self._posterior(found)
-                stack.push(part, Codes(self._mixture(found, bound)[0]))
+                shares, _ = self._mixture(found, bound)
+                stack.push(symbol, Codes(shares[has_cells]))
         if _checksum(table) != coded.checksum:
             raise ValueError(
                 "The rows are not those that were compressed: the bits are damaged, or "
@@ -176,17 +180,23 @@ class RowCoder:
         return posterior_and_bound(self._model, torch.from_numpy(u), noise)
 
     def _mixture(self, table: Array, bound: torch.Tensor) -> tuple[Array, float]:
-        """Return the shares of the three parts (n, 3), and the bits of all rows."""
+        """Return the shares of the parts (n, P), and the bits of all rows."""
         x, log_jacobian, closed_form = self._reader.in_model_units(table)
         closed_form = closed_form[: len(x)]
-        shares = closed_form.shares(bound).T.numpy()
+        shares = closed_form.shares(bound).T.numpy()[:, self._parts]
         log_p = closed_form.mix(bound).numpy() + log_jacobian
         for column, alphabet in zip(table.T, self._alphabets, strict=True):
             known = column[~np.isnan(column)]
             log_p[~np.isnan(column)] += np.log(alphabet.widths(alphabet.places(known)))
         return shares, float(-log_p.sum() / math.log(2))
 
-    def _in_closed_form(self, part: NDArray[np.int32]) -> list[tuple[int, Rows]]:
+    def _part_of_each(self, has_cells: Mask, symbol: NDArray[np.int32]) -> Rows:
+        """Return the part of each row, by the symbols of those that have cells."""
+        part = np.full(len(has_cells), NOTHING)
+        part[has_cells] = self._parts[symbol]
+        return part
+
+    def _in_closed_form(self, part: Rows) -> list[tuple[int, Rows]]:
         """Return the rows of background and companion, some at a time."""
         return [
             (kind, rows[begin : begin + AT_ONCE])
@@ -196,7 +206,7 @@ class RowCoder:
         ]
 
     def _weights(self, n_rows: int) -> Codes:
-        return Codes(np.broadcast_to(self._weight, (n_rows, 3)))
+        return Codes(np.broadcast_to(self._weight, (n_rows, len(self._weight))))
 
     def _code_missing(
         self, channel: Channel, n_rows: int, missing: Mask | None
@@ -258,7 +268,7 @@ def _blocks(n_rows: int) -> list[slice]:
     return blocks
 
 
-def _groups(part: NDArray[np.int32], begin: int, growth: float) -> list[Rows]:
+def _groups(part: Rows, begin: int, growth: float) -> list[Rows]:
     """Return groups of the rows of a block that are the latent part's.
 
     The first rows of all, for which there are no bits yet, are groups of one.
