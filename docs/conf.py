@@ -98,6 +98,7 @@ html_css_files = ["skvae.css"]
 html_context = {"default_mode": "auto"}
 html_favicon = "_static/logo.svg"
 html_copy_source = True
+html_show_search_summary = False  # it would fetch pages, which files may not
 html_show_sourcelink = False
 html_show_sphinx = False
 html_theme_options = {
