@@ -48,6 +48,7 @@ myst_heading_anchors = 4  # links like page.md#heading, as GitHub makes them
 # -- Docstrings --
 
 autosummary_generate = False
+toc_object_entries_show_parents = "hide"
 autodoc_typehints = "none"  # numpydoc's sections say it in words
 numpydoc_show_class_members = False
 numpydoc_attributes_as_param_list = True
@@ -102,7 +103,11 @@ html_show_search_summary = False  # it would fetch pages, which files may not
 html_show_sourcelink = False
 html_show_sphinx = False
 html_theme_options = {
-    "logo": {"text": "skvae", "image_light": "_static/logo.svg"},
+    "logo": {
+        "text": "skvae",
+        "image_light": "_static/logo.svg",
+        "image_dark": "_static/logo.svg",
+    },
     "navbar_align": "left",
     "header_links_before_dropdown": 7,
     "show_prev_next": True,
