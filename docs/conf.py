@@ -82,6 +82,7 @@ sphinx_gallery_conf = {
     "reference_url": {"skvae": None},
     "remove_config_comments": True,
     "show_memory": False,
+    "write_computation_times": False,
     "show_signature": False,
     "download_all_examples": False,
     "plot_gallery": not os.environ.get("SKVAE_DOCS_NO_GALLERY"),
