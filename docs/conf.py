@@ -38,7 +38,6 @@ extensions = [
 exclude_patterns = ["_build", "README.md", "gallery/**/*.md5", "**/*.ipynb"]
 default_role = "literal"
 highlight_language = "none"
-templates_path = ["_templates"]
 
 # -- Markdown --
 
