@@ -22,7 +22,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_wine
 
-from skvae import VAEDensity
+from skvae import DependenceDisplay, VAEDensity
 
 columns = ["alcohol", "color_intensity", "hue", "flavanoids", "total_phenols"]
 wines = load_wine()
@@ -81,13 +81,9 @@ axes[1].legend(frameon=False)
 # The mutual information of two columns is zero where they are independent, whatever
 # their units and the shape of their dependence.
 
-information = density.dependence(100, random_state=0)
-image = axes[2].imshow(information, cmap="cividis", vmin=0)
-names = [name.replace("_", "\n") for name in columns]
-axes[2].set_xticks(range(len(names)), names, rotation=90, fontsize=8)
-axes[2].set_yticks(range(len(names)), names, fontsize=8)
-axes[2].set_title("Mutual information, nats")
-figure.colorbar(image, ax=axes[2], shrink=0.85)
+DependenceDisplay.from_predictions(
+    density.dependence(100, random_state=0), columns, ax=axes[2]
+)
 
 default_path = Path(tempfile.gettempdir()) / "skvae-missing.png"
 path = Path(sys.argv[1]) if len(sys.argv) > 1 else default_path

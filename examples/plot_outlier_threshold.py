@@ -38,7 +38,7 @@ from sklearn.metrics import roc_curve
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KernelDensity
 
-from skvae import DensityOutlierDetector
+from skvae import DensityOutlierDetector, ScoreDisplay
 
 X, y = load_digits(return_X_y=True)
 usual, nines = X[y != 9], X[y == 9]
@@ -95,18 +95,14 @@ for name, detector in detectors.items():
 
 detector = detectors["labels"]
 scores = [detector.score_samples(rows) for rows in (train, new, new_nines)]
-low, high = -40.0, max(part.max() for part in scores)
-bins = np.linspace(low, high, 50)
 figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.8), layout="constrained")
-for part, label, color in zip(
-    scores, ("training rows", "new rows", "nines"), ("0.7", "C0", "C3"), strict=True
-):
-    part = part.clip(low)
-    left.hist(part, bins, density=True, histtype="step", label=label, color=color)
-for name, style in (("training", ":"), ("model", "--"), ("labels", "-")):
-    left.axvline(detectors[name].offset_, ls=style, color="k", lw=0.9, label=name)
-left.set(xlabel="log-density, nats", ylabel="density of rows")
-left.legend(frameon=False, fontsize=8)
+ScoreDisplay.from_predictions(
+    dict(zip(("training rows", "new rows", "nines"), scores, strict=True)),
+    thresholds={
+        name: detectors[name].offset_ for name in ("training", "model", "labels")
+    },
+    ax=left,
+)
 left.set_title("Thresholds for 5 %", loc="left", fontsize=10)
 
 is_nine = np.repeat([0, 1], [len(new), len(new_nines)])

@@ -28,13 +28,12 @@ from time import perf_counter
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_breast_cancer
-from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.neighbors import KernelDensity
 from sklearn.preprocessing import StandardScaler
 
-from skvae import VAEDensity
+from skvae import LatentDisplay, ScoreDisplay, TrainingDisplay, VAEDensity
 
 cancer = load_breast_cancer()
 names = cancer.feature_names
@@ -149,111 +148,37 @@ for row in new_rows[:, :5]:
 # Four pictures
 # -------------
 #
-# (a) The whole distribution of the test log-densities, not only its mean. (b) Training
-# rows and as many sampled rows, in two measured columns: the two clouds should look
-# alike. (c) ``transform`` returns the posterior means of the latent variables; the map
-# shows their two leading directions. The model has never seen the diagnoses. (d) The
-# objective that training maximised, and the bound on held-out rows by which the weights
-# were chosen.
+# (a) The whole distribution of the test log-densities, not only its mean; a few rows
+# that lie hundreds of nats lower are counted in the first bin. (b) Training rows and as
+# many sampled rows, in two measured columns: the two clouds should look alike. (c) A
+# map of the test rows by the posterior means of their latents. The model has never seen
+# the diagnoses. (d) The bounds on the training rows, and on the held-out rows by which
+# the weights were chosen. Three of the pictures are *displays*, as scikit-learn has
+# them; the others are in ``docs/displays.md``.
 
-# Colour-blind readers, too, can tell these colours of Okabe and Ito apart.
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8C8C8C"
-
-plt.rcParams.update(
-    {
-        "font.size": 9,
-        "axes.titlesize": 10,
-        "axes.titlelocation": "left",
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "legend.frameon": False,
-    }
-)
 figure, ((histogram, columns), (embedding, training)) = plt.subplots(
     2, 2, figsize=(9, 7), layout="constrained"
 )
-
-# A few rows lie hundreds of nats lower than the others. They are counted in the first
-# bin, so that the rest of the histogram stays wide enough to read.
-lowest = np.quantile(log_density["kernel density"], 0.05)
-bins = np.linspace(lowest, max(map(np.max, log_density.values())), 30)
-for (name, values), colour in zip(
-    log_density.items(), (BLUE, ORANGE, GREEN), strict=True
-):
-    histogram.hist(
-        np.maximum(values, lowest),
-        bins=bins,
-        histtype="stepfilled",
-        facecolor=(colour, 0.15),
-        edgecolor=colour,
-        linewidth=1.4,
-        label=f"{name}, mean {values.mean():.1f}",
-    )
-histogram.set(
-    title="(a) Held-out rows",
-    xlabel="log-density, nats (first bin: all below)",
-    ylabel="test rows",
-)
-histogram.margins(y=0.35)  # room for the legend
-histogram.legend(loc="upper left")
-
+ScoreDisplay.from_predictions(log_density, ax=histogram)
 x_column, y_column = (list(names).index(n) for n in ("worst radius", "worst concavity"))
 samples = scaler.inverse_transform(vae.sample(len(train_rows), random_state=1))
-for rows, label, colour, marker in (
-    (train_rows, "training rows", GREY, "o"),
-    (samples, "samples of the VAE", BLUE, "x"),
+for rows, label, marker in (
+    (train_rows, "training rows", "o"),
+    (samples, "samples of the VAE", "x"),
 ):
-    columns.scatter(
-        rows[:, x_column],
-        rows[:, y_column],
-        s=14,
-        c=colour,
-        marker=marker,
-        linewidth=0.8,
-        alpha=0.7,
-        label=label,
-    )
-columns.set(
-    title="(b) Data and samples", xlabel=names[x_column], ylabel=names[y_column]
-)
-columns.legend()
-
-directions = PCA(n_components=2).fit(vae.transform(X_train))
-latent = directions.transform(vae.transform(X_test))
-for target, colour in enumerate((ORANGE, BLUE)):
-    of_target = test_diagnosis == target
-    embedding.scatter(
-        *latent[of_target].T,
-        s=18,
-        c=colour,
-        marker="^o"[target],
-        linewidth=0,
-        alpha=0.8,
-        label=str(cancer.target_names[target]),
-    )
-embedding.set(
-    title="(c) Latent map of the test rows",
-    xlabel="first latent direction",
-    ylabel="second latent direction",
-)
-embedding.legend()
-
-epoch, objective, bound = (
-    np.array([record[key] for record in vae.history_], dtype=float)
-    for key in ("epoch", "objective", "evidence")
-)
-validated = np.isfinite(bound)
-training.plot(epoch, objective, color=GREY, label="objective, training rows")
-training.plot(
-    epoch[validated],
-    bound[validated],
-    color=BLUE,
-    marker="o",
-    markersize=3,
-    label="evidence bound, validation rows",
-)
-training.set(title="(d) Training", xlabel="epoch", ylabel="nats per row")
-training.legend()
+    columns.plot(*rows[:, [x_column, y_column]].T, marker, ms=3.5, label=label)
+columns.set(xlabel=names[x_column], ylabel=names[y_column])
+columns.legend(frameon=False)
+diagnosis_names = cancer.target_names[test_diagnosis]
+LatentDisplay.from_estimator(vae, X_test, diagnosis_names, ax=embedding)
+TrainingDisplay.from_estimator(vae, ax=training)
+for axis, title in zip(
+    figure.axes,
+    ("Held-out rows", "Data and samples", "Latent map of the test rows", "Training"),
+    strict=True,
+):
+    letter = "abcd"[figure.axes.index(axis)]
+    axis.set_title(f"({letter}) {title}", loc="left", fontsize=10)
 
 default_path = Path(tempfile.gettempdir()) / "skvae-quickstart.png"
 path = Path(sys.argv[1]) if len(sys.argv) > 1 else default_path

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from html import escape
 from textwrap import fill
 from typing import TYPE_CHECKING
 
@@ -10,14 +9,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skvae.arguments.seeds import generator_from
+from skvae.display.comparison import ComparisonDisplay
 from skvae.members.folds import every_row_once
 from skvae.members.held_out import HeldOut, clone_members, score_held_out
 from skvae.members.member import check_density
 from skvae.members.named import NamedMembersMixin
 from skvae.members.paired import HeldOutScores, collect
 from skvae.members.rows import check_member_table
+from skvae.reports import html_report, html_table, html_text, pandas_for_frames
 from skvae.tables.checks import check_sample_weight
-from skvae.tables.frames import pandas_for_frames
 from skvae.typing import Array, CrossValidation, Density, Index, Mask, RandomState
 
 if TYPE_CHECKING:
@@ -156,68 +156,60 @@ class DensityComparison:
         -------
         ax : matplotlib Axes
             The best estimator is at the top. Small dots are the differences in single
-            folds. Differences of minus infinity are left out.
+            folds, arrows infinite differences.
 
         Raises
         ------
         ImportError
             Where matplotlib is not installed.
         """
-        try:
-            from matplotlib import pyplot as plt
-        except ImportError as error:
-            raise ImportError(
-                "plot needs the package matplotlib: pip install 'skvae[plot]'."
-            ) from error
-        if ax is None:
-            height = 1.2 + 0.4 * len(self.names)
-            _, ax = plt.subplots(figsize=(6, height), layout="constrained")
-        order = self._best_first()
-        place = -np.arange(len(order))
-        of_folds = self.scores.fold_difference(self.names.index(self.reference))
-        ax.axvline(0, color="0.7", linewidth=0.8, zorder=0)
-        for fold in of_folds:
-            ax.plot(fold[order], place, "o", color="0.6", markersize=2.5)
-        ax.errorbar(
-            np.where(np.isfinite(self.difference), self.difference, np.nan)[order],
-            place,
-            xerr=N_ERRORS * self.difference_error[order],
-            fmt="o",
-            capsize=3,
-        )
-        ax.set_yticks(place, [self.names[m] for m in order])
-        ax.set_xlabel(f"held-out log-density minus {self.reference}, nats per row")
-        return ax
+        return ComparisonDisplay.from_comparison(self, ax=ax).ax_
 
     def __str__(self) -> str:
-        width = max(11, *(len(name) for name in self.names))
-        n_rows = int(self.scores.used.sum())
-        n_folds = len(self.scores.fold_mean)
-        folds = "1 fold" if n_folds == 1 else f"{n_folds} folds"
-        versus = f"minus {self.reference} ± error"
-        room = max(20, len(versus) + 2)
-        lines = [
-            f"Held-out log-density, nats per row ({n_rows:,} rows, {folds})",
-            f"  {'estimator':<{width}}{'mean ± error':>20}{versus:>{room}}"
-            f"{'fit s':>9}{'score s':>9}",
-        ]
-        for m in self._best_first():
-            difference = "-"
-            if self.names[m] != self.reference:
-                difference = _with_error(self.difference[m], self.difference_error[m])
-            lines.append(
-                f"  {self.names[m]:<{width}}"
-                f"{_with_error(self.mean[m], self.standard_error[m]):>20}"
-                f"{difference:>{room}}"
-                f"{self.fit_seconds[m]:>9.2f}{self.score_seconds[m]:>9.2f}"
-            )
+        names, *others = zip(*self._table(), strict=True)
+        width = max(11, *map(len, self.names))
+        room = max(20, len(others[1][0]) + 2)
+        widths = (20, room, 9, 9)
+        lines = [self._title()]
+        for name, *cells in zip(names, *others, strict=True):
+            padded = zip(cells, widths, strict=True)
+            line = "".join(f"{cell:>{size}}" for cell, size in padded)
+            lines.append(f"  {name:<{width}}{line}")
         return "\n".join([*lines, "", fill(self.verdict, WIDTH)])
 
     def __repr__(self) -> str:
         return str(self)
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
+        head, *rows = self._table()
+        table = html_table(self._title(), head, rows)
+        return html_report(table, html_text(self.verdict))
+
+    def _title(self) -> str:
+        n_rows = int(self.scores.used.sum())
+        n_folds = len(self.scores.fold_mean)
+        folds = "1 fold" if n_folds == 1 else f"{n_folds} folds"
+        return f"Held-out log-density, nats per row ({n_rows:,} rows, {folds})"
+
+    def _table(self) -> list[tuple[str, ...]]:
+        """Return the lines of the table, its head first, then the best estimator."""
+        versus = f"minus {self.reference} ± error"
+        head = ("estimator", "mean ± error", versus, "fit s", "score s")
+        lines: list[tuple[str, ...]] = [head]
+        for m in self._best_first():
+            difference = "-"
+            if self.names[m] != self.reference:
+                difference = _with_error(self.difference[m], self.difference_error[m])
+            lines.append(
+                (
+                    self.names[m],
+                    _with_error(self.mean[m], self.standard_error[m]),
+                    difference,
+                    f"{self.fit_seconds[m]:.2f}",
+                    f"{self.score_seconds[m]:.2f}",
+                )
+            )
+        return lines
 
     @property
     def verdict(self) -> str:

@@ -44,8 +44,8 @@ class VAEDensity(
     prior : {"normal", "mixture", "vamp", "flow", "codebook"} or PriorSpec, default=\
 "mixture"
         Distribution of the latents.
-    posterior : {"diagonal", "full", "flow"} or PosteriorSpec, default="full"
-        Family of the encoder's distributions.
+    posterior : {"diagonal", "full", "flow", "implicit"}, default="full"
+        Family of the encoder's distributions; or a PosteriorSpec.
     decoder : {"auto", "mlp", "autoregressive"} or DecoderSpec, default="auto"
         From latents to the parameters of the likelihood. "auto" is "autoregressive"
         for up to 256 columns of which none is real, else "mlp". Where rows are few
@@ -61,9 +61,9 @@ LikelihoodSpec, default="mixture"
         different one a category of its own; they give log-masses. "auto" is
         `MixedLikelihood`, which chooses for every column: a log-density with respect
         to lengths of the continuous columns and counts of the others.
-    objective : {"auto", "dreg", "elbo", "iwae", "stl"} or ObjectiveSpec, default="auto"
-        Bound on the log-density that training maximises. "auto" is `IWAE()`, with more
-        draws from the first step on where cells are missing.
+    objective : {"auto", "dreg", "elbo", "info", "iwae", "stl"} or ObjectiveSpec, \
+default="auto"
+        What training maximises. "auto" is `IWAE()`, with more draws for missing cells.
     background : {"auto", "student_t", "independent", "mixed"}, BackgroundSpec or \
 None, default="auto"
         Broad closed-form density that takes the rows that no latent explains, with a
@@ -156,11 +156,11 @@ default="auto"
         Epoch whose weights the model has; 0 is the start.
     history_ : list of dict
         One record per epoch: "epoch"; "objective" (what training maximised, no bound
-        while it weighs its parts, as a β ≠ 1 does), "bound" (importance-weighted
-        bound from the same draws of the training rows), "evidence" (that of the
-        validation rows, nan where not computed), "reconstruction" (log p(x | z)) and
-        "kl", all in nats per row and in the units of the input; "learning_rate" and
-        "seconds".
+        while it weighs its parts, as a β ≠ 1 does), "bound" (importance-weighted bound
+        from the same draws of the training rows; nan if the posterior is implicit),
+        "evidence" (that of the validation rows, nan where not computed),
+        "reconstruction" (log p(x | z)) and "kl", all in nats per row and in the units
+        of the input; "learning_rate" and "seconds".
     pilots_ : list of dict
         One record per training by which "auto" chose "decoder" or "margins":
         "evidence" and "error" are the mean bound of the validation rows, as in

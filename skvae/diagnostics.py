@@ -3,14 +3,37 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from html import escape
 from textwrap import wrap
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from skvae.reports import (
+    data_frame,
+    html_list,
+    html_report,
+    html_table,
+    html_text,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Diagnosis"]
 
 WIDTH = 79
 MAX_LINES = 20  # of the tables of latents and of columns
+# The attributes that each table has one entry of for every line of it.
+TABLES = {
+    "columns": ("feature_names", "reconstruction_error", "floor_share"),
+    "latents": ("latent_kl", "latent_activity"),
+    "bounds": (
+        "bound_samples",
+        "bound",
+        "bound_error",
+        "bound_gap",
+        "bound_gap_error",
+    ),
+    "evidence": ("quantiles", "effective_sample_size", "pareto_k"),
+}
 
 
 @dataclass(frozen=True, repr=False)
@@ -168,6 +191,31 @@ class Diagnosis:
         """
         return {name: _for_json(value) for name, value in asdict(self).items()}
 
+    def to_frame(self, table: str = "columns") -> "pd.DataFrame":
+        """Return one of the tables as a pandas DataFrame.
+
+        Parameters
+        ----------
+        table : {"columns", "latents", "bounds", "evidence"}, default="columns"
+            Which table: a row for each column, latent, number K of samples of a bound,
+            or quantile over rows.
+
+        Returns
+        -------
+        frame : pandas.DataFrame
+            The columns are the attributes of that length.
+
+        Raises
+        ------
+        ImportError
+            Where pandas is not installed.
+        """
+        if table not in TABLES:
+            allowed = ", ".join(map(repr, TABLES))
+            raise ValueError(f"table must be one of {allowed}, got {table!r}.")
+        columns = {name: list(getattr(self, name)) for name in TABLES[table]}
+        return data_frame(columns)
+
     def __str__(self) -> str:
         sections = [
             self._summary(),
@@ -184,7 +232,70 @@ class Diagnosis:
         return str(self)
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
+        summary, nats = self._summary(), ("", "nats per row")
+        n_first = summary.index("")
+        means = [
+            [part.strip() for part in line.strip().split("  ", 1)]
+            for line in summary[n_first + 2 :]
+        ]
+        levels = [_percent(level, 0) for level in self.quantiles]
+        columns, more_columns = _largest(self.reconstruction_error)
+        latents, more_latents = _largest(self.latent_kl)
+        advice = html_text("No warnings.")
+        if self.warnings:
+            advice = html_list("Warnings", self.warnings)
+        return html_report(
+            html_text(summary[0], strong=True),
+            *(html_text(" ".join(line.split())) for line in summary[1:n_first]),
+            advice,
+            html_table(summary[n_first + 1], nats, means),
+            html_table(
+                f"Importance-weighted bounds ({self.n_bound_rows:,} rows)",
+                ("K", "bound ± error", "below log p(x) ± error"),
+                [
+                    (str(k), _with_error(*bound), _with_error(*gap))
+                    for k, bound, gap in zip(
+                        self.bound_samples,
+                        zip(self.bound, self.bound_error, strict=True),
+                        zip(self.bound_gap, self.bound_gap_error, strict=True),
+                        strict=True,
+                    )
+                ],
+            ),
+            html_table(
+                "How log p(x) was read",
+                ("quantile over rows", *levels),
+                [
+                    _cells("effective sample size", self.effective_sample_size, 1),
+                    _cells("Pareto k̂", self.pareto_k, 2),
+                ],
+            ),
+            html_text(
+                f"{_percent(self.unreliable_share)} of the rows are unreliable, "
+                f"{_percent(self.background_share)} are the background's."
+            ),
+            html_table(
+                f"Columns{more_columns}",
+                ("column", "error, in standard deviations", "at floor"),
+                [
+                    (
+                        _short(self.feature_names[j]),
+                        _number(self.reconstruction_error[j]),
+                        _percent(self.floor_share[j]),
+                    )
+                    for j in columns
+                ],
+            ),
+            html_table(
+                f"Latents{more_latents}",
+                ("latent", "KL, nats", "activity"),
+                [
+                    _cells(f"z{i}", (self.latent_kl[i], self.latent_activity[i]), 3)
+                    for i in latents
+                ],
+            ),
+            html_text(" · ".join(" ".join(line.split()) for line in self._training())),
+        )
 
     def _summary(self) -> list[str]:
         rows = f"{self.n_rows:,}"
@@ -308,6 +419,14 @@ def _number(value: float, width: int = 0, digits: int = 3) -> str:
         return f"{'-':>{width}}"
     style = "g" if abs(value) >= 1e6 else "f"
     return f"{value:>{width}.{digits}{style}}"
+
+
+def _cells(name: str, values: Iterable[float], digits: int) -> tuple[str, ...]:
+    return (name, *(_number(value, digits=digits) for value in values))
+
+
+def _with_error(value: float, error: float) -> str:
+    return f"{_number(value)} ± {_number(error)}"
 
 
 def _percent(share: float, digits: int = 1) -> str:

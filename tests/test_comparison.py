@@ -230,7 +230,9 @@ def test_record_is_frozen_and_prints_a_table(comparison: DensityComparison) -> N
         f"{comparison.standard_error[2]:.3f}",
     ]
     assert " ".join(lines[6:]) == comparison.verdict
-    assert comparison._repr_html_().startswith("<pre>")
+    html = comparison._repr_html_()
+    assert f"{comparison.mean[2]:.3f} ± {comparison.standard_error[2]:.3f}" in html
+    assert comparison.verdict.replace("'", "&#x27;") in html
     copied = pickle.loads(pickle.dumps(comparison))
     assert str(copied) == str(comparison)
 

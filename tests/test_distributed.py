@@ -49,6 +49,9 @@ if what == "weights":
     weight = np.ones(len(own)) + rank
 if what == "race":
     settings |= {"decoder": "auto", "marginal_transform": "auto", "companion": "auto"}
+if what == "critic":
+    terms = skvae.InfoObjective(mutual_information=1.0)
+    settings |= {"posterior": "implicit", "objective": terms, "max_iter": 3}
 density = skvae.VAEDensity(**settings)
 if what == "lost":
     if rank == 1:
@@ -126,6 +129,7 @@ def both(what: str, folder: Path) -> list[VAEDensity]:
     [
         "plain",
         "weights",
+        pytest.param("critic", marks=pytest.mark.slow),
         pytest.param("no seed", marks=pytest.mark.slow),
         pytest.param("race", marks=pytest.mark.slow),
     ],

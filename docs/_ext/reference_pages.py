@@ -36,6 +36,10 @@ GROUPS: dict[tuple[str, str], list[str]] = {
         "skvae.save",
         "skvae.load",
         "skvae.Batches",
+        "skvae.compression.compress",
+        "skvae.compression.decompress",
+        "skvae.compression.pack",
+        "skvae.compression.unpack",
         "skvae.persistence.TRUSTED_TYPES",
     ],
     ("Results", "What methods return."): [
@@ -46,8 +50,10 @@ GROUPS: dict[tuple[str, str], list[str]] = {
         "skvae.detection.explain.Explanation",
         "skvae.queries.conditional.ConditionalDistribution",
         "skvae.queries.marginal.MarginalDensity",
+        "skvae.queries.records.CodeLengths",
         "skvae.queries.records.MeanEstimate",
         "skvae.queries.records.Surprise",
+        "skvae.compression.files.PackedSizes",
     ],
     ("Several processes", "One training by several processes or workers."): [
         "skvae.distributed.fit_together",

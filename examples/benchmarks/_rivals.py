@@ -51,6 +51,9 @@ class Fitted:
     standard_error : callable or None
         Maps rows to the standard errors of their log-densities, in nats; None where
         the log-density is exact.
+    draw : callable or None
+        Draws as many rows as its first argument says, with the seed that is its second;
+        None where a method is not asked for it.
     """
 
     score: Score
@@ -58,6 +61,7 @@ class Fitted:
     fit_seconds: float
     final_fit_seconds: float
     standard_error: Score | None = None
+    draw: Callable[[int, int], NDArray[np.float64]] | None = None
 
 
 def random_rows(
@@ -122,11 +126,18 @@ def fit_gmm(split: Split, seed: int) -> Fitted:
         raise ValueError("No Gaussian mixture could be fitted to these rows.")
     if len(rows) < len(split.train):
         seconds = _fit_seconds(best, split.train)
+    mixture = best
+
+    def draw(n_rows: int, seed: int) -> NDArray[np.float64]:
+        # Its `sample` takes the seed from the estimator.
+        return copy.copy(mixture).set_params(random_state=seed).sample(n_rows)[0]
+
     return Fitted(
         score=best.score_samples,
         settings=f"K={best.n_components}, reg_covar={best.reg_covar:g}",
         fit_seconds=perf_counter() - start,
         final_fit_seconds=seconds,
+        draw=draw,
     )
 
 
@@ -282,9 +293,16 @@ def fit_flow(split: Split, seed: int, seconds: float) -> Fitted:
             break
     flow.load_state_dict(best_weights)
     elapsed = perf_counter() - start
+
+    def draw(n_rows: int, seed: int) -> NDArray[np.float64]:
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            return flow().sample((n_rows,)).double().numpy()
+
     return Fitted(
         score=score,
         settings=f"best at step {best_step} of {step}",
         fit_seconds=elapsed,
         final_fit_seconds=elapsed,
+        draw=draw,
     )

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from skvae.members.pipelines import changes_rows, last_step, rows_of_last_step
 from skvae.members.rows import in_container_of
-from skvae.tables.frames import pandas_for_frames
+from skvae.reports import data_frame, html_report, html_table, html_text
 from skvae.tables.labels import frame_columns, is_frame
-from skvae.tables.rows import join_rows, take_rows
+from skvae.tables.rows import exchange_column, join_rows, take_rows
 from skvae.typing import Array, Density, Table
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Explanation:
             they were asked for, also "surprise", "expected" and "tail".
         """
         n_rows, n_columns = self.given_others.shape
-        return pandas_for_frames().DataFrame(
+        return data_frame(
             {
                 "row": np.repeat(np.arange(n_rows), n_columns),
                 "column": np.tile(np.array(self.feature_names, dtype=object), n_rows),
@@ -101,24 +101,45 @@ class Explanation:
 
     def __repr__(self) -> str:
         """Return a table of the strangest columns."""
-        width = max(6, *(len(name) for name in self.feature_names))
-        head = f"{'row':>5}  {'column':<{width}}"
-        asked = self._asked()
+        head, rows = self._table()
+        widths = [max(len(line[k]) for line in (head, *rows)) for k in range(len(head))]
         lines = [
-            f"{head}  {'value':>12}  {'usual':>12}  {'given others':>12}  {'alone':>8}"
-            + "".join(f"  {name:>10}" for name in asked)
-        ]
-        worst = np.minimum(self.given_others, self.alone)
-        for i, j in _first_lines(worst):
-            lines.append(
-                f"{i:>5}  {self.feature_names[j]:<{width}}  "
-                f"{_cell(self.value[i, j]):>12}  {_cell(self.usual[i, j]):>12}  "
-                f"{self.given_others[i, j]:>12.2f}  {self.alone[i, j]:>8.2f}"
-                + "".join(f"  {_cell(cells[i, j], 3):>10}" for cells in asked.values())
+            "  ".join(
+                f"{cell:<{width}}" if k == 1 else f"{cell:>{width}}"
+                for k, (cell, width) in enumerate(zip(cells, widths, strict=True))
             )
-        if len(lines) <= worst.size:
-            lines.append(f"... {worst.size} lines in all, by to_frame()")
-        return "\n".join(lines)
+            for cells in (head, *rows)
+        ]
+        return "\n".join([*lines, *self._rest(len(rows))])
+
+    def _repr_html_(self) -> str:
+        head, rows = self._table()
+        title = "Which columns make rows strange, nats"
+        rest = map(html_text, self._rest(len(rows)))
+        return html_report(html_table(title, head, rows, n_names=2), *rest)
+
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        """Return names and lines of the table, the strangest columns of each row."""
+        asked = self._asked()
+        head = ["row", "column", "value", "usual", "given others", "alone", *asked]
+        rows = [
+            [
+                str(i),
+                self.feature_names[j],
+                _cell(self.value[i, j]),
+                _cell(self.usual[i, j]),
+                f"{self.given_others[i, j]:.2f}",
+                f"{self.alone[i, j]:.2f}",
+                *(_cell(cells[i, j], 3) for cells in asked.values()),
+            ]
+            for i, j in _first_lines(np.minimum(self.given_others, self.alone))
+        ]
+        return head, rows
+
+    def _rest(self, n_lines: int) -> list[str]:
+        """Return what is said where not all lines are shown."""
+        n_all = self.given_others.size
+        return [f"... {n_all} lines in all, by to_frame()"] if n_lines < n_all else []
 
     def _asked(self) -> dict[str, NDArray[Any]]:
         """Return what is there only if it was asked for."""
@@ -173,7 +194,7 @@ def explain_rows(
 
     def exchanged(columns: range) -> list[Table]:
         pairs = ((x, b), (b, x), (background, ordinary))
-        return [_exchanged(*pair, j) for j in columns for pair in pairs]
+        return [exchange_column(*pair, j) for j in columns for pair in pairs]
 
     # A density reads many rows at once faster than the same in parts.
     widths = [len(of_row), len(of_row), n_background]
@@ -244,20 +265,6 @@ def cell_surprise(density: Density) -> Callable[[Table], CellAnswers]:
         return found.surprise, _as_floats(expected), found.tail
 
     return of_cells
-
-
-def _exchanged(table: Any, other: Any, j: int) -> Any:
-    """Return a table with column j of another one of the same length and container."""
-    table = table.copy() if hasattr(table, "copy") else table.clone()
-    if hasattr(table, "isetitem"):
-        # By number, because names may repeat; by position, because pandas would match
-        # the rows of a Series by their index.
-        table.isetitem(j, other.iloc[:, j].array)
-    elif hasattr(table, "replace_column"):
-        table.replace_column(j, other.to_series(j).rename(table.columns[j]))
-    else:
-        table[:, j] = other[:, j]
-    return table
 
 
 def _column(table: Any, j: int) -> NDArray[Any]:

@@ -11,6 +11,7 @@ from skvae.evidence.adaptive import (
 from skvae.evidence.blocks import equal_blocks, filled_rows, joined_blocks
 from skvae.evidence.bounds import bounds_by_groups, importance_bounds
 from skvae.evidence.decisions import estimate_sides
+from skvae.evidence.gaussians import posterior_and_bound
 from skvae.evidence.noise import RowNoise, row_hash, seeds_of_repetitions
 from skvae.evidence.posterior import PosteriorDraws, ask_posteriors
 from skvae.evidence.proposals import (
@@ -51,6 +52,7 @@ __all__ = [
     "filled_rows",
     "importance_bounds",
     "joined_blocks",
+    "posterior_and_bound",
     "row_hash",
     "seeds_of_repetitions",
 ]

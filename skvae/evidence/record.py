@@ -1,15 +1,19 @@
 """The public records of an evidence estimate."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from skvae.reports import data_frame, html_report, html_table, html_text
 
 __all__ = ["MEAN_TOL", "Bounds", "Evidence"]
 
 MEAN_TOL = 0.3  # nats: the tolerance of rows of which only the mean is asked for
 MOST_BIAS = -0.5  # nats
+MAX_LINES = 10  # of the table that a notebook shows
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,45 @@ class Evidence:
         # Of few draws with heavy tails, the estimate of a bias is good for nothing.
         return self.log_density - self.bias.clip(min=MOST_BIAS)
 
+    def to_frame(self) -> Any:
+        """Return a pandas DataFrame with a row for each row.
+
+        Returns
+        -------
+        frame : pandas.DataFrame
+            The columns are the attributes.
+
+        Raises
+        ------
+        ImportError
+            Where pandas is not installed.
+        """
+        columns = {each.name: getattr(self, each.name) for each in fields(self)}
+        return data_frame(columns)
+
+    def _repr_html_(self) -> str:
+        n_rows = len(self.log_density)
+        head = ("row", "log p(x)", "± error", "samples", "stage", "k̂", "reliable")
+        lines = [
+            (
+                str(i),
+                f"{self.log_density[i]:.3f}",
+                f"{self.standard_error[i]:.3f}",
+                f"{self.n_samples[i]:,}",
+                str(self.n_stages[i]),
+                f"{self.pareto_k[i]:.2f}",
+                "no" if self.unreliable[i] else "yes",
+            )
+            for i in range(min(n_rows, MAX_LINES))
+        ]
+        parts = [html_table(f"Evidence of {n_rows:,} rows, nats", head, lines)]
+        n_bad = int(self.unreliable.sum())
+        if n_bad:
+            parts.append(html_text(f"{n_bad:,} rows are lower bounds only."))
+        if n_rows > MAX_LINES:
+            parts.append(html_text(f"… {n_rows:,} rows in all, by to_frame()"))
+        return html_report(*parts)
+
 
 @dataclass(frozen=True)
 class Bounds:
@@ -106,3 +149,20 @@ class Bounds:
         """Return the record of bounds (1 + len(n_samples), n), the ELBO first."""
         iwae = bounds[1:].reshape(len(n_samples), -1)
         return cls(tuple(n_samples), bounds[0], iwae)
+
+    def to_frame(self) -> Any:
+        """Return a pandas DataFrame with a row for each row.
+
+        Returns
+        -------
+        frame : pandas.DataFrame
+            Columns "elbo", and "iwae_K" for each K.
+
+        Raises
+        ------
+        ImportError
+            Where pandas is not installed.
+        """
+        names = (f"iwae_{number}" for number in self.n_samples)
+        columns = {"elbo": self.elbo, **dict(zip(names, self.iwae, strict=True))}
+        return data_frame(columns)

@@ -1,9 +1,14 @@
 """What a fit has tried, and how well each of it did."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from skvae.fitting.state import History, Pilots
+from skvae.reports import pandas_for_frames
 from skvae.tables.companion import CompanionDensity
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["FitReport"]
 
@@ -72,6 +77,33 @@ class FitReport:
             evidence=at_best,
             seconds=sum(record["seconds"] for record in history),
         )
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return a pandas DataFrame with a row for each candidate and each part.
+
+        Returns
+        -------
+        frame : pandas.DataFrame
+            Columns "kind" ("candidate" of a race, or "companion"), "name", "evidence",
+            "seconds" and "chosen" (of a candidate), and "share" (of a companion's
+            part).
+
+        Raises
+        ------
+        ImportError
+            Where pandas is not installed.
+        """
+        candidates = [
+            {
+                "kind": "candidate",
+                "name": f"{pilot['decoder']}, {pilot['margins']}",
+                **{key: pilot[key] for key in ("evidence", "seconds", "chosen")},
+            }
+            for pilot in self.pilots
+        ]
+        parts = [{"kind": "companion", **part} for part in self.companion]
+        columns = ["kind", "name", "evidence", "seconds", "chosen", "share"]
+        return pandas_for_frames().DataFrame([*candidates, *parts], columns=columns)
 
     def __str__(self) -> str:
         """Return a table in plain text."""

@@ -2,7 +2,14 @@
 
 from skvae.model.closed_form import ClosedFormPart
 from skvae.model.context import BuildContext, LinearStart
-from skvae.model.draw import LatentDraw
+from skvae.model.draw import Aggregate, LatentDraw
 from skvae.model.vae import VAE
 
-__all__ = ["VAE", "BuildContext", "ClosedFormPart", "LatentDraw", "LinearStart"]
+__all__ = [
+    "VAE",
+    "Aggregate",
+    "BuildContext",
+    "ClosedFormPart",
+    "LatentDraw",
+    "LinearStart",
+]

@@ -3,11 +3,65 @@
 import math
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from skvae.model.closed_form import ClosedFormPart
+from skvae.model.distributions import LatentDistribution
 
-__all__ = ["LatentDraw"]
+__all__ = ["Aggregate", "LatentDraw"]
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    r"""The latents of a batch as one sample, of the aggregate posterior.
+
+    .. math:: q(z) = \frac{1}{B} \sum_b q(z \mid x_b)
+
+    Attributes
+    ----------
+    encoder : LatentDistribution
+        q(z | x) of the B rows.
+    z : Tensor of shape (B, L)
+        One latent of each row, drawn from the encoder, and not one of those whose
+        weights make the bound.
+    prior_z : Tensor of shape (B, L)
+        As many draws from the prior, out of reach of gradients.
+    """
+
+    encoder: LatentDistribution
+    z: Tensor
+    prior_z: Tensor
+
+    @classmethod
+    def drawn(
+        cls,
+        encoder: LatentDistribution,
+        prior: LatentDistribution,
+        generator: torch.Generator,
+    ) -> "Aggregate":
+        """Draw the latents by a generator.
+
+        Parameters
+        ----------
+        encoder, prior : LatentDistribution
+            q(z | x) of the B rows, and p(z).
+        generator : torch.Generator
+            Source of randomness.
+        """
+        like = encoder.mean
+
+        def draw(latents: LatentDistribution) -> Tensor:
+            noise = like.new_empty(1, len(like), latents.noise_dim)
+            return latents.rsample(noise.normal_(generator=generator))[0].squeeze(0)
+
+        z = draw(encoder)
+        with torch.no_grad():
+            return cls(encoder, z, draw(prior))
+
+    def log_q_z(self) -> Tensor:
+        """Return log q(z_i | x_j) for every pair, (B, B), latents along the first."""
+        return self.encoder.log_prob(self.z[:, None].expand(-1, len(self.z), -1))
 
 
 @dataclass(frozen=True)
@@ -32,6 +86,13 @@ class LatentDraw:
         Closed-form KL(q(z | x) ‖ p(z)) where there is one.
     closed_form : ClosedFormPart
         The part of p(x) that needs no latents, for the B rows.
+    path_gradient : bool
+        Whether gradients of log q(z | x) reach the encoder through the latents alone.
+    critic_loss : Tensor of shape () or None
+        What a critic minimises, if `log_q_z` is its estimate. Weights are estimates,
+        too, then, and their mean bounds nothing.
+    aggregate : Aggregate or None
+        The batch as a whole, for objectives that ask for it.
     """
 
     z: Tensor
@@ -40,6 +101,9 @@ class LatentDraw:
     log_q_z: Tensor
     kl: Tensor | None = None
     closed_form: ClosedFormPart = field(default_factory=ClosedFormPart)
+    path_gradient: bool = False
+    critic_loss: Tensor | None = None
+    aggregate: Aggregate | None = None
 
     @property
     def log_w(self) -> Tensor:

@@ -16,7 +16,7 @@ from skvae.model.distributions import (
     LatentDistribution,
     SharedDistribution,
 )
-from skvae.model.draw import LatentDraw
+from skvae.model.draw import Aggregate, LatentDraw
 from skvae.model.dtype import BUILD_DTYPE
 from skvae.model.features import RowFeatures
 from skvae.model.likelihoods import LikelihoodModule, LikelihoodSpec
@@ -151,14 +151,18 @@ class VAE(nn.Module):
             for part in self.modules()
         )
 
-    def encode(self, x: Tensor) -> LatentDistribution:
+    def encode(self, x: Tensor, *, training: bool = False) -> LatentDistribution:
         """Return q(z | x) for rows (B, columns).
 
         Where the decoder does not read latents, this is the prior, and where they have
         few values, p(z | x); but the prior if missing cells would have to be drawn.
+        Where a posterior has no density, one that has stands for it, but in training.
         """
         if not self.encoder_is_exact:
-            return self.posterior(self.features.for_encoder(x))
+            features = self.features.for_encoder(x)
+            if training:
+                return self.posterior.for_training(features)
+            return self.posterior(features)
         prior = self.prior()
         if not self.decoder.reads_latents or bool(self.drawn_cells(x).any()):
             return SharedDistribution(prior, len(x))
@@ -342,6 +346,7 @@ class VAE(nn.Module):
         *,
         path_gradient: bool = False,
         cells: CellNoise | None = None,
+        training: bool = False,
     ) -> LatentDraw:
         """Draw latents from the encoder, with the log-densities that weigh them.
 
@@ -357,15 +362,29 @@ class VAE(nn.Module):
             log q(z | x), and `kl` is None.
         cells : CellNoise, default=None
             By which missing cells are drawn, where the decoder reads columns.
+        training : bool, default=False
+            Whether log q(z | x) may be a critic's estimate, where the posterior has no
+            density. Its gradients are path gradients in any case.
         """
         if self.prior.is_finite and self.decoder.reads_latents:
             return replace(self._sum(x, cells), closed_form=self.closed_form(x))
-        proposal = self.encode(x)
+        proposal = self.encode(x, training=training)
         draw = self.draw_from(proposal, x, noise, cells)
-        if path_gradient:
+        if path_gradient and proposal.has_score:
             log_q_z = proposal.detached().log_prob(draw.z)
             draw = replace(draw, log_q_z=log_q_z, kl=None)
-        return replace(draw, closed_form=self.closed_form(x))
+        return replace(
+            draw,
+            closed_form=self.closed_form(x),
+            path_gradient=path_gradient or not proposal.has_score,
+            critic_loss=proposal.critic_loss(draw.z, noise),
+        )
+
+    def aggregate(self, x: Tensor, generator: torch.Generator) -> Aggregate | None:
+        """Draw a latent of each row and of the prior; None if no encoder is learnt."""
+        if self.encoder_is_exact:
+            return None
+        return Aggregate.drawn(self.encode(x, training=True), self.prior(), generator)
 
     def _sum(self, x: Tensor, cells: CellNoise | None) -> LatentDraw:
         """Return a sum over the few values of z, as one draw whose weight is p(x).

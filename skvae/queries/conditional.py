@@ -79,6 +79,11 @@ class ConditionalDistribution:
         """Names of the columns that are asked for."""
         return tuple(self._schema.names[j] for j in self._columns)
 
+    @property
+    def is_discrete(self) -> bool:
+        """Whether a column holds categories, counts or zeros and ones."""
+        return any(self._schema.kinds[j].support != "real" for j in self._columns)
+
     def __repr__(self) -> str:
         """Say what it is the distribution of."""
         return f"ConditionalDistribution({', '.join(self.columns)}; {len(self)} rows)"

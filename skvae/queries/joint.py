@@ -15,9 +15,10 @@ from skvae.queries.columns import column_numbers
 from skvae.queries.conditional import ConditionalDistribution
 from skvae.queries.filling import DRAWS_OF_MEANS, draw_cells, expected_cells
 from skvae.queries.marginal import MarginalDensity
-from skvae.queries.records import MeanEstimate, Surprise
+from skvae.queries.records import CodeLengths, MeanEstimate, Surprise
 from skvae.queries.surprise import surprise_of_cells
 from skvae.scoring.reader import RowReader
+from skvae.tables.alphabets import fit_alphabet
 from skvae.tables.filling import fill_table
 from skvae.tables.output import asked_container
 from skvae.tables.schema import TableSchema
@@ -37,6 +38,7 @@ class JointQueries:
     _evidence_of: Callable[..., Evidence]
     _log_densities: Callable[..., list[Array]]
     _draw: Callable[..., Any]
+    _drawn_numbers: Callable[..., Array]
 
     def impute(
         self,
@@ -153,6 +155,52 @@ of them
         decoded = self.schema_.decode(expected, asked_container(self))
         return Surprise(surprise, decoded, tail)
 
+    def code_lengths(
+        self,
+        X: ArrayLike,
+        resolution: float | ArrayLike | None = None,
+        *,
+        by_column: bool = False,
+    ) -> CodeLengths:
+        """Return how many bits each row takes, if it is compressed by this density.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows; missing cells take no bits.
+        resolution : float or array-like of shape (n_features,), default=None
+            The step between the values that a real column can have, for all columns or
+            for each; columns of zeros and ones and of categories have none. None finds
+            it in X: the step of numbers of few digits, the neighbours in a list of
+            values that come again, or the nearest floats.
+        by_column : bool, default=False
+            Whether to divide the bits among the columns. It reads the density once for
+            every column.
+
+        Returns
+        -------
+        lengths : CodeLengths
+            Bits of rows and, where asked for, of cells, and the resolution.
+
+        See Also
+        --------
+        skvae.compression.compress : Compresses rows to this many bits, nearly.
+
+        References
+        ----------
+        C. E. Shannon, 1948. A mathematical theory of communication.
+        """
+        rows = self._read(X)
+        steps, log_width = _log_widths(rows, self.schema_, resolution)
+        prefixes = range(rows.shape[1] if by_column else 0)
+        parts = [*(_only(rows, list(range(j))) for j in prefixes), rows]
+        found = np.stack(self._log_densities(parts), 1)
+        of_rows = -(found[:, -1] + np.nansum(log_width, 1)) / np.log(2)
+        if not by_column:
+            return CodeLengths(of_rows, None, steps)
+        of_cells = -(np.diff(found, axis=1) + log_width) / np.log(2)
+        return CodeLengths(of_rows, of_cells, steps)
+
     def entropy(
         self, n_samples: int = 1000, random_state: RandomState = None
     ) -> MeanEstimate:
@@ -244,7 +292,7 @@ of them
         """Draw rows, as numbers."""
         check_is_fitted(self)
         check_positive_int(n_samples, "n_samples")
-        return self._read(self._draw(n_samples, random_state))
+        return self._drawn_numbers(n_samples, random_state)
 
 
 def _only(rows: Array, columns: list[int]) -> Array:
@@ -257,3 +305,34 @@ def _only(rows: Array, columns: list[int]) -> Array:
 def _mean(values: Array) -> MeanEstimate:
     error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
     return MeanEstimate(float(values.mean()), float(error))
+
+
+def _log_widths(
+    rows: Array, schema: TableSchema, resolution: float | ArrayLike | None
+) -> tuple[Array, Array]:
+    """Return the resolution of each column, and what cells are integrated over.
+
+    The second has the logarithms, of shape (n, D), and NaN where a cell is missing.
+    """
+    given = None
+    if resolution is not None:
+        given = np.broadcast_to(np.asarray(resolution, dtype=float), rows.shape[1:])
+        if not ((given > 0) & np.isfinite(given)).all():
+            raise ValueError(
+                f"resolution must be a positive number, or one for each column, got "
+                f"{resolution!r}."
+            )
+    steps, log_width = np.ones(rows.shape[1]), np.full(rows.shape, np.nan)
+    for j, kind in enumerate(schema.kinds):
+        observed = ~np.isnan(rows[:, j])
+        values = rows[observed, j]
+        width = np.ones_like(values)  # of masses
+        if kind.support == "real" and given is not None:
+            steps[j] = given[j]
+            width = np.full_like(values, given[j])
+        elif kind.support == "real":
+            alphabet = fit_alphabet(values, kind)
+            steps[j] = alphabet.step
+            width = alphabet.widths(alphabet.places(values))
+        log_width[observed, j] = np.log(width)
+    return steps, log_width

@@ -4,7 +4,28 @@ from typing import Any, NamedTuple
 
 from skvae.typing import Array
 
-__all__ = ["MeanEstimate", "Surprise"]
+__all__ = ["CodeLengths", "MeanEstimate", "Surprise"]
+
+
+class CodeLengths(NamedTuple):
+    """How many bits rows take.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n,)
+        −log₂ of the probability of each row, with all its observed cells.
+    columns : ndarray of shape (n, D) or None
+        What each cell takes, given the columns before it; NaN where it is missing.
+        None unless it was asked for.
+    resolution : ndarray of shape (D,)
+        The step between neighbouring values of each column, over which the density is
+        integrated: one for zeros and ones and categories, NaN where steps differ, as
+        between floats.
+    """
+
+    rows: Array
+    columns: Array | None
+    resolution: Array
 
 
 class MeanEstimate(NamedTuple):

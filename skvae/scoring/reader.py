@@ -374,16 +374,24 @@ class RowReader:
             end = begin + len(block)
             own = seed[begin:end] if isinstance(seed, np.ndarray) else seed
             begin = end
-            u, log_jacobian = self.columns.to_model(block)
-            x = self.tensor(u)
-            closed_form = closed_form_of(self.model, x)
-            companion = self.companion
-            if companion is not None:
-                known = np.stack(companion.log_density(block)) - log_jacobian
-                filled = filled_rows(len(x), x.device)
-                log_p, broad = self.tensor(known)[:, filled]
-                closed_form = closed_form.with_companion(log_p, broad, companion.weight)
+            x, log_jacobian, closed_form = self.in_model_units(block)
             yield _Block(block, x, log_jacobian, row_hash(block, own), closed_form)
+
+    def in_model_units(self, rows: Array) -> tuple[Tensor, Array, ClosedFormPart]:
+        """Return rows in model units, log |det du/dx|, and what needs no latents.
+
+        The last has some more rows at its end, which are to be ignored.
+        """
+        u, log_jacobian = self.columns.to_model(rows)
+        x = self.tensor(u)
+        closed_form = closed_form_of(self.model, x)
+        companion = self.companion
+        if companion is not None:
+            known = np.stack(companion.log_density(rows)) - log_jacobian
+            filled = filled_rows(len(x), x.device)
+            log_p, broad = self.tensor(known)[:, filled]
+            closed_form = closed_form.with_companion(log_p, broad, companion.weight)
+        return x, log_jacobian, closed_form
 
     @reading_state()
     def embed(self, rows: Array) -> Array:

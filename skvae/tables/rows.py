@@ -6,11 +6,11 @@ from typing import Any, TypeVar
 import numpy as np
 from scipy.sparse import issparse, vstack
 
-from skvae.tables.frames import pandas_for_frames
+from skvae.reports import pandas_for_frames
 from skvae.tables.labels import is_frame
 from skvae.typing import Index, Table
 
-__all__ = ["join_rows", "take_rows"]
+__all__ = ["exchange_column", "join_rows", "take_rows", "with_cells"]
 
 Rows = TypeVar("Rows", bound=Table)
 
@@ -34,3 +34,34 @@ def join_rows(tables: Sequence[Any]) -> Any:
             joined = joined.vstack(table)
         return joined
     return pandas_for_frames().concat(tables, ignore_index=True)
+
+
+def exchange_column(table: Any, other: Any, j: int) -> Any:
+    """Return a table with column j of another one of the same length and container."""
+    if hasattr(other, "iloc"):
+        # By position, because pandas would match the rows of a Series by their index.
+        return with_cells(table, j, other.iloc[:, j].array)
+    return with_cells(table, j, other[:, j])
+
+
+def with_cells(table: Any, j: int, cells: Any) -> Any:
+    """Return a copy of a table in which column j has other cells.
+
+    Parameters
+    ----------
+    table : array or data frame of shape (n, D)
+        Rows.
+    j : int
+        Number of the column; names may repeat.
+    cells : array-like of shape (n,)
+        Its new cells.
+    """
+    if hasattr(table, "replace_column"):  # polars, which changes a frame in place
+        series = type(table[:, j])(table.columns[j], cells)
+        return table.clone().replace_column(j, series)
+    table = table.copy()
+    if hasattr(table, "isetitem"):
+        table.isetitem(j, cells)
+    else:
+        table[:, j] = cells
+    return table

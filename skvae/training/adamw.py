@@ -12,10 +12,21 @@ __all__ = ["AdamW", "ParameterGroup"]
 
 @dataclass(frozen=True)
 class ParameterGroup:
-    """A vector of parameters with a weight decay of its own."""
+    """A vector of parameters with a weight decay and a learning rate of its own.
+
+    Attributes
+    ----------
+    parameter : nn.Parameter
+        The vector.
+    weight_decay : float
+        Decoupled weight decay.
+    rate_factor : float
+        By which the common learning rate is multiplied.
+    """
 
     parameter: nn.Parameter
     weight_decay: float
+    rate_factor: float = 1.0
 
 
 class AdamW:
@@ -70,7 +81,7 @@ class AdamW:
                 amsgrad=False,
                 beta1=self.betas[0],
                 beta2=self.betas[1],
-                lr=learning_rate,
+                lr=group.rate_factor * learning_rate,
                 weight_decay=group.weight_decay,
                 eps=1e-8,
                 maximize=False,

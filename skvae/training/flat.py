@@ -1,6 +1,6 @@
 """The parameters of a model as one vector."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ __all__ = ["FlatParameters"]
 
 
 class FlatParameters:
-    """All trained parameters of a model as views of one vector.
+    """Trained parameters of a model as views of one vector.
 
     A small model has many small tensors. Norm, clipping and optimiser would call at
     least one operation for each tensor, and these calls would take a good part of a
@@ -19,9 +19,9 @@ class FlatParameters:
 
     Parameters
     ----------
-    model : nn.Module
-        The model. Its parameters are changed in place: they become views of the vector,
-        in the dtype of the first of them.
+    parameters : iterable of nn.Parameter
+        The parameters. Those that are trained are changed in place: they become views
+        of the vector, in the dtype of the first of them.
     is_decayed : callable
         Returns whether weight decay applies to a parameter.
 
@@ -34,9 +34,11 @@ class FlatParameters:
     """
 
     def __init__(
-        self, model: nn.Module, is_decayed: Callable[[nn.Parameter], bool]
+        self,
+        parameters: Iterable[nn.Parameter],
+        is_decayed: Callable[[nn.Parameter], bool],
     ) -> None:
-        trained = [p for p in model.parameters() if p.requires_grad]
+        trained = [p for p in parameters if p.requires_grad]
         self.parameters = sorted(trained, key=is_decayed, reverse=True)
         sizes = [p.numel() for p in self.parameters]
         n_decayed = sum(p.numel() for p in trained if is_decayed(p))

@@ -4,25 +4,26 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from skvae.model import VAE
 from skvae.model.cell_noise import OneGenerator
 from skvae.model.memory import check_memory
-from skvae.model.networks import Network, dropout_from
+from skvae.model.networks import dropout_from
 from skvae.training.adamw import AdamW, ParameterGroup
 from skvae.training.averaging import WeightAverage
 from skvae.training.batches import epoch_batches
 from skvae.training.flat import FlatParameters
 from skvae.training.objectives import ObjectiveSpec
-from skvae.training.parallel import Parallel, parallel
+from skvae.training.parallel import own_part, parallel
 from skvae.training.records import EpochRecord, TrainingData, TrainingOutcome
 from skvae.training.schedule import Schedule
 from skvae.training.validation import Validation
+from skvae.training.weights import critic_weights, decayed_weights
 
 __all__ = ["Trainer"]
 
@@ -34,6 +35,7 @@ MIN_IDLE_CHECKS = 2  # validations without a gain before training stops
 N_TERMS = 4  # of a step: objective, bound, reconstruction, kl
 VALIDATION_DRAWS = 8  # per row, unless training ends with more
 N_PROBES = 64  # rows on which the last weights are tried
+CRITIC_RATE = 2.0  # learning rate of critics, in units of the model's
 # What a trainer remembers, besides weights, averages and generators.
 REMEMBERED = (
     "rate_factor", "n_steps", "best_evidence", "best_latent", "ended", "outcome",
@@ -140,15 +142,23 @@ class Trainer:
         self.noise_generator = torch.Generator(self.device).manual_seed(seed)
         first = data.x[torch.zeros(1, dtype=torch.int64, device=self.device)]
         self.noise_dim = model.encode(first).noise_dim
+        self.training_noise_dim = model.encode(first, training=True).noise_dim
         n_draws = max(objective.n_draws(0.0), objective.n_draws(1.0))
         n_rows = max(min(schedule.batch_size, data.n_draws), len(data.x_valid))
         check_memory(
-            4 * n_draws * n_rows * self.noise_dim,
+            4 * n_draws * n_rows * max(self.noise_dim, self.training_noise_dim),
             f"An objective with {n_draws} draws for each of {n_rows} rows",
         )
         self.validation = self._validation()
         self.cumulative_weight = data.weight.cpu().cumsum(0)
-        self.flat = FlatParameters(model, _decayed_weights(model).__contains__)
+        is_decayed = decayed_weights(model).__contains__
+        of_critics = critic_weights(model)
+        others = [p for p in model.parameters() if p not in of_critics]
+        self.flat = FlatParameters(others, is_decayed)
+        self.critic = None
+        if of_critics:
+            critics = [p for p in model.parameters() if p in of_critics]
+            self.critic = FlatParameters(critics, is_decayed)
         self.optimiser = self._new_optimiser()
         if optimiser_state is not None:
             self.optimiser.load_state_dict(optimiser_state)
@@ -326,27 +336,38 @@ class Trainer:
 
     def _step(self, x: Tensor) -> Tensor | None:
         """Train on one batch; return its terms, None if they are not finite."""
-        x, share = _own_part(x, self.parallel)
+        x, share = own_part(x, self.parallel)
         progress = self.n_steps / (self.steps_per_epoch * self.schedule.n_epochs)
         noise = x.new_empty(
-            self.objective.n_draws(progress), len(x), self.noise_dim
+            self.objective.n_draws(progress), len(x), self.training_noise_dim
         ).normal_(generator=self.noise_generator)
         draw = self.model.draw(
             x,
             noise,
             path_gradient=self.objective.path_gradient,
             cells=OneGenerator(self.noise_generator),
+            training=True,
         )
+        if self.objective.reads_aggregate(progress):
+            aggregate = self.model.aggregate(x, self.noise_generator)
+            draw = replace(draw, aggregate=aggregate)
         latent = self.objective.bound(draw, progress)
-        objective = draw.closed_form.mix(latent).mean()
+        of_batch = self.objective.of_batch(draw, progress)
+        objective = draw.closed_form.mix(latent).mean() + of_batch
         with torch.no_grad():
             bound = draw.closed_form.mix(draw.log_mean_w).mean()
+            if draw.critic_loss is not None:
+                bound = bound * math.nan  # of a critic's estimates, it is none
             kl = (draw.log_q_z - draw.log_p_z).mean() if draw.kl is None else draw.kl
             each = [objective, bound, draw.log_p_x.mean(), kl.mean()]
             terms = share * torch.stack(each).double()
         norm = self.flat.set_gradient(
             -share * objective, self.schedule.clip_norm, self.parallel, terms
         )
+        if self.critic is not None and draw.critic_loss is not None:
+            norm = norm + self.critic.set_gradient(
+                share * draw.critic_loss, self.schedule.clip_norm, self.parallel
+            )
         if not torch.isfinite(terms[0] + norm):
             return None  # before the optimiser has seen the gradient
         rate = self._learning_rate(self.n_steps)
@@ -393,8 +414,12 @@ class Trainer:
 
     def _new_optimiser(self) -> AdamW:
         """Return AdamW with weight decay for the networks' weight matrices alone."""
-        decayed = ParameterGroup(self.flat.decayed, self.schedule.weight_decay)
-        return AdamW((decayed, ParameterGroup(self.flat.others, weight_decay=0.0)))
+        decay, groups = self.schedule.weight_decay, []
+        for flat, rate in ((self.flat, 1.0), (self.critic, CRITIC_RATE)):
+            if flat is not None:
+                groups.append(ParameterGroup(flat.decayed, decay, rate))
+                groups.append(ParameterGroup(flat.others, 0.0, rate))
+        return AdamW(tuple(groups))
 
     def _remember_good(self) -> None:
         """Remember the present weights as those to which `_recover` goes back."""
@@ -467,23 +492,3 @@ class Trainer:
             self.outcome.best_epoch = epoch
             self._best = copy.deepcopy(dict(self.model.state_dict()))
         return evidence
-
-
-def _own_part(x: Tensor, processes: Parallel | None) -> tuple[Tensor, float]:
-    """Return this process's rows of a batch, and what their mean counts for."""
-    if processes is None:
-        return x, 1.0
-    own = x[processes.rank :: processes.size]
-    if not len(own):
-        return x[:1], 0.0
-    return own, len(own) * processes.size / len(x)
-
-
-def _decayed_weights(model: nn.Module) -> set[nn.Parameter]:
-    """Return the weight matrices of a model's networks."""
-    return {
-        parameter
-        for network in model.modules()
-        if isinstance(network, Network)
-        for parameter in network.decayed()
-    }

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-__all__ = ["Parallel", "parallel", "together"]
+__all__ = ["Parallel", "own_part", "parallel", "together"]
 
 
 class Parallel(Protocol):
@@ -45,3 +45,13 @@ def together(processes: Parallel) -> Iterator[None]:
         yield
     finally:
         _of_this_context.reset(token)
+
+
+def own_part(x: Tensor, processes: Parallel | None) -> tuple[Tensor, float]:
+    """Return this process's rows of a batch, and what their mean counts for."""
+    if processes is None:
+        return x, 1.0
+    own = x[processes.rank :: processes.size]
+    if not len(own):
+        return x[:1], 0.0
+    return own, len(own) * processes.size / len(x)

@@ -64,16 +64,18 @@ class EpochRecord:
         Number of the epoch, from 1.
     objective : float
         Mean of the objective that training maximised. It is a bound on log p(x)
-        unless the objective weights its divergence (see `ELBO`).
+        unless the objective weights its divergence (see `ELBO`), or adds terms (see
+        `InfoObjective`), or a critic estimates log q(z | x).
     bound : float
-        Mean importance-weighted bound on log p(x), from the same draws.
+        Mean importance-weighted bound on log p(x), from the same draws; nan where a
+        critic estimates log q(z | x), whose estimates bound nothing.
     evidence : float
         Mean importance-weighted bound on log p(x) of the validation rows, from more
         draws; nan where it was not computed.
     reconstruction : float
         Mean log p(x | z).
     kl : float
-        Mean KL(q(z | x) ‖ p(z)).
+        Mean KL(q(z | x) ‖ p(z)), or a critic's estimate of it.
     learning_rate : float
         Learning rate of the epoch's last step.
     seconds : float

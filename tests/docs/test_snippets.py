@@ -74,7 +74,9 @@ def kept_fits(table: np.ndarray) -> Names:
 QUICK_PAGES: dict[str, Start] = {
     "docs/components/decoders.md": nothing,
     "docs/components/likelihoods.md": mixed_frame,
+    "docs/compression.md": rows,
     "docs/density.md": rows,
+    "docs/displays.md": rows,
     "docs/outliers.md": rows,
     "docs/speed.md": rows,
     "docs/stacking.md": rows,

@@ -117,13 +117,16 @@ TABLES = (
 CHOICES: dict[str, tuple[Any, ...]] = {
     "n_components": ("auto", 1, 2, 5, (3, 2)),
     "prior": ("mixture", "normal", "vamp", "flow", skvae.MixturePrior(n_modes=2)),
-    "posterior": ("full", "diagonal", "flow"),
+    "posterior": ("full", "diagonal", "flow", "implicit"),
     "decoder": ("auto", "mlp", "autoregressive"),
     "likelihood": (
         "auto", "mixture", "gaussian", "student_t", "logistic_mixture", "bernoulli",
         "categorical", "poisson", "negative_binomial",
     ),
-    "objective": ("auto", "iwae", "elbo", "dreg", "stl"),
+    "objective": (
+        "auto", "iwae", "elbo", "dreg", "stl",
+        skvae.InfoObjective("iwae", mutual_information=0.5),
+    ),
     "background": ("auto", None, "student_t"),
     "companion": (
         None, None, skvae.GaussianMixtureCompanion(n_modes=(1,), bandwidths=(0.5,)),

@@ -331,7 +331,11 @@ def test_text_has_the_tables_and_the_warnings(report: Diagnosis) -> None:
     assert f"{report.log_density:.3f} ± {report.log_density_error:.3f}" in text
     assert "  - Something <odd>" in text
     assert max(map(len, text.splitlines())) <= 80
-    assert "Something &lt;odd&gt;" in report._repr_html_()
+    html = report._repr_html_()
+    assert "Something &lt;odd&gt;" in html and "Something <" not in html
+    assert f">{report.log_density:.3f} ± {report.log_density_error:.3f}</td>" in html
+    assert f">{report.bound[1]:.3f} ± {report.bound_error[1]:.3f}</td>" in html
+    assert html.count("<table") == html.count("</table>") == 5
     assert str(replace(report, warnings=())).endswith("No warnings.")
 
 

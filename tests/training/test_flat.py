@@ -34,7 +34,7 @@ def is_matrix(parameter: nn.Parameter) -> bool:
 @pytest.mark.parametrize("clip_norm", [0.1, 1e6])
 def test_steps_are_those_of_torch_on_many_tensors(clip_norm: float) -> None:
     model, twin = make_model(), make_model()
-    flat = FlatParameters(model, is_matrix)
+    flat = FlatParameters(model.parameters(), is_matrix)
     ours = torch.optim.AdamW(
         [
             {"params": [flat.decayed], "weight_decay": 0.3},
@@ -64,7 +64,7 @@ def test_steps_are_those_of_torch_on_many_tensors(clip_norm: float) -> None:
 
 def test_values_and_names_of_the_model_stay() -> None:
     model, twin = make_model(), make_model()
-    FlatParameters(model, is_matrix)
+    FlatParameters(model.parameters(), is_matrix)
     assert model.state_dict().keys() == twin.state_dict().keys()
     for one, other in zip(model.parameters(), twin.parameters(), strict=True):
         assert torch.equal(one, other)
@@ -72,7 +72,7 @@ def test_values_and_names_of_the_model_stay() -> None:
 
 def test_vector_follows_weights_that_are_loaded_and_copies_are_apart() -> None:
     model = make_model()
-    flat = FlatParameters(model, is_matrix)
+    flat = FlatParameters(model.parameters(), is_matrix)
     copied = copy.deepcopy(model)
     zeros = {name: torch.zeros_like(p) for name, p in model.state_dict().items()}
     model.load_state_dict(zeros)
@@ -86,7 +86,7 @@ def test_parameters_that_are_not_trained_or_not_used_stay() -> None:
     model.unused = nn.Parameter(torch.ones(4))
     model[0].weight.requires_grad_(False)
     before = model[0].weight.clone()
-    flat = FlatParameters(model, is_matrix)
+    flat = FlatParameters(model.parameters(), is_matrix)
     optimiser = torch.optim.SGD([flat.decayed, flat.others], lr=0.1)
     flat.set_gradient(loss_of(nn.Sequential(*model), 0), 1.0)
     optimiser.step()
@@ -97,7 +97,7 @@ def test_parameters_that_are_not_trained_or_not_used_stay() -> None:
 @pytest.mark.parametrize("decays", [lambda p: True, lambda p: False])
 def test_one_of_the_parts_may_be_empty(decays: Decays) -> None:
     model = make_model()
-    flat = FlatParameters(model, decays)
+    flat = FlatParameters(model.parameters(), decays)
     before = [p.clone() for p in model.parameters()]
     optimiser = torch.optim.AdamW([flat.decayed, flat.others], lr=0.1, fused=True)
     flat.set_gradient(loss_of(model, 0), 1.0)

@@ -26,12 +26,27 @@ MakeModel = Callable[..., VAE]
 N_REPEATS = 200
 FALSE_ALARM = 1e-4  # of the comparison of all parameters of one model, by Bonferroni
 
+
+class PathELBO(ELBO):
+    """The ELBO of a posterior without a score."""
+
+    path_gradient = True
+
+
+class PathIWAE(IWAE):
+    """The importance-weighted bound of a posterior without a score."""
+
+    path_gradient = True
+
+
 # Each with the objective that has the same gradients in expectation.
 PAIRS = [
     (StickingTheLanding(n_samples=1), ELBO(n_samples=1)),
     (StickingTheLanding(n_samples=3), ELBO(n_samples=3)),
     (DReG(n_samples=1), IWAE(n_samples=1)),
     (DReG(n_samples=4), IWAE(n_samples=4)),
+    (PathIWAE(n_samples=4, first_part=0), IWAE(n_samples=4, first_part=0)),
+    (PathELBO(n_samples=2, beta=0.3), ELBO(n_samples=2, beta=0.3)),
 ]
 every_pair = pytest.mark.parametrize(("path", "plain"), PAIRS, ids=repr)
 with_and_without_background = pytest.mark.parametrize("background", [False, True])

@@ -3,7 +3,7 @@
 from skvae.model.distributions._base import LatentDistribution
 from skvae.model.distributions.chain import Chain, GaussianStep, MergedStep, Step
 from skvae.model.distributions.codes import CodeDistribution
-from skvae.model.distributions.fixed_noise import mean_over_fixed_noise
+from skvae.model.distributions.fixed_noise import fixed_noise, mean_over_fixed_noise
 from skvae.model.distributions.gaussian import (
     HALF_LOG_2PI,
     CholeskyGaussian,
@@ -14,6 +14,7 @@ from skvae.model.distributions.gaussian_mixtures import (
     CholeskyGaussianMixture,
     DiagonalGaussianMixture,
 )
+from skvae.model.distributions.implicit import ImplicitDistribution
 from skvae.model.distributions.mixtures import MixtureOfDistributions, MixtureOverRows
 from skvae.model.distributions.shared import SharedDistribution
 from skvae.model.distributions.transformed import BentGaussian, PulledBackNormal
@@ -28,6 +29,7 @@ __all__ = [
     "DiagonalGaussian",
     "DiagonalGaussianMixture",
     "GaussianStep",
+    "ImplicitDistribution",
     "LatentDistribution",
     "MergedStep",
     "MixtureOfDistributions",
@@ -36,5 +38,6 @@ __all__ = [
     "SharedDistribution",
     "StandardNormal",
     "Step",
+    "fixed_noise",
     "mean_over_fixed_noise",
 ]

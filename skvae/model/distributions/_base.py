@@ -20,9 +20,13 @@ class LatentDistribution(ABC):
     ----------
     noise_dim : int
         Number of standard-normal numbers that one latent vector is made from.
+    has_score : bool
+        Whether gradients of log-densities reach the parameters at fixed latents. If
+        not, log-densities are a critic's estimates, which serve training alone.
     """
 
     noise_dim: int
+    has_score: bool = True
 
     @abstractmethod
     def rsample(self, noise: Tensor) -> tuple[Tensor, Tensor]:
@@ -57,8 +61,33 @@ class LatentDistribution(ABC):
                 setattr(twin, name, value.detach())
         return twin
 
+    def critic_loss(self, z: Tensor, noise: Tensor) -> Tensor | None:
+        """Return what the distribution's critic minimises; None where there is none.
+
+        Parameters
+        ----------
+        z : Tensor of shape (K, B, L)
+            Draws from the distribution.
+        noise : Tensor of shape (K, B, noise_dim)
+            The noise that they were made from.
+
+        Returns
+        -------
+        loss : Tensor of shape () or None
+            Its gradients reach the critic alone.
+        """
+        return None
+
     def mean_and_tril(self) -> tuple[Tensor, Tensor] | None:
         """Mean (B, L) and Cholesky factor (B, L, L) of Gaussians; None for others."""
+        return None
+
+    def gaussian_modes(self) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Log-weights (C,), means (C, L) and Cholesky factors (C, L, L).
+
+        They are those of the mixture of Gaussians that all rows share; None where the
+        distribution is none, or is a row's own.
+        """
         return None
 
     def entropy(self) -> Tensor | None:

@@ -160,6 +160,7 @@ class Chain(LatentDistribution):
         self.steps, self.top, self.n_top = steps, top, n_top
         self._sizes = [step.n_latents for step in steps]
         self.noise_dim = sum(self._sizes) + top.noise_dim
+        self.has_score = top.has_score
 
     def rsample(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Draw the top level, then each level given the one above."""
@@ -170,7 +171,13 @@ class Chain(LatentDistribution):
             above, log_step = step.rsample(part, above)
             log_density = log_density + log_step
             levels.append(above)
-        return torch.cat(levels[::-1], -1), log_density
+        z = torch.cat(levels[::-1], -1)
+        return z, log_density if self.has_score else self.detached().log_prob(z)
+
+    def critic_loss(self, z: Tensor, noise: Tensor) -> Tensor | None:
+        """Return that of the top level, the only one that may have a critic."""
+        n_below = sum(self._sizes)
+        return self.top.critic_loss(z[..., n_below:], noise[..., n_below:])
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Return the sum of the levels' log-densities."""

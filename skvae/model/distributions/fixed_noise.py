@@ -6,7 +6,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-__all__ = ["mean_over_fixed_noise"]
+__all__ = ["fixed_noise", "mean_over_fixed_noise"]
 
 N_PAIRS = 64
 BLOCK_DRAWS = 2048
@@ -42,7 +42,7 @@ def mean_over_fixed_noise(
     I. M. Sobol, 1967. On the distribution of points in a cube and the approximate
     evaluation of integrals.
     """
-    points = _points(noise_dim).to(like)
+    points = fixed_noise(noise_dim).to(like)
     at_once = max(1, BLOCK_DRAWS // n_rows)
     sums = [
         draw(block[:, None].expand(-1, n_rows, -1)).sum(0)
@@ -52,11 +52,25 @@ def mean_over_fixed_noise(
 
 
 @lru_cache(maxsize=16)
-def _points(noise_dim: int) -> Tensor:
+def fixed_noise(noise_dim: int, n_pairs: int = N_PAIRS) -> Tensor:
+    """Return Sobol points and their reflections, with mean 0 and variance 1.
+
+    Parameters
+    ----------
+    noise_dim : int
+        Standard-normal numbers of a point.
+    n_pairs : int, default=64
+        Number of points that are reflected.
+
+    Returns
+    -------
+    points : Tensor of shape (2 n_pairs, noise_dim)
+        A point is followed by its reflection. Float64, not to be changed.
+    """
     sobol = torch.quasirandom.SobolEngine(noise_dim)
     # Sobol's first point is the corner 0. Half a cell further, no point is at an edge
     # of the cube, where the normal quantile is infinite.
-    uniform = sobol.draw(N_PAIRS, dtype=torch.float64) + 0.5 / N_PAIRS
+    uniform = sobol.draw(n_pairs, dtype=torch.float64) + 0.5 / n_pairs
     noise = torch.special.ndtri(uniform)
     noise = noise / noise.square().mean(0).sqrt()
     return torch.stack([noise, -noise], 1).flatten(0, 1)

@@ -37,6 +37,11 @@ class StandardNormal(LatentDistribution):
         """Return itself."""
         return self
 
+    def gaussian_modes(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the one Gaussian."""
+        eye = torch.eye(self.noise_dim, dtype=self._zero.dtype)
+        return self._zero.new_zeros(1), self._zero[None], eye.to(self._zero)[None]
+
     def expected_log_prob(self, q: LatentDistribution) -> Tensor | None:
         """Return −½ Σ E_q[z²] − ½ L log 2π."""
         moment = q.second_moment()
@@ -67,6 +72,12 @@ class DiagonalGaussian(LatentDistribution):
     def mean(self) -> Tensor:
         """μ."""
         return self._mean
+
+    def gaussian_modes(self) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Return the one Gaussian, where all rows share it."""
+        if self._mean.dim() > 1:
+            return None
+        return self._mean.new_zeros(1), self._mean[None], self.scale.diag()[None]
 
     def select(self, rows: Tensor) -> "DiagonalGaussian":
         """Return the Gaussians of some of the rows."""

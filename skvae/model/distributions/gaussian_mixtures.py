@@ -49,6 +49,10 @@ class DiagonalGaussianMixture(LatentDistribution):
         """Σ_c π_c μ_c."""
         return self.log_weight.exp() @ self._means
 
+    def gaussian_modes(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the modes."""
+        return self.log_weight, self._means, self.scale.diag_embed()
+
     def select(self, rows: Tensor) -> "DiagonalGaussianMixture":
         """Return itself."""
         return self

@@ -95,6 +95,11 @@ class MixtureOverRows(LatentDistribution):
         """Weighted mean of the rows' means."""
         return self.log_weight.exp() @ self.parts.mean
 
+    def gaussian_modes(self) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Return the rows' Gaussians, if they are some."""
+        known = self.parts.mean_and_tril()
+        return None if known is None else (self.log_weight, *known)
+
     def select(self, rows: Tensor) -> "MixtureOverRows":
         """Return itself."""
         return self

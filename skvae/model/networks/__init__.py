@@ -6,6 +6,7 @@ from skvae.model.networks._base import (
     dropout_from,
     dropout_mask,
 )
+from skvae.model.networks.critic import Critic
 from skvae.model.networks.detached import detached_module
 from skvae.model.networks.level import LevelModule
 from skvae.model.networks.masked_mlp import MaskedMLP
@@ -14,6 +15,7 @@ from skvae.model.networks.spline_flow import SplineFlow
 
 __all__ = [
     "INPUT_BOUND",
+    "Critic",
     "LevelModule",
     "MaskedMLP",
     "Network",

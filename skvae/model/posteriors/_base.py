@@ -19,6 +19,14 @@ class PosteriorModule(nn.Module, ABC):
     def forward(self, features: Tensor) -> LatentDistribution:
         """Return q(z | x) for rows whose features are (B, F)."""
 
+    def for_training(self, features: Tensor) -> LatentDistribution:
+        """Return the distribution that training draws from, by default q(z | x).
+
+        A posterior without a density returns itself here, with a critic's estimate of
+        it, and in `forward` a distribution with a density that stands for it.
+        """
+        return self(features)
+
     @abstractmethod
     def initialise(self, start: LinearStart) -> None:
         """Move the parameters to the encoder of the linear start."""

@@ -147,7 +147,14 @@ class LadderPosteriorModule(PosteriorModule):
 
     def forward(self, features: Tensor) -> LatentDistribution:
         """Return q(z | x)."""
-        top = self.top(features)
+        return self._chained(features, self.top(features))
+
+    def for_training(self, features: Tensor) -> LatentDistribution:
+        """Return what training draws from: the top level says."""
+        return self._chained(features, self.top.for_training(features))
+
+    def _chained(self, features: Tensor, top: LatentDistribution) -> LatentDistribution:
+        """Return the levels below a distribution of the top level, and it."""
         if not len(self.messages):
             return top
         if not self._below:

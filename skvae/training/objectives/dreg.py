@@ -3,7 +3,11 @@
 from torch import Tensor
 
 from skvae.model import LatentDraw
-from skvae.training.objectives._base import ObjectiveSpec, draws_in_two_parts
+from skvae.training.objectives._base import (
+    ObjectiveSpec,
+    draws_in_two_parts,
+    weigh_path_twice,
+)
 
 __all__ = ["DReG"]
 
@@ -69,9 +73,5 @@ class DReG(ObjectiveSpec):
     def bound(self, draw: LatentDraw, progress: float) -> Tensor:
         """Return the log of the mean weight, its path gradient weighed by w̃ twice."""
         bound = draw.log_mean_w
-        if draw.z.requires_grad:
-            # The gradient of log(mean w + c) has w̃ once. The hook makes it the square.
-            share = draw.closed_form.latent_share(bound.detach())
-            weight = (draw.log_w.detach().softmax(0) * share).unsqueeze(-1)
-            draw.z.register_hook(lambda gradient: weight * gradient)
+        weigh_path_twice(draw, bound)
         return bound

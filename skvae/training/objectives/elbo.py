@@ -1,14 +1,16 @@
 """The evidence lower bound and the weightings of its divergence."""
 
-import math
-from numbers import Real
-
 import torch
 from torch import Tensor
 
 from skvae.model import LatentDraw
 from skvae.model.spec import positive_int
-from skvae.training.objectives._base import ObjectiveSpec, share_of_training
+from skvae.training.objectives._base import (
+    ObjectiveSpec,
+    not_negative,
+    share_of_training,
+    weigh_path_of_mean,
+)
 
 __all__ = ["ELBO"]
 
@@ -92,8 +94,8 @@ class ELBO(ObjectiveSpec):
 
     def weighting(self, progress: float) -> tuple[float, float]:
         """Return β and λ when so large a share of the training is done."""
-        beta = _not_negative(self.beta, "beta")
-        free_bits = _not_negative(self.free_bits, "free_bits")
+        beta = not_negative(self.beta, "beta", "ELBO")
+        free_bits = not_negative(self.free_bits, "free_bits", "ELBO")
         warmup = share_of_training(self.warmup, "warmup", "ELBO")
         if progress >= share_of_training(self.released, "released", "ELBO"):
             return 1.0, 0.0
@@ -106,15 +108,12 @@ class ELBO(ObjectiveSpec):
             kl = (draw.log_q_z - draw.log_p_z).mean(0)
         else:
             kl = draw.kl
+        weight = torch.as_tensor(beta).to(kl)
         if free_bits:
-            kl = torch.where(kl.mean() < free_bits, free_bits, kl)
-        return draw.log_p_x.mean(0) - beta * kl
-
-
-def _not_negative(value: object, name: str) -> float:
-    """Return value as a float; raise a ValueError unless it is finite and from 0."""
-    if isinstance(value, Real) and not isinstance(value, bool):
-        number = float(value)
-        if 0 <= number < math.inf:
-            return number
-    raise ValueError(f"{name} of ELBO must be a number from 0, got {value!r}.")
+            is_free = kl.mean() < free_bits
+            kl = torch.where(is_free, free_bits, kl)
+            weight = torch.where(is_free, 0, weight)
+        bound = draw.log_p_x.mean(0) - beta * kl
+        if draw.path_gradient:
+            weigh_path_of_mean(draw, bound, weight)
+        return bound

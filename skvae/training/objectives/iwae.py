@@ -3,7 +3,11 @@
 from torch import Tensor
 
 from skvae.model import LatentDraw
-from skvae.training.objectives._base import ObjectiveSpec, draws_in_two_parts
+from skvae.training.objectives._base import (
+    ObjectiveSpec,
+    draws_in_two_parts,
+    weigh_path_twice,
+)
 
 __all__ = ["IWAE"]
 
@@ -47,5 +51,12 @@ class IWAE(ObjectiveSpec):
         return draws_in_two_parts(self.n_samples, self.first_part, progress, "IWAE")
 
     def bound(self, draw: LatentDraw, progress: float) -> Tensor:
-        """Return the log of the mean weight."""
-        return draw.log_mean_w
+        """Return the log of the mean weight.
+
+        If the gradient of log q(z | x) is a path gradient, because the posterior has no
+        density, the path is weighed as in `DReG`, whose gradient has the same mean.
+        """
+        bound = draw.log_mean_w
+        if draw.path_gradient:
+            weigh_path_twice(draw, bound)
+        return bound

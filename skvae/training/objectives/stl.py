@@ -4,7 +4,7 @@ from torch import Tensor
 
 from skvae.model import LatentDraw
 from skvae.model.spec import positive_int
-from skvae.training.objectives._base import ObjectiveSpec
+from skvae.training.objectives._base import ObjectiveSpec, weigh_path_of_mean
 
 __all__ = ["StickingTheLanding"]
 
@@ -58,8 +58,5 @@ class StickingTheLanding(ObjectiveSpec):
     def bound(self, draw: LatentDraw, progress: float) -> Tensor:
         """Return the mean of log w, its path gradient weighed as in the Notes."""
         bound = draw.log_w.mean(0)
-        if draw.z.requires_grad and draw.closed_form.log_odds is not None:
-            share = draw.closed_form.latent_share(bound.detach())
-            weight = (1 - (1 - share) / len(draw.log_w)).unsqueeze(-1)
-            draw.z.register_hook(lambda gradient: weight * gradient)
+        weigh_path_of_mean(draw, bound, beta=1.0)
         return bound
