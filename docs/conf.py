@@ -38,7 +38,6 @@ extensions = [
 exclude_patterns = ["_build", "README.md", "gallery/**/*.md5", "**/*.ipynb"]
 default_role = "literal"
 highlight_language = "none"
-templates_path = ["_templates"]
 
 # -- Markdown --
 
@@ -48,6 +47,7 @@ myst_heading_anchors = 4  # links like page.md#heading, as GitHub makes them
 # -- Docstrings --
 
 autosummary_generate = False
+toc_object_entries_show_parents = "hide"
 autodoc_typehints = "none"  # numpydoc's sections say it in words
 numpydoc_show_class_members = False
 numpydoc_attributes_as_param_list = True
@@ -81,6 +81,7 @@ sphinx_gallery_conf = {
     "reference_url": {"skvae": None},
     "remove_config_comments": True,
     "show_memory": False,
+    "write_computation_times": False,
     "show_signature": False,
     "download_all_examples": False,
     "plot_gallery": not os.environ.get("SKVAE_DOCS_NO_GALLERY"),
@@ -98,10 +99,15 @@ html_css_files = ["skvae.css"]
 html_context = {"default_mode": "auto"}
 html_favicon = "_static/logo.svg"
 html_copy_source = True
+html_show_search_summary = False  # it would fetch pages, which files may not
 html_show_sourcelink = False
 html_show_sphinx = False
 html_theme_options = {
-    "logo": {"text": "skvae", "image_light": "_static/logo.svg"},
+    "logo": {
+        "text": "skvae",
+        "image_light": "_static/logo.svg",
+        "image_dark": "_static/logo.svg",
+    },
     "navbar_align": "left",
     "header_links_before_dropdown": 7,
     "show_prev_next": True,

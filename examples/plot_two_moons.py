@@ -51,7 +51,7 @@ estimators = {
 # All panels share one colour scale, log p(x) in nats. The white dots are rows sampled
 # from the VAE.
 
-x, y = np.linspace(-1.6, 2.6, 127), np.linspace(-1.1, 1.6, 82)
+x, y = np.linspace(-1.6, 2.6, 85), np.linspace(-1.1, 1.6, 55)
 grid = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
 figure, axes = plt.subplots(
     1, 3, figsize=(10.5, 2.9), sharex=True, sharey=True, layout="constrained"

@@ -45,7 +45,7 @@ def parsed(path: Path) -> Page:
 def pages() -> list[Path]:
     found = sorted(SITE.rglob("*.html"))
     assert found, "build the site first: python docs/make.py"
-    return found
+    return [page for page in found if SITE / "_static" not in page.parents]
 
 
 def test_links_lead_to_pages_and_anchors() -> None:

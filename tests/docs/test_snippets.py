@@ -154,7 +154,8 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name, value in {**settings, "MASTER_ADDR": "127.0.0.1"}.items():
         monkeypatch.setenv(name, str(value))
     yield
-    torch.distributed.destroy_process_group()
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 @pytest.mark.docs
@@ -164,9 +165,10 @@ def test_snippets_of_scale_run(table: np.ndarray) -> None:
     from distributed import LocalCluster
 
     frame = pd.DataFrame(table, columns=["a", "b", "c"])
+    frame["id"] = np.arange(len(frame))
     folder = Path("folder-of-parquet-files")
     folder.mkdir()
-    frame.assign(id=np.arange(len(frame))).to_parquet(folder / "one.parquet")
+    frame.to_parquet(folder / "one.parquet")
     batches, mapped, together, cluster = snippets(SCALE)
     names = {"detector": DensityOutlierDetector(VAEDensity()).fit(frame)}
     run(SCALE, batches, names)

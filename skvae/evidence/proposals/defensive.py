@@ -33,6 +33,12 @@ class DefensiveProposal(Proposal):
 
     E. Veach and L. J. Guibas, 1995. Optimally combining sampling techniques for
     Monte Carlo rendering.
+
+    Examples
+    --------
+    >>> from skvae import DefensiveProposal
+    >>> DefensiveProposal(prior_share=0.5)
+    DefensiveProposal(prior_share=0.5)
     """
 
     alias = "defensive"

@@ -18,6 +18,12 @@ class EncoderProposal(Proposal):
     References
     ----------
     Y. Burda, R. Grosse and R. Salakhutdinov, 2016. Importance weighted autoencoders.
+
+    Examples
+    --------
+    >>> from skvae import EncoderProposal
+    >>> EncoderProposal()
+    EncoderProposal()
     """
 
     alias = "encoder"

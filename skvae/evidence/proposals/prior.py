@@ -17,6 +17,12 @@ class PriorProposal(Proposal):
 
     It is exact in the limit of many draws, however bad the encoder. But with more than
     a few latents, hardly any draw from the prior hits the posterior.
+
+    Examples
+    --------
+    >>> from skvae import PriorProposal
+    >>> PriorProposal()
+    PriorProposal()
     """
 
     alias = "prior"

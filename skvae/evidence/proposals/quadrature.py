@@ -44,6 +44,12 @@ class QuadratureProposal(Proposal):
     ----------
     L. N. Trefethen and J. A. C. Weideman, 2014. The exponentially convergent
     trapezoidal rule.
+
+    Examples
+    --------
+    >>> from skvae import QuadratureProposal
+    >>> QuadratureProposal(n_points=1024)
+    QuadratureProposal(n_points=1024)
     """
 
     alias = "quadrature"

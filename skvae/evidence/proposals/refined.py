@@ -54,6 +54,12 @@ class RefinedProposal(Proposal):
 
     O. Cappé, A. Guillin, J.-M. Marin and C. P. Robert, 2004. Population Monte Carlo.
     (The rounds.)
+
+    Examples
+    --------
+    >>> from skvae import RefinedProposal
+    >>> RefinedProposal(n_steps=8, n_rounds=2)
+    RefinedProposal(n_rounds=2, n_steps=8)
     """
 
     alias = "refined"

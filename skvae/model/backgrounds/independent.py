@@ -38,6 +38,12 @@ class IndependentBackground(BackgroundSpec):
     ----------
     weight : float, default=0.005
         ε, the share of rows that the background is expected to take.
+
+    Examples
+    --------
+    >>> from skvae import IndependentBackground, VAEDensity
+    >>> VAEDensity(background=IndependentBackground())
+    VAEDensity(background=IndependentBackground())
     """
 
     alias = "independent"

@@ -29,6 +29,12 @@ class MixedBackground(BackgroundSpec):
         ε, the share of rows that the background is expected to take.
     df : float, default=3.0
         Degrees of freedom ν of the real columns.
+
+    Examples
+    --------
+    >>> from skvae import MixedBackground, VAEDensity
+    >>> VAEDensity(background=MixedBackground())
+    VAEDensity(background=MixedBackground())
     """
 
     alias = "mixed"

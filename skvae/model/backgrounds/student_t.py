@@ -58,6 +58,12 @@ class StudentTBackground(BackgroundSpec):
 
     J. D. Banfield and A. E. Raftery, 1993. Model-based Gaussian and non-Gaussian
     clustering. (A background component for noise.)
+
+    Examples
+    --------
+    >>> from skvae import StudentTBackground, VAEDensity
+    >>> VAEDensity(background=StudentTBackground())
+    VAEDensity(background=StudentTBackground())
     """
 
     alias = "student_t"

@@ -40,6 +40,12 @@ class GaussianMixtureCompanion(CompanionSpec):
     bandwidths : tuple of float, default=(0.05, 0.08, 0.13, 0.2, 0.33, 0.52, 0.84)
         Standard deviations of the kernels, in units of that of the rows; none for no
         kernels.
+
+    Examples
+    --------
+    >>> from skvae import GaussianMixtureCompanion, VAEDensity
+    >>> VAEDensity(companion=GaussianMixtureCompanion(bandwidths=()))
+    VAEDensity(companion=GaussianMixtureCompanion(bandwidths=()))
     """
 
     alias = "gaussian_mixture"

@@ -33,6 +33,12 @@ class TreeCompanion(CompanionSpec):
         Sizes of the mixtures of independent columns, in rising order.
     widths : tuple of float, default=(0.02, 0.05, 0.1, 0.2, 0.4)
         Widths of the kernels, between 0 and 1; none for no kernels.
+
+    Examples
+    --------
+    >>> from skvae import TreeCompanion, VAEDensity
+    >>> VAEDensity(companion=TreeCompanion())
+    VAEDensity(companion=TreeCompanion())
     """
 
     alias = "tree"

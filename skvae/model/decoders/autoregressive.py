@@ -45,6 +45,12 @@ class AutoregressiveDecoder(DecoderSpec):
 
     X. Chen, D. P. Kingma, T. Salimans, Y. Duan, P. Dhariwal, J. Schulman, I. Sutskever
     and P. Abbeel, 2017. Variational lossy autoencoder.
+
+    Examples
+    --------
+    >>> from skvae import AutoregressiveDecoder, VAEDensity
+    >>> VAEDensity(decoder=AutoregressiveDecoder(reads_latents=False))
+    VAEDensity(decoder=AutoregressiveDecoder(reads_latents=False))
     """
 
     alias = "autoregressive"

@@ -25,6 +25,12 @@ class MLPDecoder(DecoderSpec):
     References
     ----------
     D. P. Kingma and M. Welling, 2014. Auto-encoding variational Bayes.
+
+    Examples
+    --------
+    >>> from skvae import MLPDecoder, VAEDensity
+    >>> VAEDensity(decoder=MLPDecoder(hidden_layer_sizes=(64, 64)))
+    VAEDensity(decoder=MLPDecoder(hidden_layer_sizes=(64, 64)))
     """
 
     alias = "mlp"

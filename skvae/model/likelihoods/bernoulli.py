@@ -25,6 +25,12 @@ class BernoulliLikelihood(LikelihoodSpec):
     References
     ----------
     D. P. Kingma and M. Welling, 2014. Auto-encoding variational Bayes.
+
+    Examples
+    --------
+    >>> from skvae import BernoulliLikelihood, VAEDensity
+    >>> VAEDensity(likelihood=BernoulliLikelihood())
+    VAEDensity(likelihood=BernoulliLikelihood())
     """
 
     alias = "bernoulli"

@@ -31,6 +31,12 @@ class CategoricalLikelihood(LikelihoodSpec):
     ----------
     A. Nazábal, P. M. Olmos, Z. Ghahramani and I. Valera, 2020. Handling incomplete
     heterogeneous data using VAEs.
+
+    Examples
+    --------
+    >>> from skvae import CategoricalLikelihood, VAEDensity
+    >>> VAEDensity(likelihood=CategoricalLikelihood())
+    VAEDensity(likelihood=CategoricalLikelihood())
     """
 
     alias = "categorical"

@@ -43,6 +43,12 @@ class GaussianLikelihood(LikelihoodSpec):
     D. P. Kingma and M. Welling, 2014. Auto-encoding variational Bayes.
     O. Rybkin, K. Daniilidis and S. Levine, 2021. Simple and effective VAE training
     with calibrated decoders.
+
+    Examples
+    --------
+    >>> from skvae import GaussianLikelihood, VAEDensity
+    >>> VAEDensity(likelihood=GaussianLikelihood(scale="column"))
+    VAEDensity(likelihood=GaussianLikelihood(scale='column'))
     """
 
     alias = "gaussian"

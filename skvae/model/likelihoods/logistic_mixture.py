@@ -39,6 +39,12 @@ class LogisticMixtureLikelihood(LikelihoodSpec):
     ----------
     T. Salimans, A. Karpathy, X. Chen and D. P. Kingma, 2017. PixelCNN++: Improving
     the PixelCNN with discretized logistic mixture likelihood and other modifications.
+
+    Examples
+    --------
+    >>> from skvae import LogisticMixtureLikelihood, VAEDensity
+    >>> VAEDensity(likelihood=LogisticMixtureLikelihood(n_modes=4))
+    VAEDensity(likelihood=LogisticMixtureLikelihood(n_modes=4))
     """
 
     alias = "logistic_mixture"

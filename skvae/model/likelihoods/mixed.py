@@ -60,6 +60,12 @@ class MixedLikelihood(LikelihoodSpec):
     ----------
     A. Nazábal, P. M. Olmos, Z. Ghahramani and I. Valera, 2020. Handling incomplete
     heterogeneous data using VAEs.
+
+    Examples
+    --------
+    >>> from skvae import MixedLikelihood, VAEDensity
+    >>> VAEDensity(likelihood=MixedLikelihood({"visits": "poisson"}))
+    VAEDensity(likelihood=MixedLikelihood(columns={'visits': 'poisson'}))
     """
 
     alias = "mixed"

@@ -39,6 +39,12 @@ class MixtureLikelihood(LikelihoodSpec):
     References
     ----------
     C. M. Bishop, 1994. Mixture density networks.
+
+    Examples
+    --------
+    >>> from skvae import MixtureLikelihood, VAEDensity
+    >>> VAEDensity(likelihood=MixtureLikelihood(n_modes=8))
+    VAEDensity(likelihood=MixtureLikelihood(n_modes=8))
     """
 
     alias = "mixture"

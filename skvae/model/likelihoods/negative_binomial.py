@@ -31,6 +31,12 @@ class NegativeBinomialLikelihood(LikelihoodSpec):
     ----------
     R. Lopez, J. Regier, M. B. Cole, M. I. Jordan and N. Yosef, 2018. Deep generative
     modeling for single-cell transcriptomics.
+
+    Examples
+    --------
+    >>> from skvae import NegativeBinomialLikelihood, VAEDensity
+    >>> VAEDensity(likelihood=NegativeBinomialLikelihood())
+    VAEDensity(likelihood=NegativeBinomialLikelihood())
     """
 
     alias = "negative_binomial"

@@ -25,6 +25,12 @@ class PoissonLikelihood(LikelihoodSpec):
     References
     ----------
     R. Ranganath, L. Tang, L. Charlin and D. M. Blei, 2015. Deep exponential families.
+
+    Examples
+    --------
+    >>> from skvae import PoissonLikelihood, VAEDensity
+    >>> VAEDensity(likelihood=PoissonLikelihood())
+    VAEDensity(likelihood=PoissonLikelihood())
     """
 
     alias = "poisson"

@@ -61,6 +61,12 @@ class StudentTLikelihood(LikelihoodSpec):
     ----------
     H. Takahashi, T. Iwata, Y. Yamanaka, M. Yamada and S. Yagi, 2018. Student-t
     variational autoencoder for robust density estimation.
+
+    Examples
+    --------
+    >>> from skvae import StudentTLikelihood, VAEDensity
+    >>> VAEDensity(likelihood=StudentTLikelihood(df=4.0))
+    VAEDensity(likelihood=StudentTLikelihood(df=4.0))
     """
 
     alias = "student_t"

@@ -28,6 +28,12 @@ class DiagonalPosterior(PosteriorSpec):
     References
     ----------
     D. P. Kingma and M. Welling, 2014. Auto-encoding variational Bayes.
+
+    Examples
+    --------
+    >>> from skvae import DiagonalPosterior, VAEDensity
+    >>> VAEDensity(posterior=DiagonalPosterior())
+    VAEDensity(posterior=DiagonalPosterior())
     """
 
     alias = "diagonal"

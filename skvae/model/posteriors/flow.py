@@ -44,6 +44,12 @@ class FlowPosterior(PosteriorSpec):
     autoregressive flow.
 
     C. Durkan, A. Bekasov, I. Murray and G. Papamakarios, 2019. Neural spline flows.
+
+    Examples
+    --------
+    >>> from skvae import FlowPosterior, VAEDensity
+    >>> VAEDensity(posterior=FlowPosterior())
+    VAEDensity(posterior=FlowPosterior())
     """
 
     alias = "flow"

@@ -33,6 +33,12 @@ class FullPosterior(PosteriorSpec):
     ----------
     D. P. Kingma and M. Welling, 2019. An introduction to variational autoencoders,
     section 2.5.1.
+
+    Examples
+    --------
+    >>> from skvae import FullPosterior, VAEDensity
+    >>> VAEDensity(posterior=FullPosterior(hidden_layer_sizes=(64,)))
+    VAEDensity(posterior=FullPosterior(hidden_layer_sizes=(64,)))
     """
 
     alias = "full"

@@ -42,6 +42,12 @@ class LadderPosterior(PosteriorSpec):
     References
     ----------
     C. K. Sønderby et al., 2016. Ladder variational autoencoders.
+
+    Examples
+    --------
+    >>> from skvae import VAEDensity
+    >>> VAEDensity(n_components=(16, 4))
+    VAEDensity(n_components=(16, 4))
     """
 
     def __init__(

@@ -38,6 +38,12 @@ class FlowPrior(PriorSpec):
     C. Durkan, A. Bekasov, I. Murray and G. Papamakarios, 2019. Neural spline flows.
 
     X. Chen et al., 2017. Variational lossy autoencoder.
+
+    Examples
+    --------
+    >>> from skvae import FlowPrior, VAEDensity
+    >>> VAEDensity(prior=FlowPrior())
+    VAEDensity(prior=FlowPrior())
     """
 
     alias = "flow"

@@ -45,6 +45,12 @@ class LadderPrior(PriorSpec):
     approximate inference in deep generative models.
 
     C. K. Sønderby et al., 2016. Ladder variational autoencoders.
+
+    Examples
+    --------
+    >>> from skvae import VAEDensity
+    >>> VAEDensity(n_components=(16, 4))
+    VAEDensity(n_components=(16, 4))
     """
 
     def __init__(

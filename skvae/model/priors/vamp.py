@@ -35,6 +35,12 @@ class VampPrior(PriorSpec):
     References
     ----------
     J. M. Tomczak and M. Welling, 2018. VAE with a VampPrior.
+
+    Examples
+    --------
+    >>> from skvae import VAEDensity, VampPrior
+    >>> VAEDensity(prior=VampPrior())
+    VAEDensity(prior=VampPrior())
     """
 
     alias = "vamp"

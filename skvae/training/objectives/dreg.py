@@ -51,6 +51,12 @@ class DReG(ObjectiveSpec):
     gradient estimators for Monte Carlo objectives.
 
     T. Rainforth et al., 2018. Tighter variational bounds are not necessarily better.
+
+    Examples
+    --------
+    >>> from skvae import DReG, VAEDensity
+    >>> VAEDensity(objective=DReG())
+    VAEDensity(objective=DReG())
     """
 
     alias = "dreg"

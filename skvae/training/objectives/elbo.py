@@ -64,6 +64,12 @@ class ELBO(ObjectiveSpec):
 
     D. P. Kingma et al., 2016. Improved variational inference with inverse
     autoregressive flow. (Free bits.)
+
+    Examples
+    --------
+    >>> from skvae import ELBO, VAEDensity
+    >>> VAEDensity(objective=ELBO())
+    VAEDensity(objective=ELBO())
     """
 
     alias = "elbo"

@@ -32,6 +32,12 @@ class IWAE(ObjectiveSpec):
     References
     ----------
     Y. Burda, R. Grosse and R. Salakhutdinov, 2016. Importance weighted autoencoders.
+
+    Examples
+    --------
+    >>> from skvae import IWAE, VAEDensity
+    >>> VAEDensity(objective=IWAE(n_samples=5))
+    VAEDensity(objective=IWAE(n_samples=5))
     """
 
     alias = "iwae"

@@ -37,6 +37,12 @@ class StickingTheLanding(ObjectiveSpec):
     ----------
     G. Roeder, Y. Wu and D. Duvenaud, 2017. Sticking the landing: simple,
     lower-variance gradient estimators for variational inference.
+
+    Examples
+    --------
+    >>> from skvae import StickingTheLanding, VAEDensity
+    >>> VAEDensity(objective=StickingTheLanding())
+    VAEDensity(objective=StickingTheLanding())
     """
 
     alias = "stl"
