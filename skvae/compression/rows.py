@@ -111,7 +111,7 @@ class RowCoder:
         stack = BitStack()
         for block in _blocks(len(table)):
             observed = ~np.isnan(table[block])
-            has_cells: Mask = observed.any(axis=1)
+            has_cells = np.asarray(observed.any(1))
             symbol = stack.pop(Codes(shares[block][has_cells]))
             part = self._part_of_each(has_cells, symbol)
             for kind, rows in self._in_closed_form(part):
@@ -148,7 +148,7 @@ class RowCoder:
         for block in reversed(_blocks(coded.n_rows)):
             found = table[block]
             observed = ~self._code_missing(channel, len(found), None)
-            has_cells: Mask = observed.any(axis=1)
+            has_cells = np.asarray(observed.any(1))
             symbol = channel.code(self._weights(int(has_cells.sum())), None)
             part = self._part_of_each(has_cells, symbol)
             for rows in reversed(_groups(part, block.start, coded.growth)):
