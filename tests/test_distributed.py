@@ -143,6 +143,7 @@ def test_all_processes_get_the_same_density(what: str, tmp_path: Path) -> None:
     assert len(first.history_) == len(second.history_)
 
 
+@pytest.mark.slow
 def test_it_is_as_good_as_the_fits_of_one_process(tmp_path: Path) -> None:
     """Within the spread of seeds: four standard deviations of five fits."""
     density, _ = both("plain", tmp_path)

@@ -224,7 +224,11 @@ def test_importance_weighting_rejects_other_first_parts(
         variant(first_part=first_part).n_draws(0.0)
 
 
-@pytest.mark.parametrize("objective", registered(ObjectiveSpec).values())
+@pytest.mark.parametrize(
+    "objective",
+    # Others have an objective inside that says how many draws there are.
+    [o for o in registered(ObjectiveSpec).values() if "n_samples" in o().get_params()],
+)
 @pytest.mark.parametrize("n_samples", [0, -3, 1.5, "many"])
 def test_objectives_reject_other_numbers_of_draws(
     objective: type, n_samples: object

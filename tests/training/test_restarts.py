@@ -54,7 +54,8 @@ def born_dead(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (2, CodebookPrior(8)),
         (2, CodebookPrior(8, 2, "autoregressive")),
-        (6, CodebookPrior(8, 6)),  # too many combinations for a sum
+        # Too many combinations for a sum.
+        pytest.param(6, CodebookPrior(8, 6), marks=pytest.mark.slow),
     ],
     ids=["table", "tables", "encoder"],
 )
