@@ -94,7 +94,6 @@ FAMILIES = {
     ("Objectives", "`VAEDensity(objective=...)`."): "ObjectiveSpec",
     ("Proposals", "`evidence(X, proposal=...)`."): "Proposal",
 }
-DISPLAYS = ("Displays", "Pictures, drawn with matplotlib.")
 
 
 def find(name: str) -> Any:
@@ -115,9 +114,6 @@ def groups() -> dict[tuple[str, str], list[str]]:
         ]
         derived.sort(key=lambda name: name == base)
         found[group] = [f"skvae.{name}" for name in derived]
-    displays = [f"skvae.{name}" for name in skvae.__all__ if name.endswith("Display")]
-    if displays:
-        found[DISPLAYS] = displays
     missing = {f"skvae.{name}" for name in skvae.__all__}
     missing -= {name for names in found.values() for name in names}
     if missing:
