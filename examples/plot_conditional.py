@@ -62,21 +62,8 @@ log_density = conditional.score_samples(given.reshape(-1, 1), at.ravel())
 density = np.exp(log_density).reshape(at.shape)
 drawn = conditional.sample(levels[:, None], 400, random_state=0)
 drawn = drawn.reshape(len(levels), -1)
-
-figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.8), layout="constrained")
-image = left.pcolormesh(levels, y, density.T, cmap="cividis", rasterized=True)
-left.plot(X_test, y_test, "o", color="white", markersize=2.5, alpha=0.7)
-left.plot(levels, np.quantile(drawn, [0.1, 0.5, 0.9], axis=1).T, color="white", lw=1)
-left.set(
-    xlabel="body mass index, kg/m²",
-    ylabel="progression after a year",
-    xlim=(19, 38),
-    ylim=(0, 400),
-)
-left.set_title(
-    "p(progression | index), held-out rows, 10/50/90 %", loc="left", fontsize=10
-)
-figure.colorbar(image, ax=left, label="density")
+quantiles = np.quantile(drawn, [0.1, 0.5, 0.9], axis=1).T
+print("10, 50 and 90 % at an index of 25:", quantiles[levels == 25][0].round())
 
 # %%
 # Tumours by Bayes' rule
@@ -87,25 +74,49 @@ figure.colorbar(image, ax=left, label="density")
 # quick. Scaling and components are computed before the classifier, so that the
 # densities of all classes have the same units.
 
-X, y = load_breast_cancer(return_X_y=True)
-X_train, X_test, y_train, y_test = train_test_split(
-    X, y, test_size=0.4, stratify=y, random_state=0
+tumours, malignant = load_breast_cancer(return_X_y=True)
+fitted, held_out, y_fitted, y_held_out = train_test_split(
+    tumours, malignant, test_size=0.4, stratify=malignant, random_state=0
 )
 classifiers = {
     "naive Bayes": GaussianNB(),
     "DensityClassifier": DensityClassifier(VAEDensity(**settings)),
 }
-for row, (name, classifier) in enumerate(classifiers.items()):
+probability, label = {}, {}
+for name, classifier in classifiers.items():
     model = make_pipeline(StandardScaler(), PCA(6, whiten=True), classifier)
-    proba = model.fit(X_train, y_train).predict_proba(X_test)
-    loss = log_loss(y_test, proba)
-    accuracy = accuracy_score(y_test, proba.argmax(1))
+    proba = model.fit(fitted, y_fitted).predict_proba(held_out)
+    loss = log_loss(y_held_out, proba)
+    accuracy = accuracy_score(y_held_out, proba.argmax(1))
     print(f"{name}: held-out log-loss {loss:.3f}, accuracy {accuracy:.3f}")
-    # For each probability: the share of rows whose true class was given at most that.
-    order = np.sort(proba[np.arange(len(y_test)), y_test])
-    share = (1 + np.arange(len(order))) / len(order)
-    label = f"{name}: log-loss {loss:.3f}, accuracy {accuracy:.3f}"
-    right.step(np.maximum(order, 1e-10), share, color=f"C{row}", label=label)
+    # Of the true class.
+    probability[name] = proba[np.arange(len(y_held_out)), y_held_out]
+    label[name] = f"{name}: log-loss {loss:.3f}, accuracy {accuracy:.3f}"
+
+# %%
+# Both in pictures
+# ----------------
+#
+# Right: for each probability, the share of rows whose true class was given at most so
+# much.
+
+figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.8), layout="constrained")
+image = left.pcolormesh(levels, y, density.T, cmap="cividis", rasterized=True)
+left.plot(X_test, y_test, "o", color="white", markersize=2.5, alpha=0.7)
+left.plot(levels, quantiles, color="white", lw=1)
+left.set(
+    xlabel="body mass index, kg/m²",
+    ylabel="progression after a year",
+    xlim=(19, 38),
+    ylim=(0, 400),
+)
+left.set_title(
+    "p(progression | index), held-out rows, 10/50/90 %", loc="left", fontsize=10
+)
+figure.colorbar(image, ax=left, label="density")
+for name, found in probability.items():
+    share = (1 + np.arange(len(found))) / len(found)
+    right.step(np.maximum(np.sort(found), 1e-10), share, label=label[name])
 right.set(
     xscale="log",
     yscale="log",

@@ -46,15 +46,6 @@ truth = complete[lost, column]
 held = np.mean((low <= truth) & (truth <= high))
 print(f"{held:.0%} of {len(truth)} cells are within their 90 % intervals")
 
-figure, axes = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
-order = np.argsort(given.mean())
-place = np.arange(len(order))
-axes[0].vlines(place, low[order], high[order], color="#9ecae1", lw=3)
-axes[0].plot(place, given.mean()[order], "_", color="#08519c", ms=7)
-axes[0].plot(place, truth[order], ".", color="#d95f02")
-axes[0].set(xlabel="wine", ylabel="flavanoids", title="Missing cells: 90 % intervals")
-axes[0].legend(["90 % interval", "mean", "truth"], loc="upper left", frameon=False)
-
 # %%
 # The distribution of a column given others
 # -----------------------------------------
@@ -67,12 +58,8 @@ some[:, column] = values
 hue = density.conditional(some, columns.index("hue"))
 grid = np.linspace(0.3, 1.8, 200)
 densities = hue.pdf(np.tile(grid, (3, 1)))
-for value, curve, shade in zip(
-    values, densities, ["#d95f02", "#7570b3", "#1b9e77"], strict=True
-):
-    axes[1].plot(grid, curve, color=shade, label=f"flavanoids = {value:g}")
-axes[1].set(xlabel="hue", ylabel="density", title="p(hue | flavanoids)")
-axes[1].legend(frameon=False)
+for value, mean in zip(values, hue.mean(), strict=True):
+    print(f"flavanoids {value:g}: a hue of {mean:.2f} is expected")
 
 # %%
 # Which columns tell of one another?
@@ -81,9 +68,27 @@ axes[1].legend(frameon=False)
 # The mutual information of two columns is zero where they are independent, whatever
 # their units and the shape of their dependence.
 
-DependenceDisplay.from_predictions(
-    density.dependence(100, random_state=0), columns, ax=axes[2]
-)
+information = density.dependence(100, random_state=0)
+
+# %%
+# All three in pictures
+# ---------------------
+
+figure, axes = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
+order = np.argsort(given.mean())
+place = np.arange(len(order))
+axes[0].vlines(place, low[order], high[order], color="#9ecae1", lw=3)
+axes[0].plot(place, given.mean()[order], "_", color="#08519c", ms=7)
+axes[0].plot(place, truth[order], ".", color="#d95f02")
+axes[0].set(xlabel="wine", ylabel="flavanoids", title="Missing cells: 90 % intervals")
+axes[0].legend(["90 % interval", "mean", "truth"], loc="upper left", frameon=False)
+for value, curve, shade in zip(
+    values, densities, ["#d95f02", "#7570b3", "#1b9e77"], strict=True
+):
+    axes[1].plot(grid, curve, color=shade, label=f"flavanoids = {value:g}")
+axes[1].set(xlabel="hue", ylabel="density", title="p(hue | flavanoids)")
+axes[1].legend(frameon=False)
+DependenceDisplay.from_predictions(information, columns, ax=axes[2])
 
 default_path = Path(tempfile.gettempdir()) / "skvae-missing.png"
 path = Path(sys.argv[1]) if len(sys.argv) > 1 else default_path
