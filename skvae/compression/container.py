@@ -1,6 +1,8 @@
 """Tables as bytes: the bits of their rows behind a header that says what they are."""
 
+import base64
 import hashlib
+import itertools
 import json
 import struct
 import zlib
@@ -38,6 +40,16 @@ ROWS_PER_CHUNK = 2**14
 MOST_HEADER_BYTES = 2**28
 SIZES = struct.Struct("<II")  # length and checksum of the header
 REFUSAL = "The bytes are no rows that skvae has compressed"
+# What deflating may refer to: a part of the format, as the magic bytes are.
+USUAL_HEADER = (
+    b'"list","whole":false,"object","values":["categories","library":"pandas","names":['
+    b'"dtype":"<i8","<f4","alphabet":{"name":"palette","numbers":["name":"floats",'
+    b'"first":0,"gap":1,"digits":0,"name":"decimals",'
+    b'{"model":"","frame":{"library":"numpy","dtype":"<f8","one_dimensional":false},'
+    b'"columns":[[1,{"form":{"dtype":"array","categories":null,"of":"array","cells":'
+    b'"<f8"},"alphabet":{"name":"codes","n_values":2},"missing":0.0,"rows":[],'
+    b'"cells":[]}]],"chunks":[[0,16384,0.5,[-1,-1,0,0,0,0,0,0,0,0,0,0],0]]}'
+)
 # What is raised for headers that are damaged.
 DAMAGES = (
     ArithmeticError, LookupError, RuntimeError, TypeError, ValueError, struct.error,
@@ -137,12 +149,15 @@ def compress(
     header = {
         "model": _digest(density),
         "frame": frame,
-        "columns": [asdict(part) for part in parts],
+        # Columns that are alike are described once.
+        "columns": [
+            [len(list(alike)), asdict(part)] for part, alike in itertools.groupby(parts)
+        ],
         "chunks": [
             [len(c.words), c.n_rows, c.growth, c.lattice, c.checksum] for c in chunks
         ],
     }
-    text = zlib.compress(json.dumps(header, separators=(",", ":")).encode(), 9)
+    text = _deflated(json.dumps(header, separators=(",", ":")).encode())
     words = b"".join(chunk.words.astype("<u4").tobytes() for chunk in chunks)
     data = MAGIC + SIZES.pack(len(text), zlib.crc32(text)) + text + words
     if check:
@@ -298,8 +313,7 @@ class _Header:
             text = data[begin : begin + size]
             if len(text) != size or zlib.crc32(text) != checksum:
                 raise ValueError("the header is not what its checksum says")
-            inflate = zlib.decompressobj()
-            parts = json.loads(inflate.decompress(text, MOST_HEADER_BYTES))
+            parts = json.loads(_inflated(text))
             words = np.frombuffer(data, dtype="<u4", offset=begin + size)
             chunks, used = [], 0
             for n_words, *rest in parts["chunks"]:
@@ -308,7 +322,10 @@ class _Header:
                 used += n_words
             if used != len(words):
                 raise ValueError(f"there are {len(words)} words of bits, not {used}")
-            columns = [_Column(**column) for column in parts["columns"]]
+            check_memory(sum(n for n, _ in parts["columns"]), "so many columns")
+            columns = [
+                _Column(**column) for n, column in parts["columns"] for _ in range(n)
+            ]
             return cls(parts["model"], parts["frame"], columns, chunks)
         except DAMAGES as error:
             raise ValueError(f"{REFUSAL}: {error}.") from error
@@ -332,11 +349,23 @@ def _reader(density: VAEDensity) -> RowReader:
     )
 
 
+def _deflated(text: bytes) -> bytes:
+    """Return a header in few bytes: what all headers have is known already."""
+    deflate = zlib.compressobj(9, zdict=USUAL_HEADER)
+    return deflate.compress(text) + deflate.flush()
+
+
+def _inflated(text: bytes) -> bytes:
+    """Return the header, or as much of it as a header may have."""
+    inflate = zlib.decompressobj(zdict=USUAL_HEADER)
+    return inflate.decompress(text, MOST_HEADER_BYTES)
+
+
 def _digest(density: VAEDensity) -> str:
-    """Return a digest of all that probabilities are computed from."""
+    """Return a digest of all that probabilities are computed from, 128 bits."""
     parts = ("model_", "columns_", "companion_density_", "schema_")
     encoded = encode([getattr(density, part) for part in parts], own=True)
     digest = hashlib.sha256(json.dumps(encoded.root).encode())
     for array in encoded.arrays:
         digest.update(array.tobytes())
-    return digest.hexdigest()
+    return base64.b64encode(digest.digest()[:16]).decode().rstrip("=")
