@@ -82,24 +82,24 @@ class LatentColumns(ColumnLaws):
         self._model, self._columns, self._z = model, columns, z[None]
         self._x = z.new_zeros(len(z), model.n_features)
         order = model.decoder.order
-        self._reads_columns = order is not None
         self.order = range(model.n_features) if order is None else order.tolist()
-        self._raw = None
-        if order is None:
-            self._raw = self._model.raw(self._x, self._z).expand(-1, len(z), -1, -1)
+        # None where the decoder reads columns, after each of which it is another one.
+        self._raw = self._decoded() if order is None else None
         self._log_weight = z.new_zeros(1, len(z))
+
+    def _decoded(self) -> Tensor:
+        """Return raw parameters (1, B, P, D), by the cells that are known."""
+        return self._model.raw(self._x, self._z).expand(-1, len(self._x), -1, -1)
 
     def cell(self, table: Array, column: int) -> CellDistribution:
         """Return the likelihood's distribution."""
-        raw = self._raw
-        if raw is None:
-            raw = self._model.raw(self._x, self._z).expand(-1, len(self._x), -1, -1)
+        raw = self._decoded() if self._raw is None else self._raw
         found = self._model.likelihood.cell(raw, self._log_weight, column)
         return MappedCells(found, self._columns.column(column))
 
     def learn(self, table: Array, column: int) -> None:
         """Take note of the cells, where the decoder reads them."""
-        if self._reads_columns:
+        if self._raw is None:
             u, _ = self._columns.column(column).to_model(table[:, column])
             self._x[:, column] = torch.from_numpy(np.nan_to_num(u))
 

@@ -232,7 +232,7 @@ class _GaussianLatents(LatentCoder):
         assert isinstance(posterior, CholeskyGaussian)
         moments = posterior.mean.numpy(), posterior.tril.numpy()
         channel = Popped(stack)
-        points = _code_gaussian(channel, *moments, self.step, None, MOST_STEPS_OFF)
+        points = _code_gaussian(channel, *moments, self.step, None, near=True)
         mode = stack.pop(self._modes_given(points))
         return np.concatenate([points, mode[:, None]], 1)
 
@@ -245,7 +245,7 @@ class _GaussianLatents(LatentCoder):
         stack.push(mode, self._modes_given(points))
         moments = posterior.mean.numpy(), posterior.tril.numpy()
         with Tape(stack) as tape:
-            _code_gaussian(tape, *moments, self.step, points, MOST_STEPS_OFF)
+            _code_gaussian(tape, *moments, self.step, points, near=True)
 
     def code(self, channel: Channel, points: Points | None, n_rows: int) -> Points:
         """Write or read modes, the top level, and the levels below it."""
@@ -260,7 +260,7 @@ class _GaussianLatents(LatentCoder):
             return None if points is None else points[:, begin:end]
 
         step = self.step[begin:]
-        levels = [_code_gaussian(channel, *moments, step, part(begin, end), MOST_STEPS)]
+        levels = [_code_gaussian(channel, *moments, step, part(begin, end))]
         for level in reversed(self.steps):
             above = torch.from_numpy(levels[-1] * step)[None]
             mean, scale = (moment[0].numpy() for moment in level.level(above))
@@ -289,7 +289,8 @@ def _code_gaussian(
     tril: Array,
     step: Array,
     points: Points | None,
-    most: int,
+    *,
+    near: bool = False,
 ) -> Points:
     """Write or read lattice points under Gaussians, one latent after the other.
 
@@ -305,17 +306,18 @@ def _code_gaussian(
         Steps of the lattice.
     points : ndarray of shape (B, L) or None
         Numbers of steps; None to read them.
-    most : int
-        Farthest point from the middle, in steps. The middle is zero or, where points
-        so far out could not be reached from there, the mean.
+    near : bool, default=False
+        Whether points are near the mean, as draws are, and their places are counted
+        from there.
     """
+    most = MOST_STEPS_OFF if near else MOST_STEPS
     standard = np.zeros_like(mean)
     found = np.empty(mean.shape, dtype=np.int32)
     for place, width in enumerate(step):
         shift = (tril[:, place, :place] * standard[:, :place]).sum(1)
         location, scale = mean[:, place] + shift, tril[:, place, place]
         middle = np.zeros(len(mean))
-        if most == MOST_STEPS_OFF:
+        if near:
             middle = np.rint(location / width).clip(-MOST_STEPS, MOST_STEPS)
         law = Normals(location / width - middle, scale / width, most)
         known = None

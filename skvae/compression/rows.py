@@ -151,19 +151,22 @@ class RowCoder:
             has_cells = np.asarray(observed.any(1))
             symbol = channel.code(self._weights(int(has_cells.sum())), None)
             part = self._part_of_each(has_cells, symbol)
+            bound = torch.zeros(len(found), dtype=torch.float64)
             for rows in reversed(_groups(part, block.start, coded.growth)):
                 points = coder.code(channel, None, len(rows))
                 laws = self._given(coder, points)
                 cells = observed[rows], None
                 found[rows] = code_columns(channel, laws, self._alphabets, *cells)
-                posterior, _ = self._posterior(found[rows])
+                posterior, bound[rows] = self._posterior(found[rows])
                 coder.give_back(stack, posterior, points)
             for kind, rows in reversed(self._in_closed_form(part)):
                 laws = self._closed_form(kind, len(rows))
                 cells = observed[rows], None
                 found[rows] = code_columns(channel, laws, self._alphabets, *cells)
             if block.start:
-                _, bound = self._posterior(found)
+                others = np.flatnonzero(has_cells & (part != LATENT))
+                if len(others):
+                    _, bound[others] = self._posterior(found[others])
                 shares, _ = self._mixture(found, bound)
                 stack.push(symbol, Codes(shares[has_cells]))
         if _checksum(table) != coded.checksum:
